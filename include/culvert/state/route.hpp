@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where an outbound connection goes: (target, source workload, snapshot) -> Route. Pure; ztunnel's order
+// (reference: outbound.rs, steps 1-9; waypoints and gateways are not known yet and are refused at load).
+#pragma once
+#include <cstdint>
+#include <random>
+
+#include <culvert/base/result.hpp>
+#include <culvert/state/snapshot.hpp>
+
+namespace culvert::state {
+
+enum class Via {
+    hbone,        // CONNECT `target` through a tunnel to `next_hop`
+    plain,        // plain TCP to a known workload that does not speak HBONE
+    passthrough,  // nobody we know: plain TCP to the original target
+};
+
+struct Route {
+    Via via = Via::passthrough;
+    base::SocketAddress next_hop;  // what is dialled: podIP:15008, podIP:targetPort, or the original target
+    base::SocketAddress target;    // podIP:targetPort, the CONNECT's authority; the original target for passthrough
+    WorkloadPtr destination;       // null for passthrough
+    ServicePtr service;            // the one that was addressed by VIP, or null
+    std::vector<std::string> accepted_identities;  // for hbone: the destination's SPIFFE id, then the service's SANs
+};
+
+using Random = std::minstd_rand;  // of a worker; load balancing needs no more
+
+// Fails with the text that the access log shows: "no healthy upstream: 10.1.0.1:80",
+// "attempted recursive call to ourselves".
+base::Result<Route> find_route(const Snapshot& mesh, const Workload& source, const base::SocketAddress& target,
+                               Random& random);
+
+// Ports of the mesh's own that no call to loopback may name, and no inbound CONNECT may reach (ztunnel's illegal_ports).
+bool is_mesh_port(std::uint16_t port) noexcept;  // 15001, 15006, 15008
+
+}

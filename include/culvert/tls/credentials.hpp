@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one identity needs to speak mutual TLS: OpenSSL contexts, built once per issued certificate.
+#pragma once
+#include <openssl/ssl.h>
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+
+#include <culvert/base/fd.hpp>
+#include <culvert/base/result.hpp>
+#include <culvert/state/identity.hpp>
+
+namespace culvert::tls {
+
+using SslCtx = base::Handle<SSL_CTX, SSL_CTX_free>;
+using SystemTime = std::chrono::system_clock::time_point;
+
+// Immutable once made, so workers share it. Whoever holds it keeps the contexts alive.
+struct Credentials {
+    state::Identity identity;
+    SslCtx client;  // TLS 1.3, AES-128-GCM before AES-256-GCM, ALPN h2, no SNI, our chain, peer verified by the roots
+    SslCtx server;  // the same, and a client certificate is demanded
+    SystemTime not_before;
+    SystemTime not_after;
+    std::string serial;  // decimal
+};
+using CredentialsPtr = std::shared_ptr<const Credentials>;
+
+struct Pem {
+    std::string chain;  // leaf first, then intermediates, no root
+    std::string key;
+    std::string roots;
+};
+
+// Fails when a certificate or key cannot be read, or they do not belong together.
+base::Result<CredentialsPtr> make_credentials(const state::Identity& identity, const Pem& pem);
+
+// Every identity this node speaks for. Published as a whole; workers keep the last one they were given.
+using CredentialsMap = std::map<state::Identity, CredentialsPtr>;
+using CredentialsMapPtr = std::shared_ptr<const CredentialsMap>;
+
+}

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+# Warnings, sanitizers and the libraries of Debian's packages. Flags live nowhere else.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
+find_package(fmt REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED COMPONENTS core)
+pkg_check_modules(libbpf REQUIRED IMPORTED_TARGET libbpf>=1.1)
+pkg_check_modules(libmnl REQUIRED IMPORTED_TARGET libmnl)
+pkg_check_modules(nghttp2 REQUIRED IMPORTED_TARGET libnghttp2>=1.52)
+pkg_check_modules(yamlcpp REQUIRED IMPORTED_TARGET yaml-cpp>=0.7)
+
+add_library(culvert_flags INTERFACE)
+target_compile_options(culvert_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-missing-field-initializers
+    $<$<CXX_COMPILER_ID:GNU>:-fno-semantic-interposition>)
+target_compile_definitions(culvert_flags INTERFACE _GNU_SOURCE BOOST_ERROR_CODE_HEADER_ONLY BOOST_ASIO_NO_DEPRECATED
+    $<$<NOT:$<CONFIG:Debug>>:_FORTIFY_SOURCE=2>)
+target_link_libraries(culvert_flags INTERFACE Threads::Threads)
+
+if(CULVERT_SANITIZE)
+  target_compile_options(culvert_flags INTERFACE -fsanitize=${CULVERT_SANITIZE} -fno-omit-frame-pointer
+      -fno-sanitize-recover=all)
+  # The checks left out double the compile time of coroutine files and find nothing that ASan does not.
+  if(CULVERT_SANITIZE MATCHES undefined)
+    target_compile_options(culvert_flags INTERFACE -fno-sanitize=null,vptr,alignment,object-size,return)
+  endif()
+  target_link_options(culvert_flags INTERFACE -fsanitize=${CULVERT_SANITIZE})
+endif()
+
+# Boost is headers only here. Debian 12's own is 1.74, too old: scripts/deps unpacks 1.81 beside the build.
+add_library(culvert_boost INTERFACE)
+if(CULVERT_BOOST_INCLUDE)
+  target_include_directories(culvert_boost SYSTEM INTERFACE ${CULVERT_BOOST_INCLUDE})
+else()
+  find_package(Boost 1.81 REQUIRED)
+  target_link_libraries(culvert_boost INTERFACE Boost::headers)
+endif()

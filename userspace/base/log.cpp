@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <culvert/base/log.hpp>
+
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <ctime>
+#include <iterator>
+#include <mutex>
+
+namespace culvert::base::log {
+namespace {
+
+std::atomic<Level> threshold{Level::info};
+std::atomic<Format> format{Format::text};
+std::mutex one_line_at_a_time;
+
+constexpr std::array<std::string_view, 5> names{"debug", "info", "warn", "error", "off"};
+
+void append(fmt::memory_buffer& out, std::string_view text) { out.append(text.data(), text.data() + text.size()); }
+
+}
+
+std::string_view to_string(Level level) noexcept { return names[static_cast<std::size_t>(level)]; }
+
+std::optional<Level> parse_level(std::string_view text) noexcept {
+    for (std::size_t i = 0; i < names.size(); ++i)
+        if (names[i] == text) return static_cast<Level>(i);
+    return std::nullopt;
+}
+
+void configure(Level level, Format shape) noexcept {
+    threshold = level;
+    format = shape;
+}
+
+bool enabled(Level level) noexcept { return level >= threshold.load(std::memory_order_relaxed); }
+
+void append_time(fmt::memory_buffer& out, std::int64_t unix_nanoseconds) {
+    std::time_t seconds = unix_nanoseconds / 1'000'000'000;
+    std::tm utc{};
+    ::gmtime_r(&seconds, &utc);
+    fmt::format_to(std::back_inserter(out), "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", utc.tm_year + 1900,
+                   utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+                   unix_nanoseconds % 1'000'000'000 / 1000);
+}
+
+void append_quoted(fmt::memory_buffer& out, std::string_view text) {
+    out.push_back('"');
+    for (unsigned char c : text) {
+        switch (c) {
+        case '"': append(out, "\\\""); break;
+        case '\\': append(out, "\\\\"); break;
+        case '\n': append(out, "\\n"); break;
+        case '\r': append(out, "\\r"); break;
+        case '\t': append(out, "\\t"); break;
+        default:
+            if (c < 0x20)
+                fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
+            else
+                out.push_back(static_cast<char>(c));
+        }
+    }
+    out.push_back('"');
+}
+
+void write(Level level, std::string_view scope, std::string_view message) {
+    auto now = std::chrono::system_clock::now().time_since_epoch();
+    auto nanoseconds = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+    fmt::memory_buffer line;
+    if (format == Format::json) {
+        append(line, "{\"level\":");
+        append_quoted(line, to_string(level));
+        append(line, ",\"time\":\"");
+        append_time(line, nanoseconds);
+        append(line, "\",\"scope\":");
+        append_quoted(line, scope);
+        append(line, ",\"message\":");
+        append_quoted(line, message);
+        append(line, "}\n");
+    } else {
+        append_time(line, nanoseconds);
+        fmt::format_to(std::back_inserter(line), "\t{}\t{}\t{}\n", to_string(level), scope, message);
+    }
+    std::lock_guard lock{one_line_at_a_time};
+    // A log nobody can take is no reason to stop carrying traffic.
+    [[maybe_unused]] auto written = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
+}

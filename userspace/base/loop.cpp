@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <culvert/base/loop.hpp>
+
+#include <sys/eventfd.h>
+
+#include <system_error>
+#include <utility>
+
+namespace culvert::base {
+
+Result<> Watch::start(int fd, std::uint32_t events) {
+    epoll_event interest{};
+    interest.events = events | EPOLLET;
+    interest.data.ptr = this;
+    if (::epoll_ctl(loop_.epoll_.get(), EPOLL_CTL_ADD, fd, &interest) != 0) return errno_while("watch a descriptor");
+    fd_ = fd;
+    return {};
+}
+
+void Watch::stop() noexcept {
+    if (fd_ < 0) return;
+    ::epoll_ctl(loop_.epoll_.get(), EPOLL_CTL_DEL, std::exchange(fd_, -1), nullptr);
+    for (int i = loop_.fetched_next_; i < loop_.fetched_count_; ++i)
+        if (loop_.fetched_[i].data.ptr == this) loop_.fetched_[i].data.ptr = nullptr;
+}
+
+void Timer::arm(Clock::duration from_now) {
+    unlink();
+    // From the real clock, not the round's: a timer armed late in a long round must not be early.
+    deadline_ = Clock::now() + from_now;
+    loop_.timers_.insert(*this);
+}
+
+Loop::Loop() : epoll_{::epoll_create1(EPOLL_CLOEXEC)}, mailbox_bell_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {
+    epoll_event bell{};
+    bell.events = EPOLLIN | EPOLLET;
+    bell.data.ptr = this;
+    if (!epoll_ || !mailbox_bell_ || ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, mailbox_bell_.get(), &bell) != 0)
+        throw std::system_error{errno, std::system_category(), "start an event loop"};
+}
+
+Loop::~Loop() = default;
+
+void Loop::post(std::function<void()> work) {
+    bool ring;
+    {
+        std::lock_guard lock{mailbox_lock_};
+        ring = mailbox_.empty();
+        mailbox_.push_back(std::move(work));
+    }
+    std::uint64_t one = 1;
+    if (ring && ::write(mailbox_bell_.get(), &one, sizeof one) < 0)
+        CV_CHECK(errno == EAGAIN, "an eventfd that we hold takes a write or is already full");
+}
+
+void Loop::stop() {
+    post([this] { stopping_ = true; });
+}
+
+void Loop::run() {
+    while (!stopping_) {
+        deliver(runnable_.empty() && round_ends_.empty() ? milliseconds_to_next_timer() : 0);
+        fire_timers();
+        finish_round();
+        ++rounds_;
+    }
+}
+
+void Loop::deliver(int timeout_ms) {
+    int count = ::epoll_wait(epoll_.get(), fetched_, round_cap, timeout_ms);
+    now_ = Clock::now();
+    fetched_count_ = count > 0 ? count : 0;  // EINTR is an empty round
+    for (fetched_next_ = 0; fetched_next_ < fetched_count_;) {
+        epoll_event event = fetched_[fetched_next_++];
+        if (event.data.ptr == this)
+            take_mail();
+        else if (event.data.ptr)
+            static_cast<Watch*>(event.data.ptr)->target_->on_ready(event.events);
+    }
+    fetched_count_ = fetched_next_ = 0;
+}
+
+void Loop::take_mail() {
+    std::uint64_t rings;
+    [[maybe_unused]] auto n = ::read(mailbox_bell_.get(), &rings, sizeof rings);
+    std::vector<std::function<void()>> mail;
+    {
+        std::lock_guard lock{mailbox_lock_};
+        mail.swap(mailbox_);
+    }
+    for (auto& work : mail) work();
+}
+
+void Loop::fire_timers() {
+    while (!timers_.empty() && timers_.begin()->deadline_ <= now_) {
+        Timer& due = *timers_.begin();
+        due.unlink();
+        due.on_expiry_();  // may destroy `due`: nothing of it is touched afterwards
+    }
+}
+
+void Loop::finish_round() {
+    // What a resumed coroutine makes runnable runs in the next round, so that a busy pair cannot hold the flush back.
+    intrusive::list<Resumable, AutoList> batch;
+    batch.swap(runnable_);
+    while (!batch.empty()) {
+        auto handle = batch.front().handle;
+        batch.pop_front();
+        handle.resume();
+    }
+    intrusive::list<RoundEnd, AutoList> ends;
+    ends.swap(round_ends_);
+    while (!ends.empty()) {
+        RoundEnd& hook = ends.front();
+        ends.pop_front();
+        hook.on_round_end();
+    }
+}
+
+int Loop::milliseconds_to_next_timer() const noexcept {
+    if (timers_.empty()) return -1;
+    auto left = std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->deadline_ - Clock::now()).count();
+    return left < 0 ? 0 : left > 60'000 ? 60'000 : static_cast<int>(left);
+}
+
+}
