@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tunnels a worker keeps open, per (pod, source identity, accepted identities, peer).
+//
+// Lives on: one worker. Owns: its sessions, which end when idle, and when the last stream has ended after retire() or drain().
+// Fails with: Error in the access log's words; never throws once constructed.
+#pragma once
+#include <compare>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <culvert/base/socket.hpp>
+#include <culvert/hbone/settings.hpp>
+#include <culvert/hbone/stream.hpp>
+#include <culvert/tls/credentials.hpp>
+
+namespace culvert::hbone {
+
+struct PoolKey {
+    std::string pod_uid;
+    state::Identity source;
+    std::vector<std::string> accepted;  // SPIFFE ids, in order
+    base::SocketAddress peer;           // podIP:15008
+    friend auto operator<=>(const PoolKey&, const PoolKey&) = default;
+};
+
+// Makes the TCP connection of a tunnel: from inside the pod, marked as ours, with keepalive and TCP_NODELAY.
+class Dialer {
+public:
+    virtual base::Task<base::Result<std::unique_ptr<base::Socket>>> dial(const PoolKey& key) = 0;
+
+protected:
+    ~Dialer() = default;
+};
+
+struct PoolStats {
+    std::uint64_t opened = 0;        // tunnels established
+    std::uint64_t failed = 0;        // that could not be
+    std::uint64_t live = 0;
+    std::uint64_t streams = 0;       // CONNECTs answered 200
+    std::uint64_t ping_timeouts = 0;
+};
+
+class Pool {
+public:
+    Pool(base::Loop& loop, Dialer& dialer, const Settings& settings);
+    ~Pool();
+
+    // A stream to the peer that answered 200, on a warm tunnel if there is one. Two that need the same new tunnel share
+    // one dial. A tunnel made with credentials that are no longer the given ones takes no new stream.
+    // A request refused because the tunnel was just going away (GOAWAY, REFUSED_STREAM before any answer) is tried once more on a new one.
+    base::Task<base::Result<Stream>> open(PoolKey key, tls::CredentialsPtr own, Request request);
+
+    // No new streams for this pod; its tunnels end with their last stream, or at once.
+    void retire(const std::string& pod_uid, bool at_once);
+    // The same for all of them, gracefully: close_notify after the last stream.
+    void drain();
+    bool empty() const noexcept;
+    const PoolStats& stats() const noexcept;
+
+private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// The accepting side of one tunnel: mutual TLS, HTTP/2, CONNECT requests handed to whoever decides.
+//
+// Lives on: the worker that accepted the connection.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <culvert/base/socket.hpp>
+#include <culvert/hbone/settings.hpp>
+#include <culvert/hbone/stream.hpp>
+#include <culvert/tls/credentials.hpp>
+
+namespace culvert::hbone {
+
+// What everybody on a tunnel shares.
+struct TunnelInfo {
+    base::SocketAddress peer;   // who connected to us, the tunnel's own port
+    base::SocketAddress local;  // what it dialled: podIP:15008
+    std::optional<state::Identity> identity;  // the peer's first SPIFFE id
+};
+
+// A CONNECT that waits for its answer. Dropped unanswered: 503.
+class Incoming {
+public:
+    class Impl;
+    explicit Incoming(std::shared_ptr<Impl> impl) noexcept;
+    Incoming(Incoming&&) noexcept;
+    Incoming& operator=(Incoming&&) noexcept;
+    ~Incoming();
+
+    const Request& request() const noexcept;  // authority as it came; may be nonsense
+    const std::string& method() const noexcept;
+    const TunnelInfo& tunnel() const noexcept;
+    // The peer has reset it or gone: an answer would reach nobody.
+    bool gone() const noexcept;
+
+    // HEADERS with END_STREAM, then RST_STREAM(NO_ERROR) once they have left, as ztunnel does.
+    void refuse(int status);
+    // 200, with our baggage where there is one.
+    Stream accept(const std::string& baggage);
+
+private:
+    std::shared_ptr<Impl> impl_;
+};
+
+class RequestHandler {
+public:
+    // In the middle of a batch: take it and return; answer at any later time.
+    virtual void on_request(Incoming incoming) = 0;
+
+protected:
+    ~RequestHandler() = default;
+};
+
+// Serves one accepted connection until it ends. An Error is a handshake that failed, or a protocol error that ended
+// the tunnel; a peer that closes is no error. Destroying the task ends the tunnel abruptly.
+class Server {
+public:
+    Server(base::Loop& loop, const Settings& settings) noexcept : loop_{loop}, settings_{settings} {}
+
+    base::Task<base::Result<>> serve(std::unique_ptr<base::Socket> socket, tls::CredentialsPtr own,
+                                     RequestHandler& handler);
+    // GOAWAY on every tunnel of this server; each ends with its last stream, by close_notify.
+    void drain();
+    std::size_t tunnels() const noexcept;
+    ~Server();
+
+private:
+    struct Tunnels;
+    base::Loop& loop_;
+    Settings settings_;
+    std::unique_ptr<Tunnels> tunnels_;
+};
+
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// The numbers of the HBONE wire (ztunnel.md §1.3, §6.3) and our own limits.
+#pragma once
+#include <chrono>
+#include <cstdint>
+
+namespace culvert::hbone {
+
+struct Settings {
+    std::uint32_t stream_window = 4u << 20;
+    std::uint32_t connection_window = 16u << 20;  // 4x the stream's, or streams deadlock each other
+    std::uint32_t max_frame = 1u << 20;           // advertised; what we send is at most 64 KiB
+    std::uint32_t client_header_list = 16u << 10;
+    std::uint32_t server_header_list = 64u << 10;
+    std::uint32_t server_streams = 200;
+    std::uint32_t pool_streams = 100;  // per pooled connection, if the peer allows as many
+    std::chrono::milliseconds handshake{10'000};  // TLS and the peer's SETTINGS
+    std::chrono::milliseconds connect{10'000};    // TCP to the peer
+    std::chrono::milliseconds answer{20'000};     // CONNECT to its answer; the peer may dial for 10 s
+    std::chrono::milliseconds ping_interval{10'000};
+    std::chrono::milliseconds ping_timeout{20'000};
+    std::chrono::milliseconds pool_idle{300'000};
+};
+
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// The access log: one line per connection and side, written by a thread of its own.
+//
+// A worker puts an entry into its ring and goes on: it never waits, never formats, never writes. When the ring is full
+// the entry is dropped and counted. Fields, order and texts are ztunnel's (ztunnel.md §12).
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <culvert/base/address.hpp>
+#include <culvert/base/log.hpp>
+#include <culvert/base/result.hpp>
+#include <culvert/state/workload.hpp>
+
+namespace culvert::telemetry {
+
+enum class Direction { inbound, outbound };
+
+struct AccessEntry {
+    std::int64_t ended_ns = 0;  // Unix time
+    Direction direction = Direction::outbound;
+    bool early = false;         // refused before it had a context: "connection failed", only src, dst, direction, error
+    base::SocketAddress source;
+    state::WorkloadPtr source_workload;
+    std::optional<state::Identity> source_identity;  // only where mutual TLS proved or used it
+    base::SocketAddress destination;                 // next hop; podIP:15008 for HBONE on both sides
+    std::string hbone_target;                        // the authority; empty for plain TCP
+    std::string service;                             // hostname; empty when unknown
+    state::WorkloadPtr destination_workload;
+    std::optional<state::Identity> destination_identity;
+    std::uint64_t bytes_sent = 0;  // by the reporting side's view: outbound client to server, inbound server to client
+    std::uint64_t bytes_received = 0;
+    std::chrono::milliseconds duration{0};
+    std::string error;  // empty: success
+};
+
+struct AccessLogStats {
+    std::uint64_t written = 0;
+    std::uint64_t dropped = 0;       // ring full
+    std::uint64_t write_errors = 0;  // disk full, closed pipe: entries lost, logged once per minute
+};
+
+class AccessLog {
+public:
+    // One worker's way in. Lives on: that worker.
+    class Ring;
+
+    // `path` empty: standard output. Opens the file now and fails in words that name it. Starts the thread.
+    static base::Result<std::unique_ptr<AccessLog>> open(const std::string& path, base::log::Format format,
+                                                         unsigned workers, std::size_t ring_entries = 8192);
+    // Writes what is queued, then ends the thread.
+    ~AccessLog();
+
+    Ring& ring(unsigned worker) noexcept;
+    void submit(unsigned worker, AccessEntry&& entry) noexcept;  // on that worker only
+    void reopen();                                               // SIGHUP: any thread; the file is opened again by its path
+    AccessLogStats stats() const noexcept;
+
+private:
+    class Impl;
+    explicit AccessLog(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+// One line, with its newline, appended. Shown here for tests.
+void format_entry(fmt::memory_buffer& out, const AccessEntry& entry, base::log::Format format);
+
+}
