@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where an outbound connection goes: (target, source workload, snapshot) -> Route. Pure; ztunnel's order
-// (reference: outbound.rs, steps 1-9; waypoints and gateways are not known yet and are refused at load).
+// Where an outbound connection goes: (target, source workload, snapshot) -> Route. Pure; ztunnel's order:
+//
+//   loopback and a port of ours       refused, or we would call ourselves for ever
+//   a service's VIP                   an endpoint, chosen at random by capacity; none: refused
+//   a workload's address              that workload, the port as asked
+//   anything else                     passed through
+//
+// Waypoints and gateways are not known yet and are refused at load.
 #pragma once
 #include <cstdint>
 #include <random>

@@ -2,11 +2,18 @@
 // The whole mesh at one moment, immutable. A connection decides everything against one snapshot.
 #pragma once
 #include <memory>
+#include <span>
 #include <unordered_map>
 
 #include <culvert/state/workload.hpp>
 
 namespace culvert::state {
+
+// An endpoint that load balancing may choose, its workload looked up once.
+struct Backend {
+    WorkloadPtr workload;
+    PortMap ports;  // the endpoint's own; a port that it lacks has the service's target
+};
 
 class Snapshot {
 public:
@@ -17,10 +24,12 @@ public:
     // The best of those that hold the address: a pod before others, HBONE before TCP. Never a host-network workload
     // (ztunnel: calls to node addresses are passthrough).
     WorkloadPtr workload_by_ip(const std::string& network, const base::IpAddress& ip) const;
-    // The service behind an exact VIP as a client in that namespace sees it: its own namespace's first, then a
-    // canonical one, then the first.
+    // The service behind a VIP as a client in that namespace sees it. Exact VIPs first: its own namespace's, then a
+    // canonical one, then the first. Then ranges: its own namespace's, then the longest prefix, then a canonical one.
     ServicePtr service_by_vip(const std::string& network, const base::IpAddress& vip,
                               const std::string& client_namespace) const;
+    // Endpoints of one of services(): workload known, healthy unless the service allows all.
+    std::span<const Backend> backends(const Service& service) const;
 
     const std::vector<WorkloadPtr>& workloads() const noexcept { return workloads_; }
     const std::vector<ServicePtr>& services() const noexcept { return services_; }
@@ -29,11 +38,16 @@ private:
     struct AddressHash {
         std::size_t operator()(const NetworkAddress& a) const noexcept;
     };
+    void index_workloads();
+    void index_services();
+
     std::vector<WorkloadPtr> workloads_;
     std::vector<ServicePtr> services_;
     std::unordered_map<std::string, WorkloadPtr> by_uid_;
     std::unordered_map<NetworkAddress, WorkloadPtr, AddressHash> by_ip_;
     std::unordered_map<NetworkAddress, std::vector<ServicePtr>, AddressHash> by_vip_;
+    std::vector<std::pair<NetworkCidr, ServicePtr>> by_cidr_;  // searched one by one: there are few, if any
+    std::unordered_map<const Service*, std::vector<Backend>> backends_;
 };
 
 using SnapshotPtr = std::shared_ptr<const Snapshot>;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <culvert/base/address.hpp>
+#include <culvert/state/cidr.hpp>
 #include <culvert/state/identity.hpp>
 
 namespace culvert::state {
@@ -16,15 +17,30 @@ namespace culvert::state {
 enum class Protocol { tcp, hbone };
 enum class NetworkMode { standard, host_network };
 enum class Health { healthy, unhealthy };
+enum class IpFamilies { dual, ipv4, ipv6 };
+// What a client and an endpoint may have in common; each scope compares its own label alone.
+enum class Scope { region, zone, subzone, node, cluster, network };
+enum class BalanceMode { standard, strict, failover, passthrough };
+enum class HealthPolicy { only_healthy, allow_all };
 
 std::string_view to_string(Protocol) noexcept;  // "TCP", "HBONE": as configured and dumped
 std::string_view to_string(NetworkMode) noexcept;
 std::string_view to_string(Health) noexcept;
+std::string_view to_string(IpFamilies) noexcept;
+std::string_view to_string(Scope) noexcept;
+std::string_view to_string(BalanceMode) noexcept;
+std::string_view to_string(HealthPolicy) noexcept;
 
 struct NetworkAddress {
     std::string network;
     base::IpAddress ip;
     friend auto operator<=>(const NetworkAddress&, const NetworkAddress&) = default;
+};
+
+struct NetworkCidr {
+    std::string network;
+    Cidr cidr;
+    friend bool operator==(const NetworkCidr&, const NetworkCidr&) = default;
 };
 
 struct NamespacedHostname {
@@ -36,6 +52,7 @@ struct NamespacedHostname {
 
 struct Locality {
     std::string region, zone, subzone;
+    friend bool operator==(const Locality&, const Locality&) = default;
 };
 
 // Service port -> target port; a target of 0 is a named port that each endpoint resolves itself.
@@ -65,12 +82,21 @@ struct Workload {
     std::map<NamespacedHostname, PortMap> services;
 
     Identity identity() const { return {trust_domain, namespace_, service_account}; }
+    friend bool operator==(const Workload&, const Workload&) = default;
 };
 
 struct Endpoint {
     std::string workload_uid;
     PortMap ports;
     Health status = Health::healthy;
+    friend bool operator==(const Endpoint&, const Endpoint&) = default;
+};
+
+struct LoadBalancer {
+    std::vector<Scope> preferences;
+    BalanceMode mode = BalanceMode::standard;
+    HealthPolicy health_policy = HealthPolicy::only_healthy;
+    friend bool operator==(const LoadBalancer&, const LoadBalancer&) = default;
 };
 
 struct Service {
@@ -78,13 +104,17 @@ struct Service {
     std::string namespace_;
     std::string hostname;
     std::vector<NetworkAddress> vips;
+    std::vector<NetworkCidr> cidr_vips;
     PortMap ports;
     std::map<std::string, Endpoint> endpoints;  // by workload uid; the workloads' own `services` are merged in
     std::vector<std::string> subject_alt_names;
+    LoadBalancer load_balancer;
+    IpFamilies ip_families = IpFamilies::dual;
     bool canonical = false;
     bool visible_only_in_namespace = false;
 
     NamespacedHostname key() const { return {namespace_, hostname}; }
+    friend bool operator==(const Service&, const Service&) = default;
 };
 
 using WorkloadPtr = std::shared_ptr<const Workload>;

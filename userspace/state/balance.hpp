@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which endpoint of a service a connection goes to.
+#pragma once
+#include <culvert/state/route.hpp>
+
+namespace culvert::state {
+
+struct Choice {
+    const Backend* backend = nullptr;  // null: nobody can take this connection
+    base::SocketAddress target;
+};
+
+Choice choose_endpoint(const Snapshot& mesh, const Service& service, const Workload& source,
+                       const base::SocketAddress& target, Random& random);
+
+}
