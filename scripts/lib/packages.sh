@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2034
+# Which Debian packages Culvert needs, and which of them this machine lacks.
+
+build_packages=(
+    g++ cmake ninja-build pkg-config git
+    clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev
+    libssl-dev libnghttp2-dev libyaml-cpp-dev libfmt-dev libmnl-dev prometheus-cpp-dev
+    doctest-dev
+)
+# What the lab, the demo and the tests call.
+run_packages=(
+    iproute2 util-linux procps curl tcpdump jq gunicorn python3-httpbin
+)
+
+debian_release() {
+    local id='' version=''
+    if [[ -r /etc/os-release ]]; then
+        id=$(. /etc/os-release && printf '%s' "${ID:-}")
+        version=$(. /etc/os-release && printf '%s' "${VERSION_ID:-}")
+    fi
+    [[ $id == debian ]] && printf '%s\n' "$version"
+}
+
+# The packages among the arguments that are not installed, one a line.
+not_installed() {
+    local package status
+    local -A installed=()
+    while read -r package status; do
+        [[ $status == installed ]] && installed[$package]=1
+    done < <(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null)
+    for package; do
+        [[ -n ${installed[$package]:-} ]] || printf '%s\n' "$package"
+    done
+}
+
+# Whether the headers under this /usr are Boost 1.81 or newer: older ones lack what Asio's coroutines need.
+boost_is_new_enough() {
+    local header=$1/include/boost/version.hpp version
+    [[ -r $header ]] || return 1
+    version=$(sed -n 's/^#define BOOST_VERSION \([0-9]*\).*/\1/p' "$header")
+    [[ -n $version ]] && ((version >= 108100))
+}
