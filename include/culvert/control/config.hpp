@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one YAML file of a standalone node: its settings, its pods, and the mesh in ztunnel's static form.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <culvert/base/address.hpp>
+#include <culvert/base/log.hpp>
+#include <culvert/base/result.hpp>
+#include <culvert/base/socket.hpp>
+#include <culvert/state/workload.hpp>
+
+namespace culvert::control {
+
+struct NodeSettings {
+    std::string name;
+    std::string network;
+    std::string cluster_id = "Kubernetes";
+    std::string trust_domain = "cluster.local";
+    friend bool operator==(const NodeSettings&, const NodeSettings&) = default;
+};
+
+enum class CaptureMode { ebpf };
+
+// Either a directory, or a certificate and its key.
+struct CaSettings {
+    std::string directory = "/var/lib/culvert/ca";  // empty when the two below are set
+    std::string certificate;
+    std::string key;
+    std::chrono::milliseconds ttl = std::chrono::hours{24};
+    friend bool operator==(const CaSettings&, const CaSettings&) = default;
+};
+
+struct LogSettings {
+    base::log::Level level = base::log::Level::info;
+    base::log::Format format = base::log::Format::text;
+    std::string access = "stdout";  // or a file
+    friend bool operator==(const LogSettings&, const LogSettings&) = default;
+};
+
+struct DoorSettings {
+    std::optional<base::SocketAddress> metrics = base::SocketAddress{{}, 15020};  // [::]; nothing: no door
+    std::optional<base::SocketAddress> ready = base::SocketAddress{{}, 15021};
+    friend bool operator==(const DoorSettings&, const DoorSettings&) = default;
+};
+
+struct LimitSettings {
+    std::uint32_t max_pods = 1024;
+    std::uint32_t max_flows = 16384;
+    std::uint32_t max_connections_per_worker = 16384;
+    std::chrono::milliseconds handshake_timeout = std::chrono::seconds{10};
+    std::chrono::milliseconds connect_timeout = std::chrono::seconds{10};
+    friend bool operator==(const LimitSettings&, const LimitSettings&) = default;
+};
+
+// A pod of this node, with the identity of its workload.
+struct Pod {
+    std::string uid;
+    std::string name;
+    state::Identity identity;
+    std::string netns;  // path, as given
+    friend bool operator==(const Pod&, const Pod&) = default;
+};
+
+struct Config {
+    NodeSettings node;
+    CaptureMode capture = CaptureMode::ebpf;
+    CaSettings ca;
+    LogSettings log;
+    unsigned workers = 0;  // 0: one per core
+    std::chrono::milliseconds shutdown_deadline = std::chrono::seconds{5};
+    DoorSettings doors;
+    LimitSettings limits;
+    base::KeepAlive keepalive;
+    std::vector<Pod> pods;  // each has a workload with its uid
+    std::vector<state::Workload> workloads;
+    std::vector<state::Service> services;
+};
+
+// Fails with one line: "FILE:LINE: workloads[2].protocol: found "UDP", expected TCP or HBONE". The first mistake only.
+base::Result<Config> load_config(const std::string& file);
+// The same for text that came from elsewhere; `file` is what errors call it.
+base::Result<Config> parse_config(const std::string& text, const std::string& file);
+
+}

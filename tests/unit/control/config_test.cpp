@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <culvert/control/config.hpp>
+
+#include <doctest/doctest.h>
+
+#include "good_file.hpp"
+
+using namespace culvert;
+using namespace culvert::control;
+using namespace std::chrono_literals;
+
+TEST_SUITE("control") {
+
+TEST_CASE("config: every key of a full file lands where it belongs") {
+    auto loaded = parse_config(good_file, "f.yaml");
+    REQUIRE_MESSAGE(loaded.has_value(), loaded.error().to_string());
+    const Config& c = *loaded;
+    CHECK(c.node == NodeSettings{"node1", "net1", "west", "example.org"});
+    CHECK(c.capture == CaptureMode::ebpf);
+    CHECK(c.ca == CaSettings{"/tmp/ca", "", "", 90s});
+    CHECK(c.log == LogSettings{base::log::Level::debug, base::log::Format::json, "/var/log/access.log"});
+    CHECK(c.workers == 2);
+    CHECK(c.shutdown_deadline == 100ms);
+    REQUIRE(c.doors.metrics.has_value());
+    CHECK(c.doors.metrics->to_string() == "127.0.0.1:1");
+    CHECK_FALSE(c.doors.ready.has_value());
+    CHECK(c.limits == LimitSettings{3, 4, 5, 6s, 7s});
+    CHECK(c.keepalive.idle_s == 1);
+    CHECK(c.keepalive.interval_s == 2);
+    CHECK(c.keepalive.retries == 3);
+    CHECK(c.keepalive.user_timeout_ms == 4000);
+    REQUIRE(c.pods.size() == 1);
+    CHECK(c.pods[0] ==
+          Pod{"Kubernetes//Pod/bench/c1", "c1", {"example.org", "bench", "client"}, "/run/netns/c1"});
+}
+
+TEST_CASE("config: every key of a workload lands where it belongs") {
+    auto loaded = parse_config(good_file, "f.yaml");
+    REQUIRE(loaded.has_value());
+    REQUIRE(loaded->workloads.size() == 2);
+    state::Workload expected;
+    expected.uid = "Kubernetes//Pod/bench/c1";
+    expected.name = "c1";
+    expected.namespace_ = "bench";
+    expected.trust_domain = "example.org";  // the node's
+    expected.cluster_id = "west";
+    expected.service_account = "client";
+    expected.ips = {*base::IpAddress::parse("10.71.1.10"), *base::IpAddress::parse("fd00::10")};
+    expected.protocol = state::Protocol::hbone;
+    expected.node = "node1";
+    expected.workload_name = "client";
+    expected.workload_type = "deployment";
+    expected.canonical_name = "client";
+    expected.canonical_revision = "v1";
+    expected.network = "net1";
+    expected.locality = {"r", "z", "s"};
+    CHECK(loaded->workloads[0] == expected);
+
+    const state::Workload& other = loaded->workloads[1];
+    CHECK(other.trust_domain == "other.org");
+    CHECK(other.cluster_id == "east");
+    CHECK(other.protocol == state::Protocol::tcp);
+    CHECK(other.network_mode == state::NetworkMode::host_network);
+    CHECK(other.status == state::Health::unhealthy);
+    CHECK(other.capacity == 0);
+    CHECK(other.services == std::map<state::NamespacedHostname, state::PortMap>{
+                                {{"bench", "web.bench.svc.cluster.local"}, {{80, 8080}, {443, 8443}}}});
+}
+
+TEST_CASE("config: every key of a service lands where it belongs") {
+    auto loaded = parse_config(good_file, "f.yaml");
+    REQUIRE(loaded.has_value());
+    REQUIRE(loaded->services.size() == 1);
+    state::Service expected;
+    expected.name = "web";
+    expected.namespace_ = "bench";
+    expected.hostname = "web.bench.svc.cluster.local";
+    expected.vips = {{"", *base::IpAddress::parse("10.71.255.1")}, {"net1", *base::IpAddress::parse("fd00:255::1")}};
+    expected.cidr_vips = {{"", *state::Cidr::parse("10.99.0.0/16")}};
+    expected.ports = {{80, 0}, {443, 8443}};
+    expected.endpoints = {{"Kubernetes//Pod/bench/c1",
+                           {"Kubernetes//Pod/bench/c1", {{80, 7000}}, state::Health::unhealthy}}};
+    expected.subject_alt_names = {"spiffe://example.org/ns/bench/sa/web"};
+    expected.load_balancer = {{state::Scope::network, state::Scope::region},
+                              state::BalanceMode::failover,
+                              state::HealthPolicy::allow_all};
+    expected.ip_families = state::IpFamilies::ipv6;
+    expected.canonical = true;
+    expected.visible_only_in_namespace = true;
+    CHECK(loaded->services[0] == expected);
+}
+
+TEST_CASE("config: a node's name is enough, the rest has defaults") {
+    auto loaded = parse_config("node: {name: n}", "f.yaml");
+    REQUIRE(loaded.has_value());
+    CHECK(loaded->node == NodeSettings{"n", "", "Kubernetes", "cluster.local"});
+    CHECK(loaded->ca == CaSettings{"/var/lib/culvert/ca", "", "", 24h});
+    CHECK(loaded->log == LogSettings{base::log::Level::info, base::log::Format::text, "stdout"});
+    CHECK(loaded->workers == 0);
+    CHECK(loaded->shutdown_deadline == 5s);
+    REQUIRE(loaded->doors.metrics.has_value());
+    REQUIRE(loaded->doors.ready.has_value());
+    CHECK(loaded->doors.metrics->to_string() == "[::]:15020");
+    CHECK(loaded->doors.ready->to_string() == "[::]:15021");
+    CHECK(loaded->limits == LimitSettings{1024, 16384, 16384, 10s, 10s});
+    CHECK(loaded->keepalive.idle_s == 180);
+    CHECK(loaded->keepalive.user_timeout_ms == 0);
+    CHECK(loaded->pods.empty());
+}
+
+TEST_CASE("config: a certificate and its key stand in for the directory") {
+    auto loaded = parse_config("node: {name: n}\nca: {certificate: c.pem, key: k.pem}", "f.yaml");
+    REQUIRE(loaded.has_value());
+    CHECK(loaded->ca == CaSettings{"", "c.pem", "k.pem", 24h});
+}
+
+TEST_CASE("config: a file that is not there is named with the reason") {
+    auto loaded = load_config("/nonexistent/culvert.yaml");
+    REQUIRE(loaded.has_error());
+    CHECK(loaded.error().to_string() == "read /nonexistent/culvert.yaml: No such file or directory (os error 2)");
+}
+
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <culvert/control/config.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <limits>
+
+#include <fmt/format.h>
+
+#include <culvert/base/fd.hpp>
+
+#include "schema.hpp"
+
+namespace culvert::control {
+
+using namespace yaml;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto required = Need::required;
+constexpr std::uint32_t most = std::numeric_limits<std::int32_t>::max();
+
+Reader node(NodeSettings& into) {
+    return section([&into](const Cursor& at) {
+        at.fields({{"name", name(into.name, "this node's name"), required},
+                   {"network", text(into.network)},
+                   {"clusterId", name(into.cluster_id, "a cluster's name")},
+                   {"trustDomain", name(into.trust_domain, "a trust domain such as cluster.local")}});
+    });
+}
+
+Reader capture(CaptureMode& into) {
+    return {"ebpf", [&into](const Cursor& at) {
+                if (at.text("ebpf") != "ebpf") at.expected("ebpf", "other ways of capture are not supported yet");
+                into = CaptureMode::ebpf;
+            }};
+}
+
+// Leaf certificates start two minutes in the past and are renewed at half their life.
+Reader ca(CaSettings& into) {
+    return section([&into](const Cursor& at) {
+        std::string directory;
+        at.fields({{"directory", name(directory, "a directory")},
+                   {"certificate", name(into.certificate, "a file")},
+                   {"key", name(into.key, "a file")},
+                   {"ttl", duration(into.ttl, 1s)}});
+        bool has_files = !into.certificate.empty() || !into.key.empty();
+        if (has_files && !directory.empty())
+            at.at("directory").refuse("found beside certificate and key; keep either the directory or the two files");
+        if (has_files && (into.certificate.empty() || into.key.empty()))
+            at.refuse(fmt::format("found only {}; certificate and key belong together",
+                                  into.key.empty() ? "certificate" : "key"));
+        if (has_files || !directory.empty()) into.directory = directory;
+    });
+}
+
+Reader log_format(base::log::Format& into) {
+    return {"text or json", [&into](const Cursor& at) {
+                const std::string& word = at.text("text or json");
+                if (word != "text" && word != "json") at.expected("text or json");
+                into = word == "json" ? base::log::Format::json : base::log::Format::text;
+            }};
+}
+
+Reader log(LogSettings& into) {
+    return section([&into](const Cursor& at) {
+        using enum base::log::Level;
+        at.fields({{"level", choice(into.level, {debug, info, warn, error, off})},
+                   {"format", log_format(into.format)},
+                   {"access", name(into.access, "stdout or a file")}});
+    });
+}
+
+Reader door(std::optional<base::SocketAddress>& into) {
+    constexpr std::string_view what = R"(an address and port such as "[::]:15020", or "" for no door)";
+    return {std::string{what}, [&into, what](const Cursor& at) {
+                into = base::SocketAddress::parse(at.text(what));
+                if (!into && !at.text(what).empty()) at.expected(what);
+            }};
+}
+
+Reader limits(LimitSettings& into) {
+    return section([&into](const Cursor& at) {
+        at.fields({{"maxPods", number(into.max_pods, 1, most)},
+                   {"maxFlows", number(into.max_flows, 1, most)},
+                   {"maxConnectionsPerWorker", number(into.max_connections_per_worker, 1, most)},
+                   {"handshakeTimeout", duration(into.handshake_timeout)},
+                   {"connectTimeout", duration(into.connect_timeout)}});
+    });
+}
+
+// The kernel's own bounds of TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT.
+Reader keepalive(base::KeepAlive& into) {
+    return section([&into](const Cursor& at) {
+        constexpr std::string_view bound = "whole seconds up to 32767s";
+        auto seconds = [bound](int& to) {
+            return Reader{std::string{bound}, [&to, bound](const Cursor& value) {
+                              std::chrono::milliseconds time{};
+                              duration(time, 1s).read(value);
+                              if (time % 1s != 0s || time > 32767s) value.expected(bound);
+                              to = static_cast<int>(time / 1s);
+                          }};
+        };
+        std::uint32_t retries = static_cast<std::uint32_t>(into.retries);
+        std::chrono::milliseconds user_timeout{into.user_timeout_ms};
+        at.fields({{"time", seconds(into.idle_s)},
+                   {"interval", seconds(into.interval_s)},
+                   {"retries", number(retries, 1, 127)},
+                   {"userTimeout", duration(user_timeout, 0ms)}});
+        if (user_timeout.count() > most) at.at("userTimeout").expected("not more than 596h");
+        into.retries = static_cast<int>(retries);
+        into.user_timeout_ms = static_cast<int>(user_timeout.count());
+    });
+}
+
+Reader pod(Pod& into) {
+    return section([&into](const Cursor& at) {
+        at.fields({{"uid", name(into.uid, "the uid of the pod's workload"), required},
+                   {"name", name(into.name, "the pod's name"), required},
+                   {"namespace", name(into.identity.namespace_, "the pod's namespace"), required},
+                   {"serviceAccount", name(into.identity.service_account, "the pod's service account"), required},
+                   {"netns", name(into.netns, "the path of the pod's network namespace"), required}});
+    });
+}
+
+void read_all(Draft& draft, const Cursor& root) {
+    Config& c = draft.config;
+    auto shutdown = [&c](const Cursor& at) { at.fields({{"deadline", duration(c.shutdown_deadline, 0ms)}}); };
+    auto doors = [&c](const Cursor& at) {
+        at.fields({{"metrics", door(c.doors.metrics)}, {"ready", door(c.doors.ready)}});
+    };
+    root.fields({{"node", node(c.node), required},
+                 {"capture", capture(c.capture)},
+                 {"ca", ca(c.ca)},
+                 {"log", log(c.log)},
+                 {"workers", number(c.workers, 0, 1024)},
+                 {"shutdown", section(shutdown)},
+                 {"doors", section(doors)},
+                 {"limits", limits(c.limits)},
+                 {"keepalive", keepalive(c.keepalive)},
+                 {"pods", list(c.pods, pod, &draft.pods)},
+                 {"workloads", list(c.workloads, workload, &draft.workloads)},
+                 {"services", list(c.services, service, &draft.services)},
+                 {"policies", policies()}});
+    if (c.pods.size() > c.limits.max_pods)
+        root.at("pods").refuse(fmt::format("found {} pods, but limits.maxPods is {}; raise it", c.pods.size(),
+                                           c.limits.max_pods));
+}
+
+base::Result<std::string> read_file(const std::string& file) {
+    base::Fd fd{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!fd) return base::errno_while("read " + file);
+    std::string text;
+    char buffer[65536];
+    for (;;) {
+        ssize_t got = ::read(fd.get(), buffer, sizeof buffer);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return base::errno_while("read " + file);
+        if (got == 0) return text;
+        text.append(buffer, static_cast<std::size_t>(got));
+    }
+}
+
+Config parse(const std::string& text, const std::string& file) {
+    std::vector<YAML::Node> documents = YAML::LoadAll(text);
+    if (documents.size() != 1)
+        throw Refused{fmt::format("{}:1: found {} YAML documents, expected one", file, documents.size())};
+    Draft draft;
+    read_all(draft, Cursor{file, documents.front()});
+    bring_together(draft);
+    return std::move(draft.config);
+}
+
+}
+
+base::Result<Config> parse_config(const std::string& text, const std::string& file) {
+    try {
+        return parse(text, file);
+    } catch (const Refused& refused) {
+        return base::problem(refused.text);
+    } catch (const YAML::Exception& error) {
+        return base::problem(fmt::format("{}:{}: not YAML: {}", file, error.mark.line + 1, error.msg));
+    } catch (const std::exception& error) {
+        return base::problem(fmt::format("{}: cannot be read: {}", file, error.what()));
+    }
+}
+
+base::Result<Config> load_config(const std::string& file) {
+    auto text = read_file(file);
+    if (!text) return text.error();
+    return parse_config(*text, file);
+}
+
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of the file's schema that have a file each.
+#pragma once
+#include <culvert/control/config.hpp>
+
+#include "yaml.hpp"
+
+namespace culvert::control {
+
+// ztunnel's static form, unknown keys refused as there. What this version does not do yet is read, then refused.
+yaml::Reader workload(state::Workload& into);
+yaml::Reader service(state::Service& into);
+// Reads and checks every policy, then refuses the list: a policy that is not enforced must not look as if it were.
+yaml::Reader policies();
+
+// A file that has been read, before its parts are compared.
+struct Draft {
+    Config config;
+    std::vector<yaml::Cursor> pods;  // where each stands
+    std::vector<yaml::Cursor> workloads;
+    std::vector<yaml::Cursor> services;
+};
+
+// Gives workloads the node's trust domain and cluster where they have none (ztunnel leaves them empty, which makes
+// spiffe:///ns/... of an identity), and pods the identities of their workloads.
+// Refuses what two parts of the file say differently, or twice.
+void bring_together(Draft& draft);
+
+// Values that several parts share.
+yaml::Reader ip_address(base::IpAddress& into);
+yaml::Reader cidr(state::Cidr& into);
+
+}
