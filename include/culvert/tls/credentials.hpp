@@ -6,6 +6,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <culvert/base/fd.hpp>
@@ -20,6 +21,7 @@ using SystemTime = std::chrono::system_clock::time_point;
 // Immutable once made, so workers share it. Whoever holds it keeps the contexts alive.
 struct Credentials {
     state::Identity identity;
+    std::optional<state::Identity> certified;  // the first SPIFFE name in our certificate; equal to identity, or absent
     SslCtx client;  // TLS 1.3, AES-128-GCM before AES-256-GCM, ALPN h2, no SNI, our chain, peer verified by the roots
     SslCtx server;  // the same, and a client certificate is demanded
     SystemTime not_before;

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "root_files.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <thread>
+
+namespace culvert::tls {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto longest_wait_for_lock = 10s;
+constexpr auto between_tries = 20ms;
+constexpr std::size_t largest_file = 1 << 20;
+
+bool exists(const std::string& path) noexcept {
+    struct stat status;
+    return ::stat(path.c_str(), &status) == 0;
+}
+
+base::Result<> write_all(int fd, const std::string& text, const std::string& path) {
+    for (std::size_t done = 0; done < text.size();) {
+        ssize_t n = ::write(fd, text.data() + done, text.size() - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return base::errno_while("write " + path);
+        done += static_cast<std::size_t>(n);
+    }
+    return {};
+}
+
+base::Result<> make_directory(const std::string& directory) {
+    std::error_code ignored;  // the mkdir that follows has the better words
+    auto parent = std::filesystem::path{directory}.lexically_normal().parent_path();
+    if (!parent.empty()) std::filesystem::create_directories(parent, ignored);
+    if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
+        return base::errno_while("make CA directory " + directory);
+    return {};
+}
+
+}
+
+base::Result<std::string> read_file(const std::string& path) {
+    base::Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!fd) return base::errno_while("read CA file " + path);
+    std::string text;
+    char buffer[4096];
+    for (;;) {
+        ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return base::errno_while("read CA file " + path);
+        if (n == 0) return text;
+        text.append(buffer, static_cast<std::size_t>(n));
+        if (text.size() > largest_file) return base::problem("CA file " + path + ": larger than 1 MiB, not a PEM file");
+    }
+}
+
+bool RootFiles::has_certificate() const noexcept { return exists(certificate_file()); }
+bool RootFiles::has_key() const noexcept { return exists(key_file()); }
+
+base::Result<base::Fd> RootFiles::lock() const {
+    if (auto made = make_directory(directory_); !made) return made.error();
+    std::string path = directory_ + "/lock";
+    base::Fd fd{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
+    if (!fd) return base::errno_while("open CA lock " + path);
+    auto deadline = std::chrono::steady_clock::now() + longest_wait_for_lock;
+    while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR) return base::errno_while("lock " + path);
+        if (std::chrono::steady_clock::now() > deadline)
+            return base::problem("CA directory " + directory_ + ": another process has held " + path +
+                                 " for 10 s; find it with `fuser " + path + "`, end it and start again");
+        std::this_thread::sleep_for(between_tries);
+    }
+    return fd;
+}
+
+base::Result<> RootFiles::keep_key(const std::string& pem) const { return replace(key_file(), pem, 0600); }
+base::Result<> RootFiles::keep_certificate(const std::string& pem) const {
+    return replace(certificate_file(), pem, 0644);
+}
+
+base::Result<> RootFiles::replace(const std::string& path, const std::string& text, unsigned mode) const {
+    std::string fresh = path + ".new";
+    ::unlink(fresh.c_str());  // what a killed daemon left; nobody else writes while we hold the lock
+    base::Fd fd{::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)};
+    if (!fd) return base::errno_while("make " + fresh);
+    if (::fchmod(fd.get(), mode) != 0) return base::errno_while("set the mode of " + fresh);
+    if (auto written = write_all(fd.get(), text, fresh); !written) return written;
+    if (::fsync(fd.get()) != 0) return base::errno_while("sync " + fresh);
+    if (::rename(fresh.c_str(), path.c_str()) != 0) return base::errno_while("rename " + fresh + " to " + path);
+    base::Fd directory{::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!directory || ::fsync(directory.get()) != 0) return base::errno_while("sync " + directory_);
+    return {};
+}
+
+}
