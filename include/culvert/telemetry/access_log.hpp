@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The access log: one line per connection and side, written by a thread of its own.
 //
+//   worker: submit() -> its ring -> writer thread: gathers 5 ms, formats, writes up to 64 KiB at once -> file
+//
 // A worker puts an entry into its ring and goes on: it never waits, never formats, never writes. When the ring is full
-// the entry is dropped and counted. Fields, order and texts are ztunnel's (ztunnel.md §12).
+// the entry is dropped and counted. Fields, order and texts are ztunnel's.
 #pragma once
-#include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -19,6 +21,8 @@
 namespace culvert::telemetry {
 
 enum class Direction { inbound, outbound };
+
+std::string_view to_string(Direction) noexcept;
 
 struct AccessEntry {
     std::int64_t ended_ns = 0;  // Unix time
@@ -39,26 +43,24 @@ struct AccessEntry {
 };
 
 struct AccessLogStats {
-    std::uint64_t written = 0;
-    std::uint64_t dropped = 0;       // ring full
-    std::uint64_t write_errors = 0;  // disk full, closed pipe: entries lost, logged once per minute
+    std::uint64_t written = 0;       // lines that are in the file
+    std::uint64_t dropped = 0;       // never taken from a worker: its ring was full
+    std::uint64_t lost = 0;          // taken, and given up because nobody reads the output any more
+    std::uint64_t write_errors = 0;  // writes that failed: disk full (tried again later), closed pipe (given up)
 };
 
 class AccessLog {
 public:
-    // One worker's way in. Lives on: that worker.
-    class Ring;
-
     // `path` empty: standard output. Opens the file now and fails in words that name it. Starts the thread.
+    // A ring takes memory only for entries that wait (about 0.5 KiB each); `ring_entries` bounds how many may.
     static base::Result<std::unique_ptr<AccessLog>> open(const std::string& path, base::log::Format format,
-                                                         unsigned workers, std::size_t ring_entries = 8192);
-    // Writes what is queued, then ends the thread.
+                                                         unsigned workers, std::size_t ring_entries = 4096);
+    // Writes what is queued, for a second at most, then ends the thread. No worker may submit any more.
     ~AccessLog();
 
-    Ring& ring(unsigned worker) noexcept;
     void submit(unsigned worker, AccessEntry&& entry) noexcept;  // on that worker only
     void reopen();                                               // SIGHUP: any thread; the file is opened again by its path
-    AccessLogStats stats() const noexcept;
+    AccessLogStats stats() const noexcept;                       // any thread
 
 private:
     class Impl;
@@ -66,7 +68,7 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
-// One line, with its newline, appended. Shown here for tests.
+// One line, with its newline, appended.
 void format_entry(fmt::memory_buffer& out, const AccessEntry& entry, base::log::Format format);
 
 }

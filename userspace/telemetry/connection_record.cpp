@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <culvert/telemetry/connection_record.hpp>
+
+namespace culvert::telemetry {
+namespace {
+
+std::int64_t unix_now_ns() {
+    auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
+
+}
+
+ConnectionRecord::ConnectionRecord(AccessLog& log, unsigned worker, WorkerCounters& counters, Direction direction,
+                                   const base::SocketAddress& source, const base::SocketAddress& destination)
+    : log_{log}, counters_{counters}, worker_{worker} {
+    entry.early = true;
+    entry.direction = direction;
+    entry.source = source;
+    entry.destination = destination;
+    counters_.connections_open.add();
+}
+
+void ConnectionRecord::close(CloseReason reason, std::string error) {
+    if (closed_) return;
+    closed_ = true;
+    reason_ = reason;
+    entry.error = std::move(error);
+    if (reason != CloseReason::ok && entry.error.empty()) entry.error = description(reason);
+}
+
+ConnectionRecord::~ConnectionRecord() {
+    if (!closed_) close(CloseReason::drained, "connection closed due to connection drain");
+    bool outbound = entry.direction == Direction::outbound;
+    entry.bytes_sent = outbound ? from_source_ : to_source_;
+    entry.bytes_received = outbound ? to_source_ : from_source_;
+    entry.duration =
+        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began_);
+    entry.ended_ns = unix_now_ns();
+    counters_.connections_open.sub();
+    counters_.closed[static_cast<std::size_t>(reason_)].add();
+    log_.submit(worker_, std::move(entry));
+}
+
+}
