@@ -16,10 +16,10 @@ namespace {
 
 constexpr std::size_t longest_quote = 80;
 
-// yaml-cpp counts from 0, and says -1 of a value that was left out.
+// yaml-cpp counts from 0, and says of a value that was left out -1 or where the next one stands.
 int line_of(const YAML::Node& node, int otherwise) {
     int line = node.Mark().line;
-    return line < 0 ? otherwise : line + 1;
+    return line < 0 || node.IsNull() ? otherwise : line + 1;
 }
 
 bool is_plain(std::string_view key) {

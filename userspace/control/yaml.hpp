@@ -45,6 +45,7 @@ public:
 
     int line() const noexcept { return line_; }
     bool is_null() const { return !node_.IsDefined() || node_.IsNull(); }
+    bool is_empty_text() const { return node_.IsDefined() && node_.IsScalar() && node_.Scalar().empty(); }
     bool is_mapping() const { return node_.IsDefined() && node_.IsMap(); }
     std::string tag() const { return node_.Tag(); }
 
