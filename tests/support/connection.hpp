@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// A blocking TCP connection as a test's app uses it: every wait has a limit, every failure is an exception that says
+// what was tried. Made in one network namespace, used from anywhere.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <culvert/base/address.hpp>
+#include <culvert/base/fd.hpp>
+
+#include "wait.hpp"
+
+namespace culvert::test {
+
+using base::IpAddress;
+using base::SocketAddress;
+
+struct Dial {
+    SocketAddress to;
+    std::optional<SocketAddress> from;
+    Milliseconds limit = 10s;
+    int receive_buffer = 0;  // SO_RCVBUF, 0: the kernel's choice
+};
+
+class Connection {
+public:
+    Connection() = default;
+    explicit Connection(base::Fd socket) : socket_{std::move(socket)} { limit(10s); }
+    // Throws std::system_error with connect()'s errno.
+    static Connection open(int netns, const Dial& dial);
+
+    void limit(Milliseconds each_wait);
+    void send(std::string_view bytes);
+    std::string receive(std::size_t exactly);
+    std::string receive_some(std::size_t most = 65536);  // empty: the other side has ended
+    std::string receive_all();                           // until it ends
+    void end_sending();                                  // FIN, still receiving
+    void reset();                                        // RST
+    void close() { socket_.reset(); }
+
+    // Sends and wants the same back.
+    bool echoes(std::string_view text);
+    // How it ends, when nothing more comes: "end", "reset", "silence" (limit passed), or "data" when bytes come.
+    std::string ending(Milliseconds limit = 10s);
+
+    SocketAddress local() const { return base::local_address(socket_.get()); }
+    SocketAddress peer() const { return base::peer_address(socket_.get()); }
+    int fd() const noexcept { return socket_.get(); }
+    explicit operator bool() const noexcept { return bool(socket_); }
+
+private:
+    base::Fd socket_;
+};
+
+// What connect() said and after how long; errno 0 is success.
+struct Attempt {
+    int error = 0;
+    Milliseconds took{};
+};
+Attempt attempt(int netns, const Dial& dial);
+
+}

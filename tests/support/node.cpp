@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node.hpp"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <mutex>
+#include <sstream>
+#include <stdexcept>
+
+#include "janitor.hpp"
+#include "outcome.hpp"
+#include "reasons.hpp"
+
+namespace culvert::test {
+namespace {
+
+std::vector<Node*> living;
+
+const SocketAddress metrics_door{*IpAddress::parse("127.0.0.1"), 15020};
+const SocketAddress ready_door{*IpAddress::parse("127.0.0.1"), 15021};
+
+std::string slurp(const std::string& path, std::size_t from = 0) {
+    std::ifstream file{path};
+    file.seekg(static_cast<std::streamoff>(from));
+    if (!file) return {};
+    return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+std::string last_lines(const std::string& text, int lines) {
+    auto at = text.size();
+    while (at > 0 && lines-- > 0) {
+        const auto newline = text.rfind('\n', at - 1);
+        at = newline == std::string::npos || newline == 0 ? 0 : newline;
+    }
+    return text.substr(at);
+}
+
+std::string cleanup_command(const std::string& config) { return culvertd() + " cleanup --config " + config; }
+
+}
+
+const std::string& culvertd() {
+    static const std::string path = std::getenv("CULVERTD") != nullptr ? std::getenv("CULVERTD") : CULVERT_DAEMON;
+    return path;
+}
+
+Node::Node(const Lab& lab, int number)
+    : name_{lab.node_name(number)},
+      number_{number},
+      netns_{lab.node_netns(number)},
+      config_{lab.folder() / (name_ + ".yaml")},
+      log_{lab.folder() / (name_ + ".log")},
+      access_log_{lab.folder() / (name_ + ".access")} {
+    living.push_back(this);
+}
+
+Node::~Node() {
+    std::erase(living, this);
+    if (running()) {
+        count_reasons();
+        signal(SIGTERM);
+        signal(SIGTERM);  // the second one: now, not after a drain
+        const auto status = wait_exit(5s);
+        if (status != 0)
+            note_failure(name_ + (status ? " exited with " + std::to_string(*status) : " did not end") + " at teardown\n" +
+                         where_to_look());
+        if (!status) kill9();
+    }
+    if (!std::filesystem::exists(config_)) return;
+    const Output left = cleanup();
+    janitor::forget("run " + cleanup_command(config_));
+    if (left.status != 0) note_failure("cleanup of " + name_ + ": " + left.text);
+}
+
+void Node::configure(const std::string& yaml) {
+    if (!std::filesystem::exists(config_)) janitor::remember("run " + cleanup_command(config_));
+    const std::string fresh = config_ + ".fresh";
+    std::ofstream{fresh} << yaml;
+    std::filesystem::rename(fresh, config_);
+}
+
+void Node::start() {
+    daemon_ = Process({culvertd(), "--config", config_}, netns_, log_);
+    if (eventually(15s, [this] { return !running() || ready(); }) && running()) return;
+    throw std::runtime_error(name_ + " did not get ready\n" + where_to_look());
+}
+
+bool Node::ready() const { return http_get(netns_, ready_door, "/healthz/ready").status == 200; }
+
+void Node::kill9() {
+    count_reasons();
+    signal(SIGKILL);
+    wait_exit(5s);
+}
+
+Output Node::cleanup() const { return run({culvertd(), "cleanup", "--config", config_}, netns_); }
+
+bool Node::says(const std::vector<std::string>& words, Milliseconds limit) {
+    return eventually(limit, [&] {
+        std::istringstream lines{slurp(log_, read_to_)};
+        for (std::string line; std::getline(lines, line) && !lines.eof();) {
+            const auto here = lines.tellg();
+            if (!std::ranges::all_of(words, [&](const auto& word) { return line.find(word) != std::string::npos; }))
+                continue;
+            read_to_ += static_cast<std::size_t>(here);
+            return true;
+        }
+        return false;
+    });
+}
+
+Samples Node::metrics() const { return parse_samples(http_get(netns_, metrics_door, "/metrics").body); }
+
+void Node::count_reasons() const { reasons::add(name_, metrics()); }
+
+std::size_t Node::resident_bytes() const {
+    const std::string status = slurp("/proc/" + std::to_string(pid()) + "/status");
+    const auto at = status.find("VmRSS:");
+    return at == std::string::npos ? 0 : std::strtoull(status.c_str() + at + 6, nullptr, 10) * 1024;
+}
+
+std::map<std::string, Milliseconds> Node::thread_cpu() const {
+    std::map<std::string, Milliseconds> threads;
+    for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid()) + "/task")) {
+        const std::string stat = slurp(task.path() / "stat");
+        const auto open = stat.find('(');
+        const auto close = stat.rfind(')');
+        if (open == std::string::npos || close == std::string::npos) continue;
+        std::istringstream rest{stat.substr(close + 2)};
+        std::string skipped;
+        for (int field = 3; field < 14; ++field) rest >> skipped;
+        long user = 0;
+        long system = 0;
+        rest >> user >> system;
+        threads[stat.substr(open + 1, close - open - 1) + "/" + task.path().filename().string()] =
+            Milliseconds((user + system) * 1000 / ::sysconf(_SC_CLK_TCK));
+    }
+    return threads;
+}
+
+std::string Node::where_to_look() const {
+    return "--- " + name_ + ": nsenter --net=/run/netns/" + name_ + "   configuration " + config_ + "\n--- the end of " +
+           log_ + ":\n" + last_lines(slurp(log_), 25) + "\n";
+}
+
+std::vector<Node*> Node::all() { return living; }
+
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// What passes a device of a node: the wire to the other node, or a pod's cable. TCP only; both directions.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "connection.hpp"
+
+namespace culvert::test {
+
+struct Packet {
+    SocketAddress from;
+    SocketAddress to;
+    std::uint8_t flags = 0;
+    std::string payload;
+
+    bool syn() const { return (flags & 0x12) == 0x02; }
+    bool touches(std::uint16_t port) const { return from.port == port || to.port == port; }
+};
+
+class Tap {
+public:
+    Tap(int netns, const std::string& device);
+    Tap(const Tap&) = delete;
+    ~Tap();
+
+    // Everything that had passed when this was called.
+    std::vector<Packet> packets() const;
+    // For people: "10.71.1.10:4711 > 10.71.2.11:15008 +517"; what a failed check prints.
+    static std::string list(const std::vector<Packet>& packets);
+
+private:
+    void record();
+
+    base::Fd socket_;
+    mutable std::mutex mutex_;
+    std::vector<Packet> packets_;
+    std::atomic<bool> ending_{false};
+    std::thread recorder_;
+};
+
+// The packets that are neither to nor from the tunnel port, and those whose bytes hold the text.
+std::vector<Packet> outside_tunnels(const std::vector<Packet>& packets);
+std::vector<Packet> holding(const std::vector<Packet>& packets, std::string_view text);
+// The streams' first bytes that are no TLS record: a tunnel connection opens with 0x16 0x03 from either side.
+std::vector<Packet> not_tls(const std::vector<Packet>& packets);
+
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "world.hpp"
+
+namespace culvert::test {
+namespace {
+
+std::unique_ptr<World> the_shared;
+
+const Ports ports{{80, 8080}, {81, 8081}};
+
+void populate(World& world) {
+    Mesh& mesh = world.mesh;
+    mesh.lab = &world.lab;
+    int index = 80;
+    for (const char* name : {"near", "far", "tcp", "both", "self", "nobody"})
+        mesh.add(Service{name, index++, ports});
+    mesh.add(Workload{.pod = &world.client, .service_account = "client", .services = {{"self", ports}}});
+    mesh.add(Workload{.pod = &world.near, .service_account = "server", .services = {{"near", ports}, {"both", ports}}});
+    mesh.add(Workload{.pod = &world.far, .service_account = "server", .services = {{"far", ports}, {"both", ports}}});
+    mesh.add(Workload{.pod = &world.tcp1, .protocol = "TCP", .enrolled = false});
+    mesh.add(Workload{.pod = &world.tcp2, .protocol = "TCP", .enrolled = false, .services = {{"tcp", ports}}});
+}
+
+}
+
+World::World(const std::function<void(Mesh&)>& change)
+    : client{lab.add_pod("client", 1, 10)},
+      near{lab.add_pod("near", 1, 11)},
+      tcp1{lab.add_pod("tcp1", 1, 20)},
+      plain1{lab.add_pod("plain1", 1, 21)},
+      far{lab.add_pod("far", 2, 11)},
+      tcp2{lab.add_pod("tcp2", 2, 20)},
+      plain2{lab.add_pod("plain2", 2, 21)},
+      one{lab, 1},
+      two{lab, 2} {
+    populate(*this);
+    if (change) change(mesh);
+    reconfigure();
+    one.start();
+    two.start();
+}
+
+void World::reconfigure() {
+    one.configure(mesh.yaml(1));
+    two.configure(mesh.yaml(2));
+}
+
+void World::mark() {
+    one.access_log().mark();
+    two.access_log().mark();
+}
+
+World& World::shared() {
+    if (!the_shared) the_shared = std::make_unique<World>();
+    return *the_shared;
+}
+
+void World::end_shared() { the_shared.reset(); }
+
+}

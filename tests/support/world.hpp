@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The mesh that most cases need: two nodes, a client on the first, servers on both, neighbours that are not enrolled.
+//
+//   node 1: client near tcp1 plain1        node 2: far tcp2 plain2
+//
+// Enrolled: client, near, far. tcp1 and tcp2 are workloads of protocol TCP; plain1 and plain2 are unknown to the mesh.
+// Services, port 80 to 8080 and 81 to 8081: near, far, tcp (tcp2), both (near and far), self (client), nobody.
+#pragma once
+#include <memory>
+
+#include "lab.hpp"
+#include "mesh.hpp"
+#include "node.hpp"
+
+namespace culvert::test {
+
+class World {
+public:
+    // `change` adapts the mesh before the daemons start.
+    explicit World(const std::function<void(Mesh&)>& change = {});
+
+    Lab lab;
+    Mesh mesh;
+    Pod& client;
+    Pod& near;
+    Pod& tcp1;
+    Pod& plain1;
+    Pod& far;
+    Pod& tcp2;
+    Pod& plain2;
+    Node one;
+    Node two;
+
+    SocketAddress vip(const std::string& service, Family family, std::uint16_t port = 80) const {
+        return mesh.service(service).at(family, port);
+    }
+    Node& node_of(const Pod& pod) { return pod.node() == 1 ? one : two; }
+    // Writes both files from the mesh as it is now.
+    void reconfigure();
+    // Access log lines before this do not count.
+    void mark();
+
+    // One for all cases that leave it as they found it; it ends with main.
+    static World& shared();
+    static void end_shared();
+};
+
+}
