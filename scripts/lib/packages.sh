@@ -10,7 +10,7 @@ build_packages=(
 )
 # What the lab, the demo and the tests call.
 run_packages=(
-    iproute2 util-linux procps curl tcpdump jq gunicorn python3-httpbin
+    iproute2 util-linux procps curl openssl tcpdump jq gunicorn python3-httpbin
 )
 
 debian_release() {
