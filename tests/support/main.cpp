@@ -5,8 +5,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <string_view>
+#include <vector>
 
 #include "janitor.hpp"
 #include "outcome.hpp"
@@ -48,13 +51,15 @@ REGISTER_REPORTER("matrix", 1, MatrixReporter);
 }
 
 int main(int argc, char** argv) {
-    doctest::Context context(argc, argv);
-    for (int i = 1; i < argc; ++i) {
-        if (std::strcmp(argv[i], "--matrix") != 0) continue;
-        context.setOption("reporters", "matrix");
-        context.setOption("list-test-cases", true);
-        return context.run();
+    std::vector<const char*> arguments{argv, argv + argc};
+    const auto matrix = std::ranges::find(arguments, std::string_view{"--matrix"});
+    const bool list = matrix != arguments.end();
+    if (list) {
+        *matrix = "--list-test-cases";
+        arguments.push_back("--reporters=matrix");
     }
+    doctest::Context context(static_cast<int>(arguments.size()), arguments.data());
+    if (list) return context.run();
     if (::geteuid() != 0) {
         std::puts("skipped: network namespaces need root");
         return 77;
