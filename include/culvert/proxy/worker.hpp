@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// One data-plane worker: a thread, its loop, and every connection it accepted, from accept to the last byte.
+//
+// Constructed, called and destroyed on the control thread; what it is told, it is told by mail. Borrows the shared
+// parts, which must outlive it.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <culvert/base/socket.hpp>
+#include <culvert/capture/capture.hpp>
+#include <culvert/hbone/settings.hpp>
+#include <culvert/state/snapshot.hpp>
+#include <culvert/telemetry/access_log.hpp>
+#include <culvert/telemetry/counters.hpp>
+#include <culvert/tls/credentials.hpp>
+
+namespace culvert::proxy {
+
+struct Limits {
+    hbone::Settings hbone;
+    base::KeepAlive keepalive;
+    std::chrono::milliseconds connect{10'000};          // TCP to an app or to a plain destination
+    std::uint32_t connections_per_worker = 65'536;      // then new ones are refused with RST, and counted
+};
+
+struct Shared {
+    capture::Capture& capture;
+    telemetry::AccessLog& access_log;
+};
+
+// A pod of this node, as the data path needs it.
+struct LocalPod {
+    std::string uid;
+    std::string enrolment;                   // unlike any other's: a uid may come back with another netns
+    std::string name;                        // for people
+    std::string network;                     // of this node
+    state::Identity identity;
+    std::shared_ptr<const base::Fd> netns;   // workers dial in it; ends with the last of them
+};
+
+class Worker {
+public:
+    Worker(unsigned index, Shared shared, const Limits& limits);  // starts the thread; throws std::system_error
+    ~Worker();                                                    // ends every connection now, then the thread
+
+    // Each connection decides against what was published last.
+    void publish(state::SnapshotPtr mesh);
+    void publish(tls::CredentialsMapPtr credentials);
+
+    // Accepts from the pod's listeners, which it owns from now on.
+    void add_pod(std::shared_ptr<const LocalPod> pod, std::vector<capture::Listener> listeners);
+    // Stops accepting, lets connections finish until the deadline, ends the rest. Then `gone` is called, on the worker.
+    void remove_pod(const std::string& uid, std::chrono::milliseconds deadline, std::function<void()> gone);
+    // The same for all pods: GOAWAY to peers, close_notify, and what still lives at the deadline is ended.
+    void drain(std::chrono::milliseconds deadline, std::function<void()> drained);
+
+    const telemetry::WorkerCounters& counters() const noexcept;
+
+private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}

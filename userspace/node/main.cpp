@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// culvertd: the command line. Everything else is Node's.
+#include <sys/resource.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <culvert/base/log.hpp>
+#include <culvert/capture/capture.hpp>
+#include <culvert/control/config.hpp>
+
+#include "node.hpp"
+#include "version.hpp"
+
+namespace {
+
+using namespace culvert;
+
+enum Exit { ok = 0, cannot_run = 1, bad_usage = 2, bad_config = 3 };
+
+constexpr char help[] = R"(culvertd: an ambient mesh dataplane for one Linux node
+
+  culvertd --config FILE [--cleanup]   run; FILE is watched and applied live
+  culvertd check FILE                  say whether FILE is good, and stop
+  culvertd cleanup NODE                remove every trace of the node's capture: programs, pins, rules, routes
+  culvertd cleanup --config FILE       the same, for the node named in FILE
+  culvertd version                     version and commit
+  culvertd --help                      this
+
+  --cleanup   remove the capture when the daemon ends. Without it captured pods stay closed (their new connections
+              are refused) until the next start, which takes them over.
+
+signals   TERM, INT: finish connections until shutdown.deadline, then end; a second one ends now.
+          HUP: reopen the access log, read FILE again.
+exit      0 ended as asked   1 cannot run (the message says why)   2 wrong usage   3 FILE is bad
+doors     15020 /metrics   15021 /healthz/ready   (doors: in FILE)
+)";
+
+int usage_error(const std::string& what) {
+    std::fprintf(stderr, "culvertd: %s. See culvertd --help\n", what.c_str());
+    return bad_usage;
+}
+
+int say(Exit code, const base::Error& error) {
+    std::fprintf(stderr, "culvertd: %s\n", error.to_string().c_str());
+    return code;
+}
+
+int check(const std::string& file) {
+    auto config = control::load_config(file);
+    if (!config) return say(bad_config, config.error());
+    std::printf("%s is good: node %s, %zu pods, %zu workloads, %zu services\n", file.c_str(), config->node.name.c_str(),
+                config->pods.size(), config->workloads.size(), config->services.size());
+    return ok;
+}
+
+int cleanup(const std::vector<std::string>& arguments) {
+    std::string instance;
+    if (arguments.size() == 1) {
+        instance = arguments[0];
+    } else if (arguments.size() == 2 && arguments[0] == "--config") {
+        auto config = control::load_config(arguments[1]);
+        if (!config) return say(bad_config, config.error());
+        instance = config->node.name;
+    } else {
+        return usage_error("cleanup wants a node's name, or --config FILE");
+    }
+    if (auto done = capture::Capture::cleanup(instance); !done) return say(cannot_run, done.error());
+    return ok;
+}
+
+// A proxy spends two descriptors a connection: take what the hard limit gives.
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int run(const std::string& file, bool cleanup_at_end) {
+    auto config = control::load_config(file);
+    if (!config) return say(bad_config, config.error());
+    std::signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+    base::log::configure(config->log.level, config->log.format);
+    std::string instance = config->node.name;
+    {
+        auto node = node::Node::start(file, std::move(*config));
+        if (!node) return say(cannot_run, node.error());
+        (*node)->run();
+    }
+    if (!cleanup_at_end) return ok;
+    if (auto done = capture::Capture::cleanup(instance); !done) return say(cannot_run, done.error());
+    return ok;
+}
+
+int main_with(const std::vector<std::string>& arguments) {
+    std::string file;
+    bool cleanup_at_end = false;
+    if (arguments.empty()) return usage_error("--config FILE is missing");
+    const std::string& first = arguments[0];
+    if (first == "--help" || first == "-h" || first == "help") return std::fputs(help, stdout) < 0 ? cannot_run : ok;
+    if (first == "version" || first == "--version")
+        return std::printf("culvertd %s (%s)\n", node::version, node::commit) < 0 ? cannot_run : ok;
+    if (first == "check") return arguments.size() == 2 ? check(arguments[1]) : usage_error("check wants one FILE");
+    if (first == "cleanup") return cleanup({arguments.begin() + 1, arguments.end()});
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+        if (arguments[i] == "--config" && i + 1 < arguments.size())
+            file = arguments[++i];
+        else if (arguments[i] == "--cleanup")
+            cleanup_at_end = true;
+        else
+            return usage_error("\"" + arguments[i] + "\" is not something that it understands");
+    }
+    if (file.empty()) return usage_error("--config FILE is missing");
+    return run(file, cleanup_at_end);
+}
+
+}
+
+int main(int argc, char** argv) {
+    try {
+        return main_with({argv + 1, argv + argc});
+    } catch (const std::exception& failure) {  // we cannot start, and nobody can help
+        std::fprintf(stderr, "culvertd: %s\n", failure.what());
+        return cannot_run;
+    }
+}

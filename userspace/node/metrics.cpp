@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "metrics.hpp"
+
+#include <chrono>
+
+namespace culvert::node {
+
+using telemetry::Sample;
+namespace families = telemetry::families;
+
+void expose(telemetry::Metrics& metrics, const capture::Capture& capture, const tls::CertificateManager& certificates,
+            const telemetry::AccessLog& access_log, const Workers& workers, const Pods& pods, const Reloads& reloads) {
+    std::vector<const telemetry::WorkerCounters*> counters;
+    for (const auto& worker : workers) counters.push_back(&worker->counters());
+    metrics.add(std::move(counters));
+    metrics.add(access_log);
+    metrics.add(families::capture_decisions, [&capture] {
+        std::vector<Sample> samples;
+        for (const auto& reason : capture.reasons()) samples.push_back({reason.name, static_cast<double>(reason.count)});
+        return samples;
+    });
+    metrics.add(families::capture_pods, [&pods] { return static_cast<double>(pods.size()); });
+    metrics.add(families::certificate_expiry, [&certificates] {
+        std::vector<Sample> samples;
+        for (const auto& certificate : certificates.stats()) {
+            auto seconds = std::chrono::duration<double>(certificate.not_after.time_since_epoch()).count();
+            samples.push_back({certificate.identity.to_string(), seconds});
+        }
+        return samples;
+    });
+    auto summed = [&certificates](std::uint64_t tls::CertificateStats::*field, bool count_first) {
+        return [&certificates, field, count_first] {
+            double sum = 0;
+            for (const auto& certificate : certificates.stats()) sum += static_cast<double>(certificate.*field + (count_first ? 1 : 0));
+            return sum;
+        };
+    };
+    metrics.add(families::certificate_renewals, summed(&tls::CertificateStats::renewals, true));
+    metrics.add(families::certificate_failures, summed(&tls::CertificateStats::failures, false));
+    metrics.add(families::config_reloads, [&reloads] {
+        return std::vector<Sample>{{"good", static_cast<double>(reloads.applied)}, {"bad", static_cast<double>(reloads.refused)}};
+    });
+}
+
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <algorithm>
+#include <csignal>
+#include <thread>
+
+#include <culvert/admin/doors.hpp>
+#include <culvert/base/log.hpp>
+#include <culvert/control/changes.hpp>
+#include <culvert/control/watch.hpp>
+#include <culvert/tls/authority.hpp>
+
+#include "metrics.hpp"
+#include "notify.hpp"
+#include "version.hpp"
+
+namespace culvert::node {
+namespace {
+
+proxy::Limits limits_of(const control::Config& config) {
+    proxy::Limits limits;
+    limits.keepalive = config.keepalive;
+    limits.connect = config.limits.connect_timeout;
+    limits.connections_per_worker = config.limits.max_connections_per_worker;
+    limits.hbone.connect = config.limits.connect_timeout;
+    limits.hbone.handshake = config.limits.handshake_timeout;
+    return limits;
+}
+
+base::Result<std::unique_ptr<tls::Authority>> open_authority(const control::Config& config) {
+    if (!config.ca.certificate.empty()) return tls::Authority::load(config.ca.certificate, config.ca.key);
+    return tls::Authority::keep(config.ca.directory, config.node.trust_domain);
+}
+
+unsigned worker_count(const control::Config& config) {
+    return config.workers != 0 ? config.workers : std::max(1u, std::thread::hardware_concurrency());
+}
+
+}
+
+class Node::Impl {
+public:
+    Impl(std::string file, control::Config config) : file_{std::move(file)}, config_{std::move(config)}, signals_{io_} {}
+
+    base::Result<> start() {
+        base::log::info("node", "culvertd {} ({}) starts as node {}", version, commit, config_.node.name);
+        readiness_.pending("pods");
+        if (auto opened = open_doors(); !opened) return opened;
+        // Before the mesh is built from the file, so that no change falls between.
+        auto watch = control::FileWatch::start(io_, file_, [this] { reload(); });
+        if (!watch) return watch.error();
+        watch_ = std::move(*watch);
+        if (auto opened = open_parts(); !opened) return opened;
+        start_workers();
+        publish_mesh();
+        pods_->on_change([this] { say_ready(); });
+        std::vector<std::string> uids;
+        for (const auto& pod : config_.pods) uids.push_back(pod.uid);
+        for (const auto& pod : config_.pods) pods_->join(pod);
+        if (auto released = capture_->release_all_but(uids); !released)
+            base::log::warn("node", "leftovers of an earlier daemon: {}", released.error().to_string());
+        expose(metrics_, *capture_, *certificates_, *access_log_, workers_, *pods_, reloads_);
+        say_ready();
+        return {};
+    }
+
+    void run() {
+        signals_.add(SIGTERM);
+        signals_.add(SIGINT);
+        signals_.add(SIGHUP);
+        wait_for_signal();
+        io_.run();
+    }
+
+private:
+    base::Result<> open_doors() {
+        if (config_.doors.metrics) {
+            auto door = admin::Door::open(io_, *config_.doors.metrics, admin::metrics_routes(metrics_));
+            if (!door) return door.error();
+            doors_.push_back(std::move(*door));
+        }
+        if (config_.doors.ready) {
+            auto door = admin::Door::open(io_, *config_.doors.ready, admin::readiness_routes(readiness_));
+            if (!door) return door.error();
+            doors_.push_back(std::move(*door));
+        }
+        return {};
+    }
+
+    base::Result<> open_parts() {
+        auto log = telemetry::AccessLog::open(config_.log.access == "stdout" ? "" : config_.log.access, config_.log.format,
+                                              worker_count(config_));
+        if (!log) return log.error();
+        access_log_ = std::move(*log);
+        auto authority = open_authority(config_);
+        if (!authority) return authority.error();
+        authority_ = std::move(*authority);
+        auto capture = capture::Capture::start(io_, {.instance = config_.node.name,
+                                                     .workers = worker_count(config_),
+                                                     .max_pods = config_.limits.max_pods,
+                                                     .max_flows = config_.limits.max_flows});
+        if (!capture) return capture.error();
+        capture_ = std::move(*capture);
+        return {};
+    }
+
+    void start_workers() {
+        auto limits = limits_of(config_);
+        for (unsigned i = 0; i < worker_count(config_); ++i)
+            workers_.push_back(std::make_unique<proxy::Worker>(i, proxy::Shared{*capture_, *access_log_}, limits));
+        auto publish = [this](tls::CredentialsMapPtr credentials) {
+            for (auto& worker : workers_) worker->publish(credentials);
+        };
+        certificates_ = std::make_unique<tls::CertificateManager>(
+            io_, *authority_, std::chrono::duration_cast<std::chrono::seconds>(config_.ca.ttl), publish);
+        pods_ = std::make_unique<Pods>(io_, *capture_, *certificates_, workers_, config_.node.network, config_.shutdown_deadline);
+    }
+
+    void publish_mesh() {
+        auto mesh = std::make_shared<const state::Snapshot>(config_.workloads, config_.services);
+        for (auto& worker : workers_) worker->publish(mesh);
+    }
+
+    void say_ready() {
+        if (ready_said_ || pods_->waiting() > 0) return;
+        ready_said_ = true;
+        readiness_.done("pods");
+        base::log::info("node", "ready: {} pods, {} workloads, {} services, {} workers", pods_->size(),
+                        config_.workloads.size(), config_.services.size(), workers_.size());
+        notify("READY=1");
+    }
+
+    void reload() {
+        if (ending_) return;
+        auto fresh = control::load_config(file_);
+        if (!fresh) {
+            ++reloads_.refused;
+            base::log::error("control", "{}. The last good configuration goes on", fresh.error().to_string());
+            return;
+        }
+        auto changes = control::diff(config_, *fresh);
+        if (changes.none()) return;
+        ++reloads_.applied;
+        for (const auto& key : changes.need_restart)
+            base::log::warn("control", "{}: the new value of {} waits for a restart", file_, key);
+        // What waits for a restart must be found different again by the next reload.
+        config_.pods = std::move(fresh->pods);
+        config_.workloads = std::move(fresh->workloads);
+        config_.services = std::move(fresh->services);
+        config_.log.level = fresh->log.level;
+        if (changes.log_level) base::log::configure(config_.log.level, config_.log.format);
+        if (changes.mesh) publish_mesh();
+        auto comes_back = [&](const control::Pod& pod) {
+            return std::ranges::any_of(changes.joined, [&](const auto& other) { return other.uid == pod.uid; });
+        };
+        for (const auto& pod : changes.left) pods_->leave(pod, comes_back(pod));
+        for (const auto& pod : changes.joined) pods_->join(pod);
+        base::log::info("control", "{} applied: {} pods joined, {} left{}", file_, changes.joined.size(),
+                        changes.left.size(), changes.mesh ? ", the mesh changed" : "");
+    }
+
+    void wait_for_signal() {
+        signals_.async_wait([this](boost::system::error_code failed, int signal) {
+            if (failed) return;
+            if (signal == SIGHUP) {
+                access_log_->reopen();
+                reload();
+            } else {
+                end();
+            }
+            wait_for_signal();
+        });
+    }
+
+    void end() {
+        if (ending_) {
+            base::log::warn("node", "a second signal: ending now");
+            io_.stop();
+            return;
+        }
+        ending_ = true;
+        readiness_.pending("draining");
+        notify("STOPPING=1");
+        base::log::info("node", "draining: connections have {} ms to finish", config_.shutdown_deadline.count());
+        draining_ = workers_.size();
+        for (auto& worker : workers_)
+            worker->drain(config_.shutdown_deadline, [this] { boost::asio::post(io_, [this] { one_drained(); }); });
+    }
+
+    void one_drained() {
+        if (--draining_ > 0) return;
+        base::log::info("node", "drained: bye");
+        io_.stop();
+    }
+
+    // In the order in which they are needed: the workers end before what they borrow.
+    std::string file_;
+    control::Config config_;
+    boost::asio::io_context io_{1};
+    boost::asio::signal_set signals_;
+    admin::Readiness readiness_;
+    telemetry::Metrics metrics_{version, commit};
+    Reloads reloads_;
+    std::unique_ptr<telemetry::AccessLog> access_log_;
+    std::unique_ptr<tls::Authority> authority_;
+    std::unique_ptr<capture::Capture> capture_;
+    std::unique_ptr<tls::CertificateManager> certificates_;
+    Workers workers_;
+    std::unique_ptr<Pods> pods_;
+    std::vector<std::unique_ptr<admin::Door>> doors_;
+    std::unique_ptr<control::FileWatch> watch_;
+    bool ready_said_ = false;
+    bool ending_ = false;
+    std::size_t draining_ = 0;
+};
+
+Node::Node(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
+Node::~Node() = default;
+
+base::Result<std::unique_ptr<Node>> Node::start(std::string config_file, control::Config config) {
+    auto impl = std::make_unique<Impl>(std::move(config_file), std::move(config));
+    if (auto started = impl->start(); !started) return started.error();
+    return std::unique_ptr<Node>{new Node{std::move(impl)}};
+}
+
+void Node::run() { impl_->run(); }
+
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pods.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include <atomic>
+
+#include <culvert/base/log.hpp>
+#include <culvert/base/netns.hpp>
+
+namespace culvert::node {
+
+Pods::Pods(boost::asio::io_context& io, capture::Capture& capture, tls::CertificateManager& certificates, Workers& workers,
+           std::string network, std::chrono::milliseconds drain_deadline)
+    : io_{io},
+      capture_{capture},
+      certificates_{certificates},
+      workers_{workers},
+      network_{std::move(network)},
+      drain_deadline_{drain_deadline},
+      retry_{io} {}
+
+void Pods::join(const control::Pod& pod) {
+    if (auto still = leaving_.find(pod.uid); still != leaving_.end()) {
+        still->second = pod;
+        return;
+    }
+    auto joined = try_to_join(pod);
+    if (!joined) {
+        std::string text = joined.error().to_string();
+        Waiting& entry = waiting_[pod.uid];
+        if (entry.said != text) base::log::error("node", "{}. Trying again", text);
+        entry = {pod, std::move(text)};
+        try_again();
+    } else {
+        waiting_.erase(pod.uid);
+    }
+    changed_();
+}
+
+void Pods::try_again() {
+    retry_.expires_after(std::chrono::seconds{2});
+    retry_.async_wait([this](boost::system::error_code cancelled) {
+        if (cancelled) return;
+        auto again = waiting_;
+        for (auto& [uid, entry] : again) join(entry.pod);
+    });
+}
+
+base::Result<> Pods::try_to_join(const control::Pod& pod) {
+    std::string name = pod.identity.namespace_ + "/" + pod.name;
+    auto netns = base::open_netns(pod.netns);
+    if (!netns) return base::problem("pod " + name + ": " + netns.error().to_string() + "; is the pod running?");
+    capture::PodSpec spec{pod.uid, name, netns->get()};
+
+    if (auto issued = certificates_.add(pod.identity); !issued)
+        return base::problem("pod " + name + ": " + issued.error().to_string());
+    auto listeners = capture_.listen(spec);
+    if (!listeners) {
+        certificates_.remove(pod.identity);
+        return base::problem("pod " + name + ": " + listeners.error().to_string());
+    }
+    if (auto enrolled = capture_.enrol(spec, *listeners); !enrolled) {
+        certificates_.remove(pod.identity);
+        return base::problem("pod " + name + ": " + enrolled.error().to_string());
+    }
+    auto local = std::make_shared<const proxy::LocalPod>(proxy::LocalPod{
+        .uid = pod.uid,
+        .enrolment = pod.uid + "#" + std::to_string(++enrolments_),
+        .name = name,
+        .network = network_,
+        .identity = pod.identity,
+        .netns = std::make_shared<const base::Fd>(std::move(*netns)),
+    });
+    std::vector<std::vector<capture::Listener>> shares(workers_.size());
+    for (auto& listener : *listeners) shares[listener.worker].push_back(std::move(listener));
+    for (std::size_t i = 0; i < workers_.size(); ++i) workers_[i]->add_pod(local, std::move(shares[i]));
+    here_[pod.uid] = pod;
+    base::log::info("node", "pod {} ({}) is in the mesh as {}", name, pod.uid, pod.identity.to_string());
+    return {};
+}
+
+void Pods::leave(const control::Pod& pod, bool at_once) {
+    waiting_.erase(pod.uid);
+    if (here_.erase(pod.uid) == 0) {
+        // Left already, and a later join waits for it to be gone: that one is off.
+        if (auto still = leaving_.find(pod.uid); still != leaving_.end()) still->second.reset();
+        return;
+    }
+    leaving_[pod.uid];
+    if (auto stopped = capture_.stop_capturing(pod.uid); !stopped)
+        base::log::warn("node", "pod {}: {}", pod.name, stopped.error().to_string());
+    auto left = std::make_shared<std::atomic<std::size_t>>(workers_.size());
+    auto gone = [this, left, pod] {
+        if (--*left == 0) boost::asio::post(io_, [this, pod] { released(pod); });
+    };
+    for (auto& worker : workers_)
+        worker->remove_pod(pod.uid, at_once ? std::chrono::milliseconds{0} : drain_deadline_, gone);
+}
+
+void Pods::released(const control::Pod& pod) {
+    if (auto released = capture_.release(pod.uid); !released)
+        base::log::warn("node", "pod {}: {}", pod.name, released.error().to_string());
+    certificates_.remove(pod.identity);
+    base::log::info("node", "pod {}/{} ({}) has left the mesh", pod.identity.namespace_, pod.name, pod.uid);
+    auto next = leaving_.extract(pod.uid);
+    if (!next.empty() && next.mapped()) join(*next.mapped());
+    changed_();
+}
+
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pods of this node: each joins (certificate, listeners, capture, workers) and leaves (the same backwards).
+//
+// Lives on: the control thread. Borrows everything it introduces to each other.
+#pragma once
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <culvert/capture/capture.hpp>
+#include <culvert/control/config.hpp>
+#include <culvert/proxy/worker.hpp>
+#include <culvert/tls/certificates.hpp>
+
+namespace culvert::node {
+
+using Workers = std::vector<std::unique_ptr<proxy::Worker>>;
+
+class Pods {
+public:
+    Pods(boost::asio::io_context& io, capture::Capture& capture, tls::CertificateManager& certificates, Workers& workers,
+         std::string network, std::chrono::milliseconds drain_deadline);
+
+    // A pod that cannot join (its netns is not there yet, say) is logged, left out, and tried again every other second.
+    void join(const control::Pod& pod);
+    // New connections pass it by at once; those that live may finish until the deadline. Then rules, routes and
+    // programs go. A pod whose uid comes back with another netns leaves at once.
+    void leave(const control::Pod& pod, bool at_once);
+
+    // In the mesh; and those that could not join yet.
+    std::size_t size() const noexcept { return here_.size(); }
+    std::size_t waiting() const noexcept { return waiting_.size(); }
+    // Called whenever one of the two has changed.
+    void on_change(std::function<void()> callback) { changed_ = std::move(callback); }
+
+private:
+    base::Result<> try_to_join(const control::Pod& pod);
+    void try_again();
+    void released(const control::Pod& pod);
+
+    struct Waiting {
+        control::Pod pod;
+        std::string said;  // the last error, so that it is logged once and not at every try
+    };
+
+    boost::asio::io_context& io_;
+    capture::Capture& capture_;
+    tls::CertificateManager& certificates_;
+    Workers& workers_;
+    std::string network_;
+    std::chrono::milliseconds drain_deadline_;
+    std::map<std::string, control::Pod> here_;
+    std::map<std::string, std::optional<control::Pod>> leaving_;  // by uid; and who joins when it has left
+    std::map<std::string, Waiting> waiting_;
+    boost::asio::steady_timer retry_;
+    std::function<void()> changed_ = [] {};
+    std::uint64_t enrolments_ = 0;
+};
+
+}

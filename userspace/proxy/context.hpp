@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every connection of one worker uses. Lives on: that worker's loop.
+#pragma once
+#include <random>
+
+#include <culvert/hbone/pool.hpp>
+#include <culvert/proxy/worker.hpp>
+#include <culvert/state/route.hpp>
+#include <culvert/telemetry/connection_record.hpp>
+
+namespace culvert::proxy {
+
+struct Context {
+    base::Loop& loop;
+    unsigned worker;
+    Shared shared;
+    const Limits& limits;
+    telemetry::WorkerCounters& counters;
+    hbone::Pool& pool;
+    state::SnapshotPtr mesh;
+    tls::CredentialsMapPtr credentials;
+    state::Random random{std::random_device{}()};
+    std::uint16_t next_leg_port = 0;  // dial.cpp: source ports of inbound legs
+
+    tls::CredentialsPtr credentials_of(const state::Identity& identity) const {
+        if (!credentials) return nullptr;
+        auto found = credentials->find(identity);
+        return found == credentials->end() ? nullptr : found->second;
+    }
+};
+
+using PodPtr = std::shared_ptr<const LocalPod>;
+
+// A connection as it was accepted.
+struct Accepted {
+    base::Fd fd;
+    base::SocketAddress source;  // who connected
+    base::SocketAddress target;  // what it asked for: the socket's own address, thanks to sk_lookup
+};
+
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dial.hpp"
+
+#include <netinet/in.h>
+
+#include <culvert/base/netns.hpp>
+
+namespace culvert::proxy {
+namespace {
+
+using SocketResult = base::Result<std::unique_ptr<base::Socket>>;
+
+base::Result<base::Fd> own_socket(Context& context, const LocalPod& pod, int family, capture::OwnSocket kind) {
+    auto made = base::in_netns(pod.netns->get(), [family]() -> base::Result<base::Fd> {
+        base::Fd fd{::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP)};
+        if (!fd) return base::errno_while("make a socket in the pod");
+        return fd;
+    });
+    if (!made) return made;
+    if (auto claimed = context.shared.capture.claim(made->get(), kind); !claimed) return claimed.error();
+    if (auto set = base::set_nodelay(made->get()); !set) return set.error();
+    if (auto set = base::set_keepalive(made->get(), context.limits.keepalive); !set) return set.error();
+    return made;
+}
+
+// Below Linux's ephemeral range (ip_local_port_range, 32768-60999 by default) and above the registered services' ports.
+constexpr std::uint16_t first_leg_port = 10'240;
+constexpr std::uint16_t leg_ports = 32'768 - first_leg_port;
+
+// Workers interleave: worker w starts where it likes and the kernel refuses a tuple that is taken.
+std::uint16_t take_leg_port(Context& context) {
+    if (context.next_leg_port == 0)
+        context.next_leg_port = static_cast<std::uint16_t>(first_leg_port + context.random() % leg_ports);
+    std::uint16_t port = context.next_leg_port++;
+    if (context.next_leg_port >= first_leg_port + leg_ports) context.next_leg_port = first_leg_port;
+    return port;
+}
+
+base::Result<> bind_as(int fd, const base::SocketAddress& client) {
+    int on = 1;
+    bool v4 = client.ip.is_v4();
+    if (::setsockopt(fd, v4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6}, v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &on, sizeof on) != 0)
+        return base::errno_while("take the client's address");
+    // Lets several legs share one address and port as long as they lead to different apps.
+    if (::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) return base::errno_while("share the client's port");
+    sockaddr_storage raw;
+    socklen_t length = client.to(raw);
+    if (::bind(fd, reinterpret_cast<sockaddr*>(&raw), length) != 0)
+        return base::errno_while("bind " + client.to_string() + " in the pod");
+    return {};
+}
+
+base::Task<SocketResult> dial_app_once(Context& context, PodPtr pod, base::IpAddress client, base::SocketAddress app,
+                                       base::Loop::Clock::duration limit) {
+    auto fd = own_socket(context, *pod, app.ip.family(), capture::OwnSocket::inbound_leg);
+    if (!fd) co_return fd.error();
+    // A pod that calls itself keeps its own address: the kernel picks it.
+    if (client != app.ip) {
+        auto bound = bind_as(fd->get(), {client, take_leg_port(context)});
+        if (!bound) co_return bound.error();
+    }
+    auto work = base::connect(context.loop, std::move(*fd), app);
+    auto socket = co_await base::within(context.loop, limit, "connect to " + app.to_string(), std::move(work));
+    co_return socket;
+}
+
+}
+
+base::Task<SocketResult> dial_out(Context& context, PodPtr pod, base::SocketAddress to) {
+    auto fd = own_socket(context, *pod, to.ip.family(), capture::OwnSocket::dial);
+    if (!fd) co_return fd.error();
+    auto work = base::connect(context.loop, std::move(*fd), to);
+    auto socket = co_await base::within(context.loop, context.limits.connect, "connect to " + to.to_string(), std::move(work));
+    co_return socket;
+}
+
+base::Task<SocketResult> dial_app(Context& context, PodPtr pod, base::IpAddress client, base::SocketAddress app) {
+    // A port may be taken (EADDRINUSE, EADDRNOTAVAIL), or equal one of the client's own live connections, in which case
+    // nothing answers: hence a first try that is short, and another port.
+    constexpr int tries = 8;
+    auto limit = context.limits.connect * 3 / 10;
+    for (int attempt = 1;; ++attempt) {
+        auto socket = co_await dial_app_once(context, pod, client, app, limit);
+        if (socket || attempt == tries) co_return socket;
+        int error = socket.error().code.value();
+        bool late = error == ETIMEDOUT;
+        if (late && limit == context.limits.connect * 7 / 10) co_return socket;
+        if (late) limit = context.limits.connect * 7 / 10;
+        if (!late && error != EADDRINUSE && error != EADDRNOTAVAIL) co_return socket;
+    }
+}
+
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connections that we make ourselves, from inside a pod's netns, marked as ours so that no program captures them.
+#pragma once
+#include "context.hpp"
+
+namespace culvert::proxy {
+
+// To the network, with the pod's own address. Within Limits::connect. Fails with the kernel's error, ETIMEDOUT when late.
+base::Task<base::Result<std::unique_ptr<base::Socket>>> dial_out(Context& context, PodPtr pod, base::SocketAddress to);
+
+// To the pod's own app, with the client's address as source, so that the app sees who calls. The port is ours: from
+// outside the ranges clients pick from, because a SYN that equals a live connection of that client never gets an answer.
+base::Task<base::Result<std::unique_ptr<base::Socket>>> dial_app(Context& context, PodPtr pod, base::IpAddress client,
+                                                                 base::SocketAddress app);
+
+}

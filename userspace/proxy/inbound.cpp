@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "inbound.hpp"
+
+#include <charconv>
+
+#include "dial.hpp"
+#include "headers.hpp"
+#include "pump.hpp"
+
+namespace culvert::proxy {
+namespace {
+
+using telemetry::CloseReason;
+using telemetry::ConnectionRecord;
+
+// Why a request is refused before the app is dialled: the status for the peer, the text for our log.
+struct Refusal {
+    int status;
+    CloseReason reason;
+    std::string text;
+};
+
+// host:port of an authority that is not ip:port.
+std::optional<std::pair<std::string, std::uint16_t>> split_host(const std::string& authority) {
+    auto colon = authority.rfind(':');
+    if (colon == 0 || colon == std::string::npos) return std::nullopt;
+    std::uint16_t port = 0;
+    const char* end = authority.data() + authority.size();
+    auto [at, ec] = std::from_chars(authority.data() + colon + 1, end, port);
+    if (ec != std::errc{} || at != end || authority.find_first_of("[]/@ ") < colon) return std::nullopt;
+    return std::pair{authority.substr(0, colon), port};
+}
+
+// The port at which this workload serves the named service (ztunnel.md §8.1, "Upstream address").
+std::optional<std::uint16_t> port_behind(const state::Snapshot& mesh, const state::Workload& own, const std::string& host,
+                                         std::uint16_t port) {
+    for (const auto& service : mesh.services()) {
+        if (service->hostname != host) continue;
+        auto endpoint = service->endpoints.find(own.uid);
+        if (endpoint != service->endpoints.end()) {
+            auto mapped = endpoint->second.ports.find(port);
+            if (mapped != endpoint->second.ports.end() && mapped->second != 0) return mapped->second;
+        }
+        auto mapped = service->ports.find(port);
+        if (mapped != service->ports.end() && mapped->second != 0) return mapped->second;
+    }
+    return std::nullopt;
+}
+
+// The app's address for a request: always the address that the tunnel itself dialled.
+std::optional<Refusal> find_app(const state::Snapshot& mesh, const state::Workload& own, const hbone::Incoming& incoming,
+                                base::SocketAddress& app) {
+    const std::string& authority = incoming.request().authority;
+    const auto& local = incoming.tunnel().local;
+    app.ip = local.ip;
+    if (auto address = base::SocketAddress::parse(authority)) {
+        if (address->ip != local.ip)
+            return Refusal{400, CloseReason::bad_request, "ip mismatch: " + local.ip.to_string() + " != " + address->ip.to_string()};
+        app.port = address->port;
+    } else if (auto host = split_host(authority)) {
+        auto port = port_behind(mesh, own, host->first, host->second);
+        if (!port)
+            return Refusal{503, CloseReason::no_route,
+                           "requested service " + authority + " found, but cannot resolve port"};
+        app.port = *port;
+    } else {
+        return Refusal{400, CloseReason::bad_request, "invalid authority in CONNECT: \"" + authority + "\""};
+    }
+    if (state::is_mesh_port(app.port)) return Refusal{503, CloseReason::no_route, "attempted recursive call to ourselves"};
+    return std::nullopt;
+}
+
+base::Task<> answer(Context& context, PodPtr pod, hbone::Incoming incoming) {
+    const hbone::TunnelInfo& tunnel = incoming.tunnel();
+    ConnectionRecord record{context.shared.access_log, context.worker, context.counters, telemetry::Direction::inbound,
+                            tunnel.peer, tunnel.local};
+    context.counters.connections_inbound_hbone.add();
+    auto refuse = [&](int status, CloseReason reason, std::string text) {
+        incoming.refuse(status);
+        record.close(reason, std::move(text));
+    };
+
+    if (incoming.method() != "CONNECT") {
+        refuse(400, CloseReason::bad_request, "method not allowed: " + incoming.method());
+        co_return;
+    }
+    state::SnapshotPtr mesh = context.mesh;
+    auto own = mesh->workload_by_uid(pod->uid);
+    if (!own) {
+        refuse(503, CloseReason::not_ready, "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
+        co_return;
+    }
+    base::SocketAddress app;
+    if (auto refusal = find_app(*mesh, *own, incoming, app)) {
+        refuse(refusal->status, refusal->reason, refusal->text);
+        co_return;
+    }
+    auto& entry = record.entry;
+    entry.source_workload = mesh->workload_by_ip(pod->network, tunnel.peer.ip);
+    entry.source_identity = tunnel.identity;
+    entry.hbone_target = incoming.request().authority;
+    entry.destination_workload = own;
+    entry.destination_identity = own->identity();
+    // No service: ztunnel in static mode names none for an IP authority either (ztunnel.md §20.9).
+    record.context_known();
+
+    auto dialling = dial_app(context, pod, tunnel.peer.ip, app);
+    auto leg = co_await std::move(dialling);
+    if (!leg) {
+        refuse(503, CloseReason::connect_failed, "connection failed: " + leg.error().cause());
+        co_return;
+    }
+    capture::Flow flow_row = context.shared.capture.flows().claim((*leg)->fd());
+    if (!flow_row) context.counters.flows_unlisted.add();
+    flow_row.identify(tunnel.identity ? tunnel.identity->to_string() : "", own->identity().to_string());
+
+    hbone::Stream stream = incoming.accept(baggage_of(*own));
+    TunnelPump pump{**leg, stream, {record, context.counters, flow_row, false}};
+    co_await pump.done();
+    if (pump.failure()) {
+        (*leg)->reset_on_close();  // the app must not mistake it for an end of stream
+        record.close(CloseReason::broken, pump.failure()->to_string());
+        co_return;
+    }
+    record.close(CloseReason::ok);
+}
+
+// Turns each request into a task of its own.
+struct Requests : hbone::RequestHandler {
+    Requests(Context& c, PodPtr p, base::TaskGroup& g) : context{c}, pod{std::move(p)}, group{g} {}
+    void on_request(hbone::Incoming incoming) override {
+        if (context.counters.connections_open.get() >= context.limits.connections_per_worker) {
+            incoming.refuse(503);
+            context.counters.closed[static_cast<std::size_t>(CloseReason::over_limit)].add();
+            return;
+        }
+        group.spawn(answer(context, pod, std::move(incoming)));
+    }
+    Context& context;
+    PodPtr pod;
+    base::TaskGroup& group;
+};
+
+}
+
+base::Task<> serve_tunnel(Context& context, PodPtr pod, hbone::Server& server, base::TaskGroup& requests,
+                          Accepted accepted) {
+    context.counters.tunnels_in_accepted.add();
+    // The line of a tunnel that never came to a request (ztunnel: one WARN with src and dst). With requests, theirs count.
+    auto failed = [&](CloseReason reason, std::string text) {
+        ConnectionRecord record{context.shared.access_log, context.worker, context.counters,
+                                telemetry::Direction::inbound, accepted.source, accepted.target};
+        record.close(reason, std::move(text));
+    };
+    auto own = context.credentials_of(pod->identity);
+    if (!own) {
+        failed(CloseReason::not_ready, "identity error: no certificate for " + pod->identity.to_string() + " yet");
+        co_return;
+    }
+    auto socket = base::Socket::watch(context.loop, std::move(accepted.fd));
+    if (!socket) {
+        failed(CloseReason::over_limit, socket.error().to_string());
+        co_return;
+    }
+    struct Open {
+        telemetry::Counter& gauge;
+        explicit Open(telemetry::Counter& g) : gauge{g} { gauge.add(); }
+        ~Open() { gauge.sub(); }
+    } open{context.counters.tunnels_in_open};
+    Requests handler{context, pod, requests};
+    auto serving = server.serve(std::move(*socket), std::move(own), handler);
+    auto ended = co_await std::move(serving);
+    if (!ended) failed(CloseReason::handshake_failed, ended.error().to_string());
+}
+
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passthrough.hpp"
+
+#include "dial.hpp"
+#include "pump.hpp"
+
+namespace culvert::proxy {
+
+using telemetry::CloseReason;
+using telemetry::ConnectionRecord;
+
+base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) {
+    ConnectionRecord record{context.shared.access_log, context.worker, context.counters, telemetry::Direction::inbound,
+                            accepted.source, accepted.target};
+    context.counters.connections_inbound_plain.add();
+    capture::Flow flow_row = context.shared.capture.flows().claim(accepted.fd.get());
+    if (!flow_row) context.counters.flows_unlisted.add();
+    auto watched = base::Socket::watch(context.loop, std::move(accepted.fd));
+    if (!watched) {
+        record.close(CloseReason::over_limit, watched.error().to_string());
+        co_return;
+    }
+    base::Socket& client = **watched;
+    auto refuse = [&](CloseReason reason, std::string text) {
+        client.reset_on_close();
+        record.close(reason, std::move(text));
+    };
+
+    state::SnapshotPtr mesh = context.mesh;
+    auto own = mesh->workload_by_uid(pod->uid);
+    if (!own) {
+        refuse(CloseReason::not_ready, "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
+        co_return;
+    }
+    if (state::is_mesh_port(accepted.target.port)) {
+        refuse(CloseReason::no_route, "attempted recursive call to ourselves");
+        co_return;
+    }
+    record.entry.source_workload = mesh->workload_by_ip(pod->network, accepted.source.ip);
+    record.entry.destination_workload = own;
+    record.context_known();
+
+    auto dialling = dial_app(context, pod, accepted.source.ip, accepted.target);
+    auto app = co_await std::move(dialling);
+    if (!app) {
+        refuse(CloseReason::connect_failed, "connection failed: " + app.error().cause());
+        co_return;
+    }
+    SocketPump pump{**app, client, {record, context.counters, flow_row, false}};
+    co_await pump.done();
+    if (pump.failure()) {
+        client.reset_on_close();
+        (*app)->reset_on_close();
+        record.close(CloseReason::broken, pump.failure()->to_string());
+        co_return;
+    }
+    record.close(CloseReason::ok);
+}
+
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pump.hpp"
+
+#include <algorithm>
+
+namespace culvert::proxy {
+namespace {
+
+// An app's reset, or a write to an app that has gone, is how connections end, not how they fail (ztunnel: copy.rs).
+bool is_ordinary_end(int error) noexcept {
+    return error == ECONNRESET || error == EPIPE || error == ENOTCONN;
+}
+
+bool would_block(int error) noexcept { return error == EAGAIN || error == EINTR; }
+
+}
+
+void Meter::from_app(std::uint64_t bytes) noexcept {
+    counters.bytes_to_peers.add(bytes);
+    app_is_source ? record.moved(bytes, 0) : record.moved(0, bytes);
+    app_is_source ? flow.moved(bytes, 0) : flow.moved(0, bytes);
+}
+
+void Meter::to_app(std::uint64_t bytes) noexcept {
+    counters.bytes_to_apps.add(bytes);
+    app_is_source ? record.moved(0, bytes) : record.moved(bytes, 0);
+    app_is_source ? flow.moved(0, bytes) : flow.moved(bytes, 0);
+}
+
+void Leftover::add(const iovec* parts, int count, std::size_t skip) {
+    for (int i = 0; i < count; ++i) {
+        std::size_t length = parts[i].iov_len;
+        std::size_t past = std::min(skip, length);
+        skip -= past;
+        auto* begin = static_cast<const std::byte*>(parts[i].iov_base);
+        bytes_.insert(bytes_.end(), begin + past, begin + length);
+    }
+}
+
+int Leftover::flush(base::Socket& to, std::size_t& sent) noexcept {
+    while (!empty() && to.maybe_writable()) {
+        ssize_t n = ::send(to.fd(), bytes_.data() + next_, size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && !would_block(errno)) return errno;
+        if (n > 0) {
+            next_ += static_cast<std::size_t>(n);
+            sent += static_cast<std::size_t>(n);
+        }
+        if (!empty()) to.congested();
+    }
+    if (empty()) {
+        std::vector<std::byte>{}.swap(bytes_);  // an idle connection holds no buffer
+        next_ = 0;
+    }
+    return 0;
+}
+
+TunnelPump::TunnelPump(base::Socket& app, hbone::Stream& stream, Meter meter)
+    : app_{app}, stream_{stream}, meter_{meter}, done_{app.loop()} {
+    app_.observe(this);
+    stream_.attach(*this);
+    on_socket_ready(app_);
+}
+
+TunnelPump::~TunnelPump() { app_.observe(nullptr); }
+
+hbone::Filled TunnelPump::fill(std::span<std::byte> room) {
+    if (from_app_ended_) return {0, hbone::Outcome::drained};
+    if (!app_.maybe_readable()) return {0, hbone::Outcome::drained};
+    ssize_t n = ::recv(app_.fd(), room.data(), room.size(), MSG_DONTWAIT);
+    if (n > 0) {
+        auto bytes = static_cast<std::size_t>(n);
+        meter_.from_app(bytes);
+        // A short read means drained; unless a FIN is waiting behind it, which edge-triggered epoll has already told.
+        bool drained = bytes < room.size() && !app_.peer_half_closed() && !app_.hung_up();
+        if (drained) app_.drained();
+        return {bytes, drained ? hbone::Outcome::drained : hbone::Outcome::more};
+    }
+    if (n < 0 && would_block(errno)) {
+        app_.drained();
+        return {0, hbone::Outcome::drained};
+    }
+    if (n < 0 && !is_ordinary_end(errno)) failure_ = base::problem("receive: " + base::errno_while({}).cause());
+    from_app_ended_ = true;
+    check_done();
+    return {0, hbone::Outcome::end};
+}
+
+void TunnelPump::on_data(std::span<const std::byte> data) {
+    if (to_app_ended_) {
+        stream_.consumed(data.size());  // the app takes no more; the tunnel's window must not suffer for it
+        return;
+    }
+    if (part_count_ == max_parts) write_to_app();
+    if (to_app_ended_) {
+        stream_.consumed(data.size());
+        return;
+    }
+    parts_[part_count_++] = {const_cast<std::byte*>(data.data()), data.size()};
+}
+
+void TunnelPump::on_batch_end() {
+    if (part_count_ > 0) write_to_app();
+    finish_app_when_empty();
+}
+
+void TunnelPump::write_to_app() {
+    std::size_t total = 0;
+    for (int i = 0; i < part_count_; ++i) total += parts_[i].iov_len;
+    std::size_t sent = 0;
+    if (leftover_.empty()) {
+        msghdr message{};
+        message.msg_iov = parts_.data();
+        message.msg_iovlen = static_cast<std::size_t>(part_count_);
+        // Tried even when the last write was short: the app may have read since, and the edge would come too late.
+        ssize_t n = ::sendmsg(app_.fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && !would_block(errno)) {
+            int error = errno;
+            part_count_ = 0;
+            stream_.consumed(total);
+            app_refuses_bytes(error);
+            return;
+        }
+        if (n > 0) sent = static_cast<std::size_t>(n);
+        if (sent < total) app_.congested();
+    }
+    leftover_.add(parts_.data(), part_count_, sent);
+    part_count_ = 0;
+    app_took(sent);
+}
+
+void TunnelPump::app_took(std::size_t bytes) {
+    if (bytes == 0) return;
+    meter_.to_app(bytes);
+    stream_.consumed(bytes);
+}
+
+void TunnelPump::app_refuses_bytes(int error) {
+    to_app_ended_ = true;
+    if (!is_ordinary_end(error)) failure_ = base::problem("send: " + base::errno_while({}, error).cause());
+    stream_.consumed(leftover_.size());
+    leftover_ = {};
+    // What the app sent before it went is still read; the error that ends that direction follows by itself.
+    stream_.want_to_send();
+    check_done();
+}
+
+void TunnelPump::on_end() {
+    peer_ended_ = true;
+    finish_app_when_empty();
+}
+
+void TunnelPump::finish_app_when_empty() {
+    if (!peer_ended_ || to_app_ended_ || part_count_ > 0 || !leftover_.empty()) return;
+    to_app_ended_ = true;
+    app_.finish_writing();
+    check_done();
+}
+
+void TunnelPump::on_reset(const base::Error& why) {
+    failure_ = why;
+    from_app_ended_ = to_app_ended_ = true;
+    check_done();
+}
+
+void TunnelPump::on_socket_ready(base::Socket& app) {
+    if (!leftover_.empty() && app.maybe_writable()) {
+        std::size_t sent = 0;
+        int error = leftover_.flush(app, sent);
+        app_took(sent);
+        if (error != 0) app_refuses_bytes(error);
+        finish_app_when_empty();
+    }
+    if (app.maybe_readable() && !from_app_ended_) stream_.want_to_send();
+    // The app reset a connection of which it had already closed its own half: nothing will be read that says so.
+    if (app.hung_up() && from_app_ended_ && !to_app_ended_) {
+        stream_.consumed(leftover_.size());
+        leftover_ = {};
+        to_app_ended_ = true;
+        check_done();
+    }
+}
+
+void TunnelPump::check_done() noexcept {
+    if (from_app_ended_ && to_app_ended_) done_.set();
+}
+
+SocketPump::SocketPump(base::Socket& app, base::Socket& peer, Meter meter)
+    : meter_{meter},
+      done_{app.loop()},
+      from_app_{app, peer, &Meter::from_app, {}, false, false},
+      to_app_{peer, app, &Meter::to_app, {}, false, false} {
+    app.observe(this);
+    peer.observe(this);
+    move_both();
+}
+
+SocketPump::~SocketPump() {
+    from_app_.from.observe(nullptr);
+    to_app_.from.observe(nullptr);
+}
+
+void SocketPump::on_socket_ready(base::Socket&) { move_both(); }
+
+void SocketPump::on_round_end() { move_both(); }
+
+void SocketPump::move_both() {
+    bool more = move(from_app_);
+    more = move(to_app_) || more;
+    // One that had finished its half and then reset the rest: nothing will be read that says so.
+    for (auto [way, back] : {std::pair{&from_app_, &to_app_}, std::pair{&to_app_, &from_app_}})
+        if (way->to.hung_up() && back->source_ended) way->ended = true;
+    if (from_app_.ended && to_app_.ended)
+        done_.set();
+    else if (more)
+        from_app_.from.loop().at_round_end(*this);
+}
+
+bool SocketPump::move(Way& way) {
+    // One buffer a thread: it holds nothing between calls.
+    constexpr std::size_t buffer_size = 64 * 1024;
+    thread_local std::vector<std::byte> buffer(buffer_size);
+    int reads_left = 4;
+    while (!way.ended) {
+        if (!way.leftover.empty()) {
+            std::size_t sent = 0;
+            int error = way.leftover.flush(way.to, sent);
+            (meter_.*way.count)(sent);
+            if (error != 0) {
+                way.ended = true;
+                return false;
+            }
+            if (!way.leftover.empty()) return false;
+        }
+        if (way.source_ended) {
+            way.to.finish_writing();
+            way.ended = true;
+            return false;
+        }
+        if (!way.from.maybe_readable()) return false;
+        if (reads_left-- == 0) return true;
+        ssize_t n = ::recv(way.from.fd(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+        if (n < 0 && would_block(errno)) {
+            way.from.drained();
+            return false;
+        }
+        if (n <= 0) {
+            if (n < 0 && !is_ordinary_end(errno)) failure_ = base::problem("receive: " + base::errno_while({}).cause());
+            way.source_ended = true;
+            continue;
+        }
+        auto got = static_cast<std::size_t>(n);
+        if (got < buffer.size() && !way.from.peer_half_closed() && !way.from.hung_up()) way.from.drained();
+        ssize_t sent = ::send(way.to.fd(), buffer.data(), got, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && !would_block(errno)) {
+            if (!is_ordinary_end(errno)) failure_ = base::problem("send: " + base::errno_while({}).cause());
+            way.ended = true;
+            return false;
+        }
+        std::size_t took = sent > 0 ? static_cast<std::size_t>(sent) : 0;
+        (meter_.*way.count)(took);
+        if (took < got) {
+            way.to.congested();
+            iovec part{buffer.data(), got};
+            way.leftover.add(&part, 1, took);
+        }
+    }
+    return false;
+}
+
+}

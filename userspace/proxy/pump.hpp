@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Moving bytes once a connection flows: no coroutine, only readiness. Each direction runs alone: an end of stream on
+// one side becomes an end of stream on the other, and the opposite direction goes on until its own (half-close).
+//
+//   app socket  <-- Pump --> hbone::Stream   (tunnelled: TunnelPump)
+//   one socket  <-- Pump --> another socket  (plain TCP: SocketPump)
+//
+// Lives on: the connection's worker. Backpressure: a side is only read when what was read before has been taken.
+#pragma once
+#include <sys/uio.h>
+
+#include <array>
+#include <optional>
+#include <vector>
+
+#include <culvert/base/socket.hpp>
+#include <culvert/capture/flows.hpp>
+#include <culvert/hbone/stream.hpp>
+#include <culvert/telemetry/connection_record.hpp>
+#include <culvert/telemetry/counters.hpp>
+
+namespace culvert::proxy {
+
+// Where a pump says what it moved. Borrowed; the flow may be an empty one.
+struct Meter {
+    telemetry::ConnectionRecord& record;
+    telemetry::WorkerCounters& counters;
+    capture::Flow& flow;
+    bool app_is_source;  // outbound: the app opened the connection; inbound: the peer did
+
+    void from_app(std::uint64_t bytes) noexcept;
+    void to_app(std::uint64_t bytes) noexcept;
+};
+
+// Bytes read from one side that the other would not take yet.
+class Leftover {
+public:
+    bool empty() const noexcept { return next_ == bytes_.size(); }
+    std::size_t size() const noexcept { return bytes_.size() - next_; }
+    void add(const iovec* parts, int count, std::size_t skip);
+    // Writes what the socket takes, adding it to `sent`. Returns 0, or the error of a socket that is broken.
+    int flush(base::Socket& to, std::size_t& sent) noexcept;
+
+private:
+    std::vector<std::byte> bytes_;
+    std::size_t next_ = 0;
+};
+
+class TunnelPump : hbone::StreamUser, base::Socket::Observer {
+public:
+    // Borrows all three; the caller keeps them until done() and destroys the pump first.
+    TunnelPump(base::Socket& app, hbone::Stream& stream, Meter meter);
+    ~TunnelPump();
+    TunnelPump(const TunnelPump&) = delete;
+    TunnelPump& operator=(const TunnelPump&) = delete;
+
+    // Set when both directions have ended, or one failed.
+    base::Event& done() noexcept { return done_; }
+    // Why it failed; none when both directions ended cleanly.
+    const std::optional<base::Error>& failure() const noexcept { return failure_; }
+
+private:
+    hbone::Filled fill(std::span<std::byte> room) override;
+    void on_data(std::span<const std::byte> data) override;
+    void on_batch_end() override;
+    void on_end() override;
+    void on_reset(const base::Error& why) override;
+    void on_socket_ready(base::Socket& socket) override;
+
+    void write_to_app();
+    void app_took(std::size_t bytes);
+    void app_refuses_bytes(int error);
+    void finish_app_when_empty();
+    void check_done() noexcept;
+
+    static constexpr int max_parts = 64;
+    base::Socket& app_;
+    hbone::Stream& stream_;
+    Meter meter_;
+    base::Event done_;
+    std::optional<base::Error> failure_;
+    std::array<iovec, max_parts> parts_;  // of this batch, in the session's plaintext
+    int part_count_ = 0;
+    Leftover leftover_;
+    bool from_app_ended_ = false;
+    bool to_app_ended_ = false;   // no byte will be written to the app any more
+    bool peer_ended_ = false;     // END_STREAM came; the rest of leftover_ still goes out
+};
+
+class SocketPump : base::Socket::Observer, base::RoundEnd {
+public:
+    // Borrows both, app first.
+    SocketPump(base::Socket& app, base::Socket& peer, Meter meter);
+    ~SocketPump();
+    SocketPump(const SocketPump&) = delete;
+    SocketPump& operator=(const SocketPump&) = delete;
+
+    base::Event& done() noexcept { return done_; }
+    const std::optional<base::Error>& failure() const noexcept { return failure_; }
+
+private:
+    struct Way {
+        base::Socket& from;
+        base::Socket& to;
+        void (Meter::*count)(std::uint64_t) noexcept;
+        Leftover leftover;
+        bool source_ended = false;
+        bool ended = false;
+    };
+    void on_socket_ready(base::Socket& socket) override;
+    void on_round_end() override;
+    // True when it stopped at its share of the round with more to do.
+    bool move(Way& way);
+    void move_both();
+
+    Meter meter_;
+    base::Event done_;
+    std::optional<base::Error> failure_;
+    Way from_app_;
+    Way to_app_;
+};
+
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <culvert/proxy/worker.hpp>
+
+#include <pthread.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <map>
+#include <thread>
+
+#include <culvert/base/log.hpp>
+
+#include "acceptor.hpp"
+#include "context.hpp"
+#include "dial.hpp"
+#include "inbound.hpp"
+#include "outbound.hpp"
+#include "passthrough.hpp"
+
+namespace culvert::proxy {
+namespace {
+
+// One pod as one worker sees it. Its tasks are destroyed first: they use everything above them.
+class PodHere {
+public:
+    PodHere(Context& context, PodPtr pod)
+        : context_{context}, pod_{std::move(pod)}, server_{context.loop, context.limits.hbone}, connections_{context.loop} {}
+
+    const PodPtr& pod() const noexcept { return pod_; }
+    base::TaskGroup& connections() noexcept { return connections_; }
+
+    void listen(std::vector<capture::Listener> listeners) {
+        for (auto& listener : listeners) {
+            auto handler = [this, arrival = listener.arrival](Accepted accepted) { take(arrival, std::move(accepted)); };
+            acceptors_.push_back(std::make_unique<Acceptor>(context_, std::move(listener.fd), std::move(handler)));
+            if (auto started = acceptors_.back()->start(); !started)
+                base::log::error("proxy", "pod {}: {}", pod_->name, started.error().to_string());
+        }
+    }
+
+    void wind_down() {
+        acceptors_.clear();
+        server_.drain();
+    }
+
+private:
+    void take(capture::Arrival arrival, Accepted accepted) {
+        if (context_.counters.connections_open.get() >= context_.limits.connections_per_worker) {
+            linger abort{.l_onoff = 1, .l_linger = 0};
+            ::setsockopt(accepted.fd.get(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+            context_.counters.closed[static_cast<std::size_t>(telemetry::CloseReason::over_limit)].add();
+            return;
+        }
+        switch (arrival) {
+        case capture::Arrival::outbound:
+            connections_.spawn(carry_outbound(context_, pod_, std::move(accepted)));
+            break;
+        case capture::Arrival::inbound_plain:
+            connections_.spawn(carry_passthrough(context_, pod_, std::move(accepted)));
+            break;
+        case capture::Arrival::inbound_hbone:
+            connections_.spawn(serve_tunnel(context_, pod_, server_, connections_, std::move(accepted)));
+            break;
+        }
+    }
+
+    Context& context_;
+    PodPtr pod_;
+    hbone::Server server_;
+    std::vector<std::unique_ptr<Acceptor>> acceptors_;
+    base::TaskGroup connections_;
+};
+
+}
+
+class Worker::Impl : hbone::Dialer {
+public:
+    Impl(unsigned index, Shared shared, const Limits& limits)
+        : limits_{limits},
+          pool_{loop_, *this, limits_.hbone},
+          context_{.loop = loop_, .worker = index, .shared = shared, .limits = limits_, .counters = counters_, .pool = pool_,
+                   .mesh = {}, .credentials = {}},
+          housekeeping_{loop_},
+          count_pool_{loop_, [this] { copy_pool_stats(); }} {
+        copy_pool_stats();
+        thread_ = std::thread{[this, index] {
+            ::pthread_setname_np(::pthread_self(), ("worker-" + std::to_string(index)).c_str());
+            loop_.run();
+            // On the thread they lived on: their destructors use the loop.
+            housekeeping_.cancel_all();
+            pods_.clear();
+            pool_.drain();
+        }};
+    }
+
+    ~Impl() {
+        loop_.stop();
+        thread_.join();
+    }
+
+    base::Loop& loop() noexcept { return loop_; }
+    Context& context() noexcept { return context_; }
+    const telemetry::WorkerCounters& counters() const noexcept { return counters_; }
+
+    void add_pod(std::shared_ptr<const LocalPod> pod, std::vector<capture::Listener> listeners) {
+        auto here = std::make_unique<PodHere>(context_, pod);
+        here->listen(std::move(listeners));
+        dialling_in_[pod->enrolment] = pod;
+        pods_[pod->uid] = std::move(here);
+    }
+
+    void remove_pod(const std::string& uid, std::chrono::milliseconds deadline, std::function<void()> gone) {
+        auto found = pods_.find(uid);
+        if (found == pods_.end()) return gone();
+        // Out of the map at once: the same uid may come back with another netns while this one drains.
+        std::shared_ptr<PodHere> leaving{std::move(found->second)};
+        pods_.erase(found);
+        housekeeping_.spawn(let_go(std::move(leaving), deadline, std::move(gone)));
+    }
+
+    void drain(std::chrono::milliseconds deadline, std::function<void()> drained) {
+        housekeeping_.spawn(let_all_go(deadline, std::move(drained)));
+    }
+
+private:
+    base::Task<> let_go(std::shared_ptr<PodHere> pod, std::chrono::milliseconds deadline, std::function<void()> gone) {
+        pod->wind_down();
+        std::string enrolment = pod->pod()->enrolment;
+        co_await finished_or_late(pod->connections(), deadline);
+        pod->connections().cancel_all();
+        pool_.retire(enrolment, true);
+        dialling_in_.erase(enrolment);
+        pod.reset();
+        gone();
+    }
+
+    base::Task<> let_all_go(std::chrono::milliseconds deadline, std::function<void()> drained) {
+        auto until = base::Loop::Clock::now() + deadline;
+        for (auto& [uid, pod] : pods_) pod->wind_down();
+        for (auto& [uid, pod] : pods_) {
+            auto left = until - base::Loop::Clock::now();
+            co_await finished_or_late(pod->connections(), std::max(left, base::Loop::Clock::duration::zero()));
+        }
+        pods_.clear();
+        pool_.drain();
+        // What says goodbye to the peers leaves at the end of a round.
+        for (int i = 0; i < 20 && !pool_.empty(); ++i) co_await base::sleep_for(loop_, std::chrono::milliseconds{10});
+        drained();
+    }
+
+    base::Task<> finished_or_late(base::TaskGroup& connections, base::Loop::Clock::duration limit) {
+        auto waiting = wait_empty(connections);
+        [[maybe_unused]] auto in_time = co_await base::within(loop_, limit, "drain", std::move(waiting));
+    }
+
+    static base::Task<base::Result<>> wait_empty(base::TaskGroup& connections) {
+        co_await connections.empty();
+        co_return base::Result<>{};
+    }
+
+    base::Task<base::Result<std::unique_ptr<base::Socket>>> dial(const hbone::PoolKey& key) override {
+        auto found = dialling_in_.find(key.pod_uid);
+        if (found == dialling_in_.end()) return pod_is_gone();
+        return dial_out(context_, found->second, key.peer);
+    }
+
+    static base::Task<base::Result<std::unique_ptr<base::Socket>>> pod_is_gone() {
+        co_return base::problem("connection closed due to connection drain");
+    }
+
+    void copy_pool_stats() {
+        const auto& stats = pool_.stats();
+        counters_.tunnels_out_opened.set(stats.opened);
+        counters_.tunnels_out_failed.set(stats.failed);
+        counters_.tunnels_out_open.set(stats.live);
+        counters_.ping_timeouts.set(stats.ping_timeouts);
+        count_pool_.arm(std::chrono::seconds{1});
+    }
+
+    Limits limits_;
+    telemetry::WorkerCounters counters_;
+    base::Loop loop_;
+    hbone::Pool pool_;
+    Context context_;
+    std::map<std::string, PodPtr> dialling_in_;  // by enrolment; those that drain included
+    std::map<std::string, std::unique_ptr<PodHere>> pods_;
+    base::TaskGroup housekeeping_;
+    base::Timer count_pool_;
+    std::thread thread_;
+};
+
+Worker::Worker(unsigned index, Shared shared, const Limits& limits) : impl_{std::make_unique<Impl>(index, shared, limits)} {}
+Worker::~Worker() = default;
+
+void Worker::publish(state::SnapshotPtr mesh) {
+    impl_->loop().post([this, mesh = std::move(mesh)] { impl_->context().mesh = mesh; });
+}
+
+void Worker::publish(tls::CredentialsMapPtr credentials) {
+    impl_->loop().post([this, credentials = std::move(credentials)] { impl_->context().credentials = credentials; });
+}
+
+void Worker::add_pod(std::shared_ptr<const LocalPod> pod, std::vector<capture::Listener> listeners) {
+    // std::function wants copyable captures; the listeners are not.
+    auto owned = std::make_shared<std::vector<capture::Listener>>(std::move(listeners));
+    impl_->loop().post([this, pod = std::move(pod), owned] { impl_->add_pod(pod, std::move(*owned)); });
+}
+
+void Worker::remove_pod(const std::string& uid, std::chrono::milliseconds deadline, std::function<void()> gone) {
+    impl_->loop().post([this, uid, deadline, gone = std::move(gone)] { impl_->remove_pod(uid, deadline, gone); });
+}
+
+void Worker::drain(std::chrono::milliseconds deadline, std::function<void()> drained) {
+    impl_->loop().post([this, deadline, drained = std::move(drained)] { impl_->drain(deadline, drained); });
+}
+
+const telemetry::WorkerCounters& Worker::counters() const noexcept { return impl_->counters(); }
+
+}
