@@ -10,7 +10,9 @@ namespace {
 using base::log::Format;
 using base::log::Level;
 
-void append(fmt::memory_buffer& out, std::string_view text) { out.append(text.data(), text.data() + text.size()); }
+void append(fmt::memory_buffer& out, std::string_view text) {
+    out.append(text.data(), text.data() + text.size());
+}
 
 // One line in the making: key and value pairs after its head.
 class Line {

@@ -32,7 +32,9 @@ std::uint64_t lines_in(std::string_view text) {
 }
 
 // Nobody will ever read it, as opposed to: not now.
-bool is_final(int error) { return error == EPIPE || error == EBADF || error == EINVAL || error == ECONNRESET; }
+bool is_final(int error) {
+    return error == EPIPE || error == EBADF || error == EINVAL || error == ECONNRESET;
+}
 
 }
 
@@ -254,8 +256,14 @@ base::Result<std::unique_ptr<AccessLog>> AccessLog::open(const std::string& path
 
 AccessLog::AccessLog(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
 AccessLog::~AccessLog() = default;
-void AccessLog::submit(unsigned worker, AccessEntry&& entry) noexcept { impl_->submit(worker, std::move(entry)); }
-void AccessLog::reopen() { impl_->reopen(); }
-AccessLogStats AccessLog::stats() const noexcept { return impl_->stats(); }
+void AccessLog::submit(unsigned worker, AccessEntry&& entry) noexcept {
+    impl_->submit(worker, std::move(entry));
+}
+void AccessLog::reopen() {
+    impl_->reopen();
+}
+AccessLogStats AccessLog::stats() const noexcept {
+    return impl_->stats();
+}
 
 }

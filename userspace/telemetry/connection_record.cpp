@@ -34,8 +34,7 @@ ConnectionRecord::~ConnectionRecord() {
     bool outbound = entry.direction == Direction::outbound;
     entry.bytes_sent = outbound ? from_source_ : to_source_;
     entry.bytes_received = outbound ? to_source_ : from_source_;
-    entry.duration =
-        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began_);
+    entry.duration = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began_);
     entry.ended_ns = unix_now_ns();
     counters_.connections_open.sub();
     counters_.closed[static_cast<std::size_t>(reason_)].add();

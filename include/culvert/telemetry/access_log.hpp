@@ -27,7 +27,7 @@ std::string_view to_string(Direction) noexcept;
 struct AccessEntry {
     std::int64_t ended_ns = 0;  // Unix time
     Direction direction = Direction::outbound;
-    bool early = false;         // refused before it had a context: "connection failed", only src, dst, direction, error
+    bool early = false;  // refused before it had a context: "connection failed", only src, dst, direction, error
     base::SocketAddress source;
     state::WorkloadPtr source_workload;
     std::optional<state::Identity> source_identity;  // only where mutual TLS proved or used it
@@ -59,8 +59,8 @@ public:
     ~AccessLog();
 
     void submit(unsigned worker, AccessEntry&& entry) noexcept;  // on that worker only
-    void reopen();                                               // SIGHUP: any thread; the file is opened again by its path
-    AccessLogStats stats() const noexcept;                       // any thread
+    void reopen();                          // SIGHUP: any thread; the file is opened again by its path
+    AccessLogStats stats() const noexcept;  // any thread
 
 private:
     class Impl;

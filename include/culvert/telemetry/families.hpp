@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the metrics door shows of parts that telemetry does not know: one list of names, labels and sentences.
+// What it shows of workers is in counters.hpp.
+#pragma once
+#include <string_view>
+
+namespace culvert::telemetry {
+
+enum class Kind { counter, gauge };
+
+struct Family {
+    std::string_view name;
+    Kind kind;
+    std::string_view label;  // the one label; empty: a single number
+    std::string_view help;
+};
+
+// X(identifier, metric, kind, label, text)
+#define CULVERT_METRIC_FAMILIES(X)                                                                         \
+    X(capture_decisions, "culvert_capture_decisions_total", counter, "reason",                             \
+      "What the kernel programs decided, by reason.")                                                      \
+    X(capture_pods, "culvert_capture_pods", gauge, "", "Pods whose traffic is captured now.")              \
+    X(map_entries, "culvert_map_entries", gauge, "map", "Rows in use in a shared kernel map.")             \
+    X(map_max_entries, "culvert_map_max_entries", gauge, "map", "Rows that a shared kernel map can hold.") \
+    X(certificate_expiry, "culvert_certificate_expiry_timestamp_seconds", gauge, "identity",               \
+      "When the certificate that is in use for an identity expires, in Unix time.")                        \
+    X(certificate_renewals, "culvert_certificate_renewals_total", counter, "",                             \
+      "Certificates that were issued to this node, the first of an identity included.")                    \
+    X(certificate_failures, "culvert_certificate_failures_total", counter, "",                             \
+      "Attempts to get a certificate that failed; they are repeated.")                                     \
+    X(config_reloads, "culvert_config_reloads_total", counter, "result",                                   \
+      "Times the configuration was read again: good, or bad and the earlier one stays in force.")
+
+namespace families {
+#define X(identifier, metric, kind, label, text) inline constexpr Family identifier{metric, Kind::kind, label, text};
+CULVERT_METRIC_FAMILIES(X)
+#undef X
+}
+
+}
