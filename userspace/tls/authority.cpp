@@ -29,8 +29,7 @@ base::Error file_problem(const std::string& file, const std::string& what) {
     return base::problem("CA file " + file + ": " + what);
 }
 
-base::Result<> check_root(X509& root, EVP_PKEY& key, const std::string& certificate_file,
-                          const std::string& key_file) {
+base::Result<> check_root(X509& root, EVP_PKEY& key, const std::string& certificate_file, const std::string& key_file) {
     if (X509_check_ca(&root) != 1 || !(X509_get_key_usage(&root) & KU_KEY_CERT_SIGN))
         return file_problem(certificate_file, std::string{"not a CA certificate (basic constraints CA:TRUE and key "
                                                           "usage certificate sign are needed)"} +
@@ -46,7 +45,8 @@ base::Result<> check_root(X509& root, EVP_PKEY& key, const std::string& certific
     auto not_after = to_system_time(X509_get0_notAfter(&root));
     if (now > not_after) return file_problem(certificate_file, "expired at " + to_text(not_after) + advice_replace);
     if (now < not_before)
-        return file_problem(certificate_file, "not valid before " + to_text(not_before) + "; is this node's clock right?");
+        return file_problem(certificate_file,
+                            "not valid before " + to_text(not_before) + "; is this node's clock right?");
     if (not_after - now < root_ends_soon)
         base::log::warn("tls", "CA file {}: the root expires at {}, and every certificate with it; replace it before",
                         certificate_file, to_text(not_after));
@@ -108,7 +108,9 @@ struct Authority::Impl {
 Authority::Authority(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
 Authority::~Authority() = default;
 
-const std::string& Authority::root_pem() const noexcept { return impl_->root_pem; }
+const std::string& Authority::root_pem() const noexcept {
+    return impl_->root_pem;
+}
 
 base::Result<std::unique_ptr<Authority>> Authority::load(const std::string& certificate_file,
                                                          const std::string& key_file) {
@@ -118,7 +120,8 @@ base::Result<std::unique_ptr<Authority>> Authority::load(const std::string& cert
     if (!key_pem) return key_pem.error();
     auto certificates = read_certificates(*certificate_pem);
     if (!certificates) return file_problem(certificate_file, certificates.error().to_string() + advice_replace);
-    if (certificates->empty()) return file_problem(certificate_file, std::string{"no certificate in it"} + advice_replace);
+    if (certificates->empty())
+        return file_problem(certificate_file, std::string{"no certificate in it"} + advice_replace);
     auto key = read_key(*key_pem);
     if (!key) return file_problem(key_file, key.error().to_string() + advice_replace);
 
@@ -146,8 +149,7 @@ base::Result<Pem> Authority::issue(const state::Identity& identity, std::chrono:
     auto now = std::chrono::system_clock::now();
     auto root_end = to_system_time(X509_get0_notAfter(impl_->root.get()));
     if (now >= root_end)
-        return base::problem("issue certificate for " + identity.to_string() + ": the root expired at " +
-                             to_text(root_end) + "; put a new one in place and restart");
+        return base::problem("the root expired at " + to_text(root_end) + "; put a new one in place and restart");
     auto key = make_p256_key();
     if (!key) return key.error();
     auto leaf = blank_certificate(**key, now - backdated, std::min<SystemTime>(now + lifetime, root_end));
@@ -157,7 +159,7 @@ base::Result<Pem> Authority::issue(const state::Identity& identity, std::chrono:
                 add_extended_usage(**leaf, {NID_server_auth, NID_client_auth}) &&
                 add_basic_constraints(**leaf, false) && add_authority_key_id(**leaf, *impl_->root) &&
                 add_uri_names(**leaf, {identity.to_string()}) && sign(**leaf, *impl_->key);
-    if (!made) return openssl_problem("issue certificate for " + identity.to_string());
+    if (!made) return openssl_problem("sign a certificate");
 
     auto chain = to_pem(**leaf);
     if (!chain) return chain.error();

@@ -88,7 +88,9 @@ base::Result<Channel> Channel::server(CredentialsPtr own) {
     return Channel{std::move(*impl)};
 }
 
-void Channel::write_to(Output& output) noexcept { impl_->wire.output = &output; }
+void Channel::write_to(Output& output) noexcept {
+    impl_->wire.output = &output;
+}
 
 void Channel::receive(std::span<const std::byte> ciphertext) noexcept {
     CV_CHECK(impl_->wire.input.empty() || impl_->failure, "the last input was read to its end before more came");
@@ -130,7 +132,9 @@ base::Result<std::size_t> Channel::open(std::span<std::byte> plaintext) {
     return opened;
 }
 
-bool Channel::peer_closed() const noexcept { return SSL_get_shutdown(impl_->ssl.get()) & SSL_RECEIVED_SHUTDOWN; }
+bool Channel::peer_closed() const noexcept {
+    return SSL_get_shutdown(impl_->ssl.get()) & SSL_RECEIVED_SHUTDOWN;
+}
 
 base::Result<> Channel::seal(std::span<const std::byte> plaintext) {
     Impl& c = *impl_;
@@ -158,6 +162,8 @@ void Channel::close() noexcept {
     ERR_clear_error();
 }
 
-const std::optional<state::Identity>& Channel::peer() const noexcept { return impl_->check.peer; }
+const std::optional<state::Identity>& Channel::peer() const noexcept {
+    return impl_->check.peer;
+}
 
 }

@@ -79,7 +79,9 @@ base::Result<SslCtx> make_context(const SSL_METHOD* method, const Chain& chain) 
     return ctx;
 }
 
-bool signs_itself(X509* certificate) noexcept { return X509_get_extension_flags(certificate) & EXFLAG_SS; }
+bool signs_itself(X509* certificate) noexcept {
+    return X509_get_extension_flags(certificate) & EXFLAG_SS;
+}
 
 base::Result<Store> trust(const std::string& pem) {
     Store store{X509_STORE_new()};

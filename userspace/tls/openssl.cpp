@@ -15,7 +15,9 @@ namespace {
 
 using GeneralNames = base::Handle<GENERAL_NAMES, GENERAL_NAMES_free>;
 
-Bio borrow(const std::string& text) { return Bio{BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))}; }
+Bio borrow(const std::string& text) {
+    return Bio{BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))};
+}
 
 std::string contents(BIO* bio) {
     char* data = nullptr;
@@ -40,14 +42,18 @@ struct Block {
     }
 };
 
-bool at_the_end() noexcept { return ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE; }
+bool at_the_end() noexcept {
+    return ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+}
 
 Certificate decode(const Block& block) {
     const unsigned char* at = block.data;
     return Certificate{d2i_X509(nullptr, &at, block.size)};
 }
 
-int no_passphrase(char*, int, int, void*) noexcept { return -1; }
+int no_passphrase(char*, int, int, void*) noexcept {
+    return -1;
+}
 
 }
 

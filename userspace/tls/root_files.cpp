@@ -60,8 +60,12 @@ base::Result<std::string> read_file(const std::string& path) {
     }
 }
 
-bool RootFiles::has_certificate() const noexcept { return exists(certificate_file()); }
-bool RootFiles::has_key() const noexcept { return exists(key_file()); }
+bool RootFiles::has_certificate() const noexcept {
+    return exists(certificate_file());
+}
+bool RootFiles::has_key() const noexcept {
+    return exists(key_file());
+}
 
 base::Result<base::Fd> RootFiles::lock() const {
     if (auto made = make_directory(directory_); !made) return made.error();
@@ -79,7 +83,9 @@ base::Result<base::Fd> RootFiles::lock() const {
     return fd;
 }
 
-base::Result<> RootFiles::keep_key(const std::string& pem) const { return replace(key_file(), pem, 0600); }
+base::Result<> RootFiles::keep_key(const std::string& pem) const {
+    return replace(key_file(), pem, 0600);
+}
 base::Result<> RootFiles::keep_certificate(const std::string& pem) const {
     return replace(certificate_file(), pem, 0644);
 }

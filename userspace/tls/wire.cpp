@@ -8,7 +8,9 @@
 namespace culvert::tls {
 namespace {
 
-Wire& wire_of(BIO* bio) noexcept { return *static_cast<Wire*>(BIO_get_data(bio)); }
+Wire& wire_of(BIO* bio) noexcept {
+    return *static_cast<Wire*>(BIO_get_data(bio));
+}
 
 int read(BIO* bio, char* into, std::size_t size, std::size_t* taken) noexcept {
     Wire& wire = wire_of(bio);
@@ -37,7 +39,9 @@ int write(BIO* bio, const char* data, std::size_t size, std::size_t* written) no
     return 1;
 }
 
-long control(BIO*, int command, long, void*) noexcept { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+long control(BIO*, int command, long, void*) noexcept {
+    return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
 
 int create(BIO* bio) noexcept {
     BIO_set_init(bio, 1);

@@ -99,6 +99,8 @@ bool add_authority_key_id(X509& certificate, const X509& issuer) {
     return value->keyid && add(certificate, NID_authority_key_identifier, value.get(), false);
 }
 
-bool sign(X509& certificate, EVP_PKEY& key) { return X509_sign(&certificate, &key, EVP_sha256()) > 0; }
+bool sign(X509& certificate, EVP_PKEY& key) {
+    return X509_sign(&certificate, &key, EVP_sha256()) > 0;
+}
 
 }

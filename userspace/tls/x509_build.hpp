@@ -14,7 +14,7 @@ base::Result<Key> make_p256_key();
 base::Result<Certificate> blank_certificate(EVP_PKEY& key, SystemTime not_before, SystemTime not_after);
 
 // Each says whether OpenSSL did it.
-bool add_basic_constraints(X509& certificate, bool is_ca);             // critical
+bool add_basic_constraints(X509& certificate, bool is_ca);               // critical
 bool add_key_usage(X509& certificate, std::initializer_list<int> bits);  // critical; bits numbered as in RFC 5280
 bool add_extended_usage(X509& certificate, std::initializer_list<int> nids);
 bool add_uri_names(X509& certificate, const std::vector<std::string>& uris);  // critical: the subject is empty

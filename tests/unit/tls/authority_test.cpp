@@ -32,7 +32,9 @@ std::string text(const std::string& path) {
     return {std::istreambuf_iterator<char>{file}, {}};
 }
 
-void put(const std::string& path, const std::string& content) { std::ofstream{path} << content; }
+void put(const std::string& path, const std::string& content) {
+    std::ofstream{path} << content;
+}
 
 std::string why_not(const std::string& certificate, const std::string& key) {
     auto loaded = Authority::load(certificate, key);
@@ -45,12 +47,13 @@ tls::CredentialsPtr issued(const Authority& authority, const Identity& identity)
     return credentials(*pem, identity);
 }
 
-bool has(const std::string& haystack, const std::string& needle) { return haystack.find(needle) != std::string::npos; }
+bool has(const std::string& haystack, const std::string& needle) {
+    return haystack.find(needle) != std::string::npos;
+}
 
 }
 
 TEST_SUITE("tls") {
-
 TEST_CASE("authority: a root is made once and kept, its key for nobody else to read") {
     Folder folder;
     std::string home = folder.path + "/deep/ca";
@@ -262,8 +265,9 @@ TEST_CASE("credentials: what does not belong together is refused") {
         return made ? std::string{} : made.error().to_string();
     };
     CHECK(why(alice, pem) == "");
-    CHECK(why(bob, pem) == "the certificate is for spiffe://cluster.local/ns/shop/sa/alice, it was asked for "
-                           "spiffe://cluster.local/ns/shop/sa/bob");
+    CHECK(why(bob, pem) ==
+          "the certificate is for spiffe://cluster.local/ns/shop/sa/alice, it was asked for "
+          "spiffe://cluster.local/ns/shop/sa/bob");
     tls::Pem other_key = pem;
     other_key.key = leaf(root, {}).key;
     CHECK(has(why(alice, other_key), "the private key does not belong to the certificate"));
@@ -283,5 +287,4 @@ TEST_CASE("credentials: what does not belong together is refused") {
     encrypted.key = {data, static_cast<std::size_t>(size)};
     CHECK(has(why(alice, encrypted), "read private key"));  // and does not ask the terminal
 }
-
 }

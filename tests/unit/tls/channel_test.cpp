@@ -45,16 +45,15 @@ std::size_t records_in(const Output& wire) {
 }
 
 TEST_SUITE("tls") {
-
 TEST_CASE("channel: bytes come through both ways in whatever pieces they are cut") {
     Pair p = mesh().connected();
     rewire(p);
     struct Row {
         std::size_t sealed, piece, room;
     };
-    for (const Row& row : {Row{1, 1, 1}, Row{1000, 1, 64}, Row{16384, 13, 1 << 16}, Row{16385, 1000, 100},
-                           Row{65536, 1, 1 << 16}, Row{65536, 65536, 1}, Row{262144, 65536, 1 << 18},
-                           Row{262144, 4096, 5000}, Row{1 << 20, 1 << 20, 1 << 20}}) {
+    for (const Row& row :
+         {Row{1, 1, 1}, Row{1000, 1, 64}, Row{16384, 13, 1 << 16}, Row{16385, 1000, 100}, Row{65536, 1, 1 << 16},
+          Row{65536, 65536, 1}, Row{262144, 65536, 1 << 18}, Row{262144, 4096, 5000}, Row{1 << 20, 1 << 20, 1 << 20}}) {
         CAPTURE(row.sealed);
         CAPTURE(row.piece);
         auto sent = noise(row.sealed, 1);
@@ -236,5 +235,4 @@ TEST_CASE("channel: the credentials of a living connection may be dropped by eve
     }
     CHECK(watched.expired());
 }
-
 }

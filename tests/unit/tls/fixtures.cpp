@@ -36,7 +36,9 @@ Folder::Folder() {
     char name[] = "/tmp/culvert-tls-XXXXXX";
     path = ::mkdtemp(name);
 }
-Folder::~Folder() { std::filesystem::remove_all(path); }
+Folder::~Folder() {
+    std::filesystem::remove_all(path);
+}
 
 Issuer Issuer::root(const std::string& name, tls::Key key) {
     auto made = ca_certificate(*key, name);
@@ -45,7 +47,9 @@ Issuer Issuer::root(const std::string& name, tls::Key key) {
     return {std::move(made), std::move(key)};
 }
 
-Issuer Issuer::rsa_root(const std::string& name) { return root(name, tls::Key{EVP_RSA_gen(2048)}); }
+Issuer Issuer::rsa_root(const std::string& name) {
+    return root(name, tls::Key{EVP_RSA_gen(2048)});
+}
 
 Issuer Issuer::intermediate(const std::string& name, tls::Key own) const {
     auto made = ca_certificate(*own, name);

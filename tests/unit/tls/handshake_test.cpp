@@ -18,7 +18,9 @@ const Issuer& mesh() {
     return root;
 }
 
-bool begins_with(const std::string& text, const char* start) { return text.rfind(start, 0) == 0; }
+bool begins_with(const std::string& text, const char* start) {
+    return text.rfind(start, 0) == 0;
+}
 
 int take_h2(SSL*, const unsigned char** out, unsigned char* size, const unsigned char*, unsigned, void*) {
     *out = only_h2 + 1;
@@ -26,12 +28,13 @@ int take_h2(SSL*, const unsigned char** out, unsigned char* size, const unsigned
     return SSL_TLSEXT_ERR_OK;
 }
 
-const char* cipher_of(const Stranger& stranger) { return SSL_get_cipher_name(stranger.ssl.get()); }
+const char* cipher_of(const Stranger& stranger) {
+    return SSL_get_cipher_name(stranger.ssl.get());
+}
 
 }
 
 TEST_SUITE("tls") {
-
 TEST_CASE("handshake: both ends know who the other is") {
     for (std::size_t piece : {std::size_t{1}, std::size_t{7}, std::size_t{1} << 20}) {
         CAPTURE(piece);
@@ -53,11 +56,11 @@ TEST_CASE("handshake: the server's name must be one of those expected, as a whol
         std::vector<std::string> accepted;
         bool good;
     };
-    for (const Row& row : {Row{"the second of two", {"spiffe://cluster.local/ns/a/sa/b", bob.to_string()}, true},
-                           Row{"a longer name", {bob.to_string() + "by"}, false},
-                           Row{"a shorter name", {"spiffe://cluster.local/ns/shop/sa/bo"}, false},
-                           Row{"other case", {"spiffe://cluster.local/ns/shop/sa/Bob"}, false},
-                           Row{"nobody", {}, false}}) {
+    for (const Row& row :
+         {Row{"the second of two", {"spiffe://cluster.local/ns/a/sa/b", bob.to_string()}, true},
+          Row{"a longer name", {bob.to_string() + "by"}, false},
+          Row{"a shorter name", {"spiffe://cluster.local/ns/shop/sa/bo"}, false},
+          Row{"other case", {"spiffe://cluster.local/ns/shop/sa/Bob"}, false}, Row{"nobody", {}, false}}) {
         CAPTURE(row.what);
         auto p = pair(good(mesh(), alice), good(mesh(), bob), row.accepted);
         p.shake();
@@ -153,12 +156,12 @@ TEST_CASE("handshake: certificates that are bad in themselves are refused by eit
                     leaf(mesh(), {.uris = {b}}), "", "unsuitable certificate purpose"});
     tls::Pem foreign_server = leaf(other, {.uris = {b}});
     foreign_server.roots = mesh().pem();
-    rows.push_back({"server of another root", leaf(mesh(), {.uris = {a}}), foreign_server,
-                    "certificate verify failed", "tls handshake error: "});
+    rows.push_back({"server of another root", leaf(mesh(), {.uris = {a}}), foreign_server, "certificate verify failed",
+                    "tls handshake error: "});
     tls::Pem foreign_client = leaf(other, {.uris = {a}});
     foreign_client.roots = mesh().pem();
-    rows.push_back({"client of another root", foreign_client, leaf(mesh(), {.uris = {b}}), "",
-                    "certificate verify failed"});
+    rows.push_back(
+        {"client of another root", foreign_client, leaf(mesh(), {.uris = {b}}), "", "certificate verify failed"});
     for (const Row& row : rows) {
         CAPTURE(row.what);
         auto p = pair(credentials(row.client, alice), credentials(row.server, bob), {b});
@@ -346,7 +349,8 @@ TEST_CASE("handshake: garbage is an error in words, not a crash") {
     }
 }
 
-TEST_CASE("handshake: any flipped byte of the first flights is an error, never a crash or a success with another peer") {
+TEST_CASE(
+    "handshake: any flipped byte of the first flights is an error, never a crash or a success with another peer") {
     auto a = good(mesh(), alice);
     auto b = good(mesh(), bob);
     std::size_t flights = 0;
@@ -367,5 +371,4 @@ TEST_CASE("handshake: any flipped byte of the first flights is an error, never a
     }
     CHECK(ERR_peek_error() == 0);
 }
-
 }
