@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <limits>
 
 #include <fmt/format.h>
@@ -163,6 +164,12 @@ base::Result<std::string> read_file(const std::string& file) {
     }
 }
 
+// The library repeats what it met, whatever that was.
+std::string printable(std::string text) {
+    std::ranges::replace_if(text, [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
+    return text;
+}
+
 Config parse(const std::string& text, const std::string& file) {
     std::vector<YAML::Node> documents = YAML::LoadAll(text);
     if (documents.size() != 1)
@@ -181,7 +188,7 @@ base::Result<Config> parse_config(const std::string& text, const std::string& fi
     } catch (const Refused& refused) {
         return base::problem(refused.text);
     } catch (const YAML::Exception& error) {
-        return base::problem(fmt::format("{}:{}: not YAML: {}", file, error.mark.line + 1, error.msg));
+        return base::problem(fmt::format("{}:{}: not YAML: {}", file, error.mark.line + 1, printable(error.msg)));
     } catch (const std::exception& error) {
         return base::problem(fmt::format("{}: cannot be read: {}", file, error.what()));
     }

@@ -56,7 +56,9 @@ std::string which_key(std::string_view wrong, const std::vector<Field>& table) {
 std::string quoted(std::string_view text) {
     fmt::memory_buffer out;
     bool cut = text.size() > longest_quote;
-    base::log::append_quoted(out, text.substr(0, longest_quote));
+    std::size_t length = std::min(text.size(), longest_quote);
+    while (cut && length > 0 && (text[length] & 0xc0) == 0x80) --length;  // not in the middle of a letter
+    base::log::append_quoted(out, text.substr(0, length));
     return fmt::to_string(out) + (cut ? "..." : "");
 }
 

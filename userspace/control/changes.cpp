@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <culvert/control/changes.hpp>
+
+#include <map>
+#include <tuple>
+
+namespace culvert::control {
+namespace {
+
+auto values(const base::KeepAlive& k) { return std::tuple{k.idle_s, k.interval_s, k.retries, k.user_timeout_ms}; }
+
+// Those of `pods` that are not in `others` as they are.
+std::vector<Pod> without(const std::vector<Pod>& pods, const std::vector<Pod>& others) {
+    std::map<std::string_view, const Pod*> known;
+    for (const Pod& other : others) known.emplace(other.uid, &other);
+    std::vector<Pod> rest;
+    for (const Pod& pod : pods)
+        if (auto same = known.find(pod.uid); same == known.end() || *same->second != pod) rest.push_back(pod);
+    return rest;
+}
+
+}
+
+Changes diff(const Config& old, const Config& fresh) {
+    Changes changes;
+    changes.left = without(old.pods, fresh.pods);
+    changes.joined = without(fresh.pods, old.pods);
+    changes.mesh = old.workloads != fresh.workloads || old.services != fresh.services;
+    changes.log_level = old.log.level != fresh.log.level;
+
+    const std::pair<bool, const char*> settings[] = {
+        {old.node != fresh.node, "node"},
+        {old.capture != fresh.capture, "capture"},
+        {old.ca != fresh.ca, "ca"},
+        {old.log.format != fresh.log.format, "log.format"},
+        {old.log.access != fresh.log.access, "log.access"},
+        {old.workers != fresh.workers, "workers"},
+        {old.shutdown_deadline != fresh.shutdown_deadline, "shutdown"},
+        {old.doors != fresh.doors, "doors"},
+        {old.limits != fresh.limits, "limits"},
+        {values(old.keepalive) != values(fresh.keepalive), "keepalive"},
+    };
+    for (const auto& [changed, key] : settings)
+        if (changed) changes.need_restart.emplace_back(key);
+    return changes;
+}
+
+}
