@@ -32,6 +32,7 @@ MetricFamily single(const Family& described, std::uint64_t value) {
 
 using Workers = std::vector<const WorkerCounters*>;
 
+// `get` names one counter of a worker.
 template <class Get>
 std::uint64_t sum(const Workers& workers, Get get) {
     std::uint64_t total = 0;
@@ -47,15 +48,12 @@ std::string sentence(std::string_view phrase) {
 }
 
 void append_workers(std::vector<MetricFamily>& out, const Workers& workers) {
-    constexpr std::string_view counter = "_total", gauge = "";
-#define X(field, kind, phrase)                                                                    \
-    {                                                                                             \
-        std::string name = "culvert_proxy_" #field + std::string{kind};                           \
-        std::string help = sentence(phrase);                                                      \
-        Family described{name, kind.empty() ? Kind::gauge : Kind::counter, "", help};             \
-        out.push_back(single(described, sum(                                                      \
-                                            workers, [](auto& w) -> auto& { return w.field; }))); \
-    }
+    auto append = [&](std::string_view field, Kind kind, std::string_view phrase, auto get) {
+        std::string name = fmt::format("culvert_proxy_{}{}", field, kind == Kind::counter ? "_total" : "");
+        std::string help = sentence(phrase);
+        out.push_back(single({name, kind, "", help}, sum(workers, get)));
+    };
+#define X(field, kind, phrase) append(#field, Kind::kind, phrase, [](auto& worker) -> auto& { return worker.field; });
     CULVERT_WORKER_COUNTERS(X)
 #undef X
     std::vector<ClientMetric> closed;

@@ -33,6 +33,7 @@ double value_of(const std::string& text, const std::string& name) {
 }
 
 TEST_SUITE("telemetry") {
+
 TEST_CASE("metrics: workers are summed, counters end in _total and gauges do not") {
     WorkerCounters a, b;
     a.connections_outbound.add(3);
@@ -44,8 +45,7 @@ TEST_CASE("metrics: workers are summed, counters end in _total and gauges do not
     Metrics metrics{"0.1.0", "abc"};
     metrics.add({&a, &b});
     auto text = metrics.text();
-    CHECK(
-        has_line(text, "# HELP culvert_proxy_connections_outbound_total Captured connections accepted from apps."));
+    CHECK(has_line(text, "# HELP culvert_proxy_connections_outbound_total Captured connections accepted from apps."));
     CHECK(has_line(text, "# TYPE culvert_proxy_connections_outbound_total counter"));
     CHECK(has_line(text, "culvert_proxy_connections_outbound_total 7"));
     CHECK(has_line(text, "# TYPE culvert_proxy_connections_open gauge"));
@@ -124,7 +124,7 @@ TEST_CASE("metrics: every line is Prometheus text, every family has a sentence a
     metrics.add({&worker});
     metrics.add(**log);
 #define X(identifier, name, kind, label, text) \
-metrics.add(families::identifier, [] { return std::vector<Sample>{{"x", 1}}; });
+    metrics.add(families::identifier, [] { return std::vector<Sample>{{"x", 1}}; });
     CULVERT_METRIC_FAMILIES(X)
 #undef X
     std::regex help{"# HELP ([a-z_]+) [A-Z].*\\."}, type{"# TYPE ([a-z_]+) (counter|gauge)"};
@@ -148,4 +148,5 @@ metrics.add(families::identifier, [] { return std::vector<Sample>{{"x", 1}}; });
     }
     CHECK(seen.size() > 30);
 }
+
 }

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small HTTP doors for machines that look at us: metrics and readiness.
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include <culvert/admin/readiness.hpp>
+#include <culvert/base/address.hpp>
+#include <culvert/base/result.hpp>
+
+namespace boost::asio {
+class io_context;
+}
+namespace culvert::telemetry {
+class Metrics;
+}
+
+namespace culvert::admin {
+
+struct Answer {
+    unsigned status = 200;
+    std::string content_type;
+    std::string body;
+};
+
+// Path, without a query, to what answers a GET there. Called on the io_context's thread; one that throws is a 500.
+using Routes = std::map<std::string, std::function<Answer()>>;
+
+// What a client may cost us.
+struct DoorLimits {
+    std::chrono::milliseconds request = std::chrono::seconds{2};  // from its first byte (or the accept) to its last
+    std::chrono::milliseconds answer = std::chrono::seconds{10};  // to take our answer
+    std::chrono::milliseconds idle = std::chrono::seconds{30};    // between two requests
+    std::size_t header_bytes = 8192;
+    std::size_t connections = 64;  // one more is told to come back later
+};
+
+// HTTP/1.1 with keep-alive. Lives on: the io_context, which one thread runs; made and destroyed there.
+class Door {
+public:
+    // [::] takes IPv4 as well, and is 0.0.0.0 on a node without IPv6. Fails in words that name the address.
+    static base::Result<std::unique_ptr<Door>> open(boost::asio::io_context& io, const base::SocketAddress& address,
+                                                    Routes routes, DoorLimits limits = {});
+    // Cuts the connections; no route is called any more.
+    ~Door();
+
+    base::SocketAddress address() const noexcept;  // with the port that the kernel chose for port 0
+
+private:
+    class Impl;
+    explicit Door(std::shared_ptr<Impl> impl);
+    std::shared_ptr<Impl> impl_;
+};
+
+Routes metrics_routes(const telemetry::Metrics& metrics);  // /metrics, /stats/prometheus
+Routes readiness_routes(const Readiness& readiness);       // /healthz/ready
+
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// The only file that sees Beast.
+#include <fcntl.h>
+
+#include <set>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/write.hpp>
+
+#include <culvert/admin/doors.hpp>
+#include <culvert/base/log.hpp>
+
+#include "listen.hpp"
+
+namespace culvert::admin {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using asio::ip::tcp;
+using namespace std::chrono_literals;
+using Request = http::request_parser<http::string_body>;
+using Response = http::response<http::string_body>;
+
+constexpr auto with_ec = asio::as_tuple(asio::use_awaitable);
+constexpr std::size_t body_bytes = 8192;    // a GET has none; we read it to find the next request
+constexpr auto last_bytes = 1s;             // for a client that we leave to take our answer and go
+constexpr auto out_of_descriptors = 100ms;  // accepting again at once would spin
+
+Answer text(unsigned status, std::string body) {
+    return {status, "text/plain; charset=utf-8", std::move(body)};
+}
+
+Response response(Answer answer, bool keep_alive) {
+    Response made;
+    made.version(11);
+    made.result(answer.status);
+    made.set(http::field::content_type, answer.content_type);
+    if (answer.status == 405) made.set(http::field::allow, "GET");
+    made.body() = std::move(answer.body);
+    made.keep_alive(keep_alive);
+    made.prepare_payload();
+    return made;
+}
+
+// What to say to a request that could not be read; status 0: nobody is there to be told, or too slow to deserve it.
+Answer complaint(const boost::system::error_code& failed) {
+    if (failed == http::error::header_limit) return text(431, "the request's headers are too large\n");
+    if (failed == http::error::body_limit || failed == http::error::buffer_overflow)
+        return text(413, "this door takes no body\n");
+    if (failed == http::error::end_of_stream || failed == http::error::partial_message) return {0, "", ""};
+    if (failed.category() == http::make_error_code(http::error::bad_method).category())
+        return text(400, "not an HTTP request that we understand\n");
+    return {0, "", ""};
+}
+
+}
+
+class Door::Impl : public std::enable_shared_from_this<Door::Impl> {
+public:
+    Impl(asio::io_context& io, base::Fd listener, const base::SocketAddress& address, Routes routes, DoorLimits limits)
+        : acceptor_{io}, routes_{std::move(routes)}, limits_{limits}, address_{base::local_address(listener.get())} {
+        acceptor_.assign(address.ip.is_v4() ? tcp::v4() : tcp::v6(), listener.release());
+    }
+
+    void start() { spawn(accept(shared_from_this())); }
+    void close() {
+        closed_ = true;
+        boost::system::error_code ignored;
+        acceptor_.close(ignored);
+        for (auto* stream : streams_) stream->close();
+    }
+    base::SocketAddress address() const noexcept { return address_; }
+
+private:
+    using Self = std::shared_ptr<Impl>;
+    // An open connection, known to the door while it lives.
+    struct Connection {
+        Connection(Impl& d, std::size_t& as, tcp::socket socket) : door{d}, counted_as{as}, stream{std::move(socket)} {
+            door.streams_.insert(&stream);
+            ++counted_as;
+        }
+        ~Connection() {
+            --counted_as;
+            door.streams_.erase(&stream);
+        }
+        Connection(const Connection&) = delete;
+        Connection& operator=(const Connection&) = delete;
+        Impl& door;
+        std::size_t& counted_as;
+        beast::tcp_stream stream;
+    };
+
+    void spawn(asio::awaitable<void> task);
+    // Coroutines: they keep the door alive, and so take it by value.
+    static asio::awaitable<void> accept(Self door);
+    static asio::awaitable<void> serve(Self door, tcp::socket socket);
+    static asio::awaitable<void> refuse(Self door, tcp::socket socket);
+    static asio::awaitable<bool> answer(Self door, Connection& connection, Answer answer, bool keep_alive);
+    static asio::awaitable<void> see_off(Connection& connection);
+    Answer answer_to(const Request::value_type& request) const;
+
+    tcp::acceptor acceptor_;
+    const Routes routes_;
+    const DoorLimits limits_;
+    const base::SocketAddress address_;
+    std::set<beast::tcp_stream*> streams_;
+    std::size_t serving_ = 0;
+    std::size_t refusing_ = 0;  // bounded as well; what comes beyond is closed without a word
+    bool closed_ = false;
+};
+
+void Door::Impl::spawn(asio::awaitable<void> task) {
+    // Only memory can run out in there; that connection ends and the door stays open.
+    auto ended = [](std::exception_ptr failed) {
+        if (failed) base::log::error("admin", "a connection to a door ended for want of memory");
+    };
+    asio::co_spawn(acceptor_.get_executor(), std::move(task), ended);
+}
+
+asio::awaitable<void> Door::Impl::accept(Self door) {
+    asio::steady_timer pause{door->acceptor_.get_executor()};
+    while (!door->closed_) {
+        auto [failed, accepted] = co_await door->acceptor_.async_accept(with_ec);
+        if (door->closed_) co_return;
+        if (failed) {
+            pause.expires_after(out_of_descriptors);
+            co_await pause.async_wait(with_ec);
+            continue;
+        }
+        tcp::socket socket{std::move(accepted)};
+        ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);  // Asio does not ask for it
+        if (door->serving_ < door->limits_.connections)
+            door->spawn(serve(door, std::move(socket)));
+        else if (door->refusing_ < door->limits_.connections)
+            door->spawn(refuse(door, std::move(socket)));
+    }
+}
+
+asio::awaitable<void> Door::Impl::serve(Self door, tcp::socket socket) {
+    Connection connection{*door, door->serving_, std::move(socket)};
+    auto& stream = connection.stream;
+    beast::flat_buffer buffer{door->limits_.header_bytes + body_bytes};
+    auto first_byte = door->limits_.request;
+    for (bool keep_alive = true; keep_alive;) {
+        if (buffer.size() == 0) {  // else it has sent the next request already
+            stream.expires_after(first_byte);
+            auto [failed, bytes] = co_await stream.async_read_some(buffer.prepare(1024), with_ec);
+            if (failed) co_return;
+            buffer.commit(bytes);
+            first_byte = door->limits_.idle;
+        }
+        Request request;
+        request.header_limit(static_cast<std::uint32_t>(door->limits_.header_bytes));
+        request.body_limit(body_bytes);
+        stream.expires_after(door->limits_.request);
+        auto [failed, bytes] = co_await http::async_read(stream, buffer, request, with_ec);
+        if (door->closed_) co_return;
+        keep_alive = !failed && request.keep_alive();
+        auto reply = failed ? complaint(failed) : door->answer_to(request.get());
+        if (reply.status == 0) co_return;
+        if (request.get().method() == http::verb::head) reply.body.clear();
+        bool sent = co_await answer(door, connection, std::move(reply), keep_alive);
+        if (!sent) co_return;
+    }
+    co_await see_off(connection);
+}
+
+asio::awaitable<void> Door::Impl::refuse(Self door, tcp::socket socket) {
+    Connection connection{*door, door->refusing_, std::move(socket)};
+    bool sent = co_await answer(door, connection, text(503, "too many connections to this door, try again\n"), false);
+    if (!sent) co_return;
+    co_await see_off(connection);
+}
+
+asio::awaitable<bool> Door::Impl::answer(Self door, Connection& connection, Answer answer, bool keep_alive) {
+    auto made = response(std::move(answer), keep_alive);
+    connection.stream.expires_after(door->limits_.answer);
+    auto [failed, bytes] = co_await http::async_write(connection.stream, made, with_ec);
+    co_return !failed;
+}
+
+// Closing on unread bytes would send a reset, and a client that is still writing might never see our answer.
+asio::awaitable<void> Door::Impl::see_off(Connection& connection) {
+    boost::system::error_code ignored;
+    connection.stream.socket().shutdown(tcp::socket::shutdown_send, ignored);
+    connection.stream.expires_after(last_bytes);
+    char unread[4096];
+    for (int reads = 0; reads < 64; ++reads) {
+        auto [failed, bytes] = co_await connection.stream.async_read_some(asio::buffer(unread), with_ec);
+        if (failed) co_return;
+    }
+}
+
+Answer Door::Impl::answer_to(const Request::value_type& request) const {
+    std::string path{request.target().substr(0, request.target().find('?'))};
+    auto route = routes_.find(path);
+    if (route == routes_.end()) {
+        std::string body = "not found; this door has:";
+        for (const auto& [known, ignored] : routes_) body += " " + known;
+        return text(404, body + "\n");
+    }
+    if (request.method() != http::verb::get) return text(405, "only GET is served here\n");
+    try {
+        return route->second();
+    } catch (const std::exception& failed) {
+        base::log::error("admin", "GET {}: {}", path, failed.what());
+        return text(500, "internal error; the log says more\n");
+    }
+}
+
+base::Result<std::unique_ptr<Door>> Door::open(asio::io_context& io, const base::SocketAddress& address, Routes routes,
+                                               DoorLimits limits) {
+    auto listener = listen_on(address);
+    if (!listener) return listener.error();
+    auto bound = base::local_address(listener->get());
+    auto impl = std::make_shared<Impl>(io, std::move(*listener), bound, std::move(routes), limits);
+    impl->start();
+    return std::unique_ptr<Door>{new Door{std::move(impl)}};
+}
+
+Door::Door(std::shared_ptr<Impl> impl) : impl_{std::move(impl)} {}
+Door::~Door() {
+    impl_->close();
+}
+base::SocketAddress Door::address() const noexcept {
+    return impl_->address();
+}
+
+}
