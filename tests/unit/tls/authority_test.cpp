@@ -91,7 +91,7 @@ TEST_CASE("authority: the root it makes looks like istiod's") {
 
 TEST_CASE("authority: a leaf is what istiod would issue") {
     Folder folder;
-    auto authority = std::move(*Authority::keep(folder.path, "cluster.local"));
+    auto authority = *Authority::keep(folder.path, "cluster.local");
     auto now = std::chrono::system_clock::now();
     auto pem = authority->issue(alice, 24h);
     REQUIRE(pem.has_value());
@@ -128,7 +128,7 @@ TEST_CASE("authority: a leaf is what istiod would issue") {
 
 TEST_CASE("authority: no leaf outlives the root") {
     Folder folder;
-    auto authority = std::move(*Authority::keep(folder.path, "cluster.local"));
+    auto authority = *Authority::keep(folder.path, "cluster.local");
     auto pem = authority->issue(alice, std::chrono::days{5000});
     REQUIRE(pem.has_value());
     auto root = std::move(tls::read_certificates(authority->root_pem())->front());
@@ -167,8 +167,8 @@ TEST_CASE("authority: daemons that start together end with one root") {
 
 TEST_CASE("authority: leaves of two daemons that share a root accept each other") {
     Folder folder;
-    auto one = std::move(*Authority::keep(folder.path, "cluster.local"));
-    auto two = std::move(*Authority::keep(folder.path, "cluster.local"));
+    auto one = *Authority::keep(folder.path, "cluster.local");
+    auto two = *Authority::keep(folder.path, "cluster.local");
     auto p = pair(issued(*one, alice), issued(*two, bob), {bob.to_string()});
     p.shake();
     CHECK(p.client_error == "");
@@ -194,7 +194,7 @@ TEST_CASE("authority: a directory whose lock is held waits, then goes on") {
 
 TEST_CASE("authority: a key whose certificate got lost is used again, not overwritten") {
     Folder folder;
-    auto before = std::move(*Authority::keep(folder.path, "cluster.local"));
+    auto before = *Authority::keep(folder.path, "cluster.local");
     auto old_leaf = issued(*before, bob);
     std::string key = text(folder.path + "/root-key.pem");
     REQUIRE(::unlink((folder.path + "/root-cert.pem").c_str()) == 0);

@@ -21,7 +21,7 @@ using Steady = std::chrono::steady_clock;
 // A manager whose publications are kept, and the loop that it lives on.
 struct Node {
     explicit Node(std::chrono::milliseconds ttl, std::unique_ptr<Authority> with = nullptr)
-        : authority{with ? std::move(with) : std::move(*Authority::keep(folder.path, "cluster.local"))},
+        : authority{with ? std::move(with) : *Authority::keep(folder.path, "cluster.local")},
           manager{io, *authority, ttl, [this](tls::CredentialsMapPtr map) { published.push_back(std::move(map)); }} {}
 
     // Until so many maps were published, or the time is over.
@@ -52,7 +52,7 @@ std::unique_ptr<Authority> dying(const Folder& folder, std::chrono::seconds left
     tls::sign(*root, *key);
     std::ofstream{folder.path + "/c"} << *tls::to_pem(*root);
     std::ofstream{folder.path + "/k"} << *tls::to_pem(*key);
-    return std::move(*Authority::load(folder.path + "/c", folder.path + "/k"));
+    return *Authority::load(folder.path + "/c", folder.path + "/k");
 }
 
 }
@@ -157,7 +157,7 @@ TEST_CASE("certificates: when the root ends, renewals fail, are counted, said an
 
 TEST_CASE("certificates: nothing happens after the end of the manager") {
     Folder folder;
-    auto authority = std::move(*Authority::keep(folder.path, "cluster.local"));
+    auto authority = *Authority::keep(folder.path, "cluster.local");
     boost::asio::io_context io;
     int published = 0;
     {

@@ -118,8 +118,7 @@ void Pair::shake(std::size_t piece) {
 }
 
 Pair pair(tls::CredentialsPtr client, tls::CredentialsPtr server, std::vector<std::string> accepted) {
-    return {std::move(*tls::Channel::client(std::move(client), std::move(accepted))),
-            std::move(*tls::Channel::server(std::move(server)))};
+    return {*tls::Channel::client(std::move(client), std::move(accepted)), *tls::Channel::server(std::move(server))};
 }
 
 Opened open_all(tls::Channel& channel, Output& wire, std::size_t piece, std::size_t room) {
