@@ -58,7 +58,7 @@ protected:
 // the tunnel; a peer that closes is no error. Destroying the task ends the tunnel abruptly.
 class Server {
 public:
-    Server(base::Loop& loop, const Settings& settings) noexcept : loop_{loop}, settings_{settings} {}
+    Server(base::Loop& loop, const Settings& settings);
 
     base::Task<base::Result<>> serve(std::unique_ptr<base::Socket> socket, tls::CredentialsPtr own,
                                      RequestHandler& handler);
@@ -71,7 +71,7 @@ private:
     struct Tunnels;
     base::Loop& loop_;
     Settings settings_;
-    std::unique_ptr<Tunnels> tunnels_;
+    std::shared_ptr<Tunnels> tunnels_;  // with every serve() that still runs
 };
 
 }

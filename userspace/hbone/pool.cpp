@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <culvert/hbone/pool.hpp>
+
+#include <algorithm>
+#include <map>
+
+#include "session.hpp"
+#include "texts.hpp"
+
+namespace culvert::hbone {
+namespace {
+
+// An opener that waits for a tunnel; woken once, in the round in which the tunnel opens, so that its CONNECT leaves
+// together with the preface.
+struct Waiter : base::AutoListHook {
+    explicit Waiter(base::Loop& loop) noexcept : woken{loop} {}
+    base::Event woken;
+};
+
+// Owns one connection from its dial to its end.
+class Tunnel final : public Session::Owner, public std::enable_shared_from_this<Tunnel> {
+public:
+    Tunnel(const PoolKey& k, tls::CredentialsPtr o, std::function<void(Tunnel&)> on_end)
+        : key{k}, own{std::move(o)}, on_end_{std::move(on_end)} {}
+
+    void on_open() override {
+        opened = true;
+        wake();
+    }
+    void on_request(Incoming) override {}  // a server cannot: push is off
+    void on_closed(const base::Error* why) override { end(why); }
+
+    void end(const base::Error* why) {
+        ended = true;
+        if (!opened) failure = why ? *why : h2_error("the peer closed the tunnel");
+        wake();
+        auto alive = shared_from_this();
+        on_end_(*this);
+    }
+
+    bool opening() const noexcept { return !opened && !ended; }
+
+    const PoolKey key;
+    const tls::CredentialsPtr own;
+    std::shared_ptr<Session> session;
+    std::optional<base::Error> failure;
+    bool opened = false;
+    bool ended = false;
+    bool retired = false;
+    bool asked = false;  // somebody has used it: if it ends now, it may have been about to for a while
+    base::intrusive::list<Waiter, base::intrusive::constant_time_size<false>> waiters;
+
+private:
+    void wake() {
+        while (!waiters.empty()) {
+            waiters.front().woken.set();
+            waiters.pop_front();
+        }
+    }
+    std::function<void(Tunnel&)> on_end_;
+};
+
+using TunnelPtr = std::shared_ptr<Tunnel>;
+
+base::Error draining_error() { return base::problem("pool draining"); }
+
+}
+
+class Pool::Impl {
+public:
+    Impl(base::Loop& loop, Dialer& dialer, const Settings& settings)
+        : loop_{loop}, dialer_{dialer}, settings_{settings}, dials_{loop} {}
+    ~Impl();
+
+    base::Task<base::Result<Stream>> open(PoolKey key, tls::CredentialsPtr own, Request request);
+    void retire(const std::string* pod_uid, bool at_once);
+    void drain();
+
+    PoolStats stats;
+    std::map<PoolKey, std::vector<TunnelPtr>> peers;
+
+private:
+    base::Task<base::Result<TunnelPtr>> tunnel(const PoolKey& key, const tls::CredentialsPtr& own, const Tunnel* not_this);
+    TunnelPtr usable(const PoolKey& key, const tls::CredentialsPtr& own, const Tunnel* not_this);
+    TunnelPtr start(const PoolKey& key, const tls::CredentialsPtr& own);
+    base::Task<> dial(TunnelPtr tunnel);
+    base::Task<base::Result<Stream>> ask(Session& session, const Request& request, bool& unprocessed);
+    void ended(Tunnel& tunnel);
+
+    base::Loop& loop_;
+    Dialer& dialer_;
+    const Settings settings_;
+    base::TaskGroup dials_;
+    bool draining_ = false;
+};
+
+Pool::Impl::~Impl() {
+    dials_.cancel_all();
+    auto why = drain_error();
+    while (!peers.empty()) {
+        TunnelPtr last = peers.begin()->second.back();
+        last->retired = true;
+        if (last->session)
+            last->session->abort(why);  // takes it off the list
+        else
+            last->end(&why);
+    }
+}
+
+void Pool::Impl::ended(Tunnel& tunnel) {
+    if (tunnel.opened)
+        --stats.live;
+    else
+        ++stats.failed;
+    if (tunnel.session && tunnel.session->ping_timed_out()) ++stats.ping_timeouts;
+    auto peer = peers.find(tunnel.key);
+    CV_CHECK(peer != peers.end(), "a peer stays while it has tunnels");
+    std::erase_if(peer->second, [&](const TunnelPtr& t) { return t.get() == &tunnel; });
+    if (peer->second.empty()) peers.erase(peer);
+}
+
+base::Task<> Pool::Impl::dial(TunnelPtr tunnel) {
+    auto socket = co_await base::within(loop_, settings_.connect, {}, dialer_.dial(tunnel->key));
+    if (tunnel->retired) {
+        auto why = draining_error();
+        co_return tunnel->end(&why);
+    }
+    if (!socket) {
+        bool late = socket.error().doing.empty() || socket.error().code.value() == ETIMEDOUT;
+        auto why = late ? dial_timeout(tunnel->key.peer) : dial_error(socket.error());
+        co_return tunnel->end(&why);
+    }
+    auto channel = tls::Channel::client(tunnel->own, tunnel->key.accepted);
+    if (!channel) {
+        auto why = channel.error();
+        co_return tunnel->end(&why);
+    }
+    tunnel->session =
+        Session::start(Role::client, std::move(*socket), std::move(*channel), settings_, *tunnel);
+}
+
+TunnelPtr Pool::Impl::start(const PoolKey& key, const tls::CredentialsPtr& own) {
+    auto made = std::make_shared<Tunnel>(key, own, [this](Tunnel& tunnel) { ended(tunnel); });
+    peers[key].push_back(made);
+    dials_.spawn(dial(made));
+    return made;
+}
+
+TunnelPtr Pool::Impl::usable(const PoolKey& key, const tls::CredentialsPtr& own, const Tunnel* not_this) {
+    auto peer = peers.find(key);
+    if (peer == peers.end()) return nullptr;
+    TunnelPtr opening;
+    std::vector<Session*> outdated;
+    for (const TunnelPtr& t : peer->second) {
+        if (t.get() == not_this || t->retired || t->ended) continue;
+        if (t->own != own) {
+            if (t->opened) outdated.push_back(t->session.get());  // else it still has its own openers to serve
+        } else if (t->opening()) {
+            opening = t;
+        } else if (t->session->takes_streams()) {
+            return t;
+        }
+    }
+    for (Session* session : outdated) session->drain();
+    return opening;
+}
+
+base::Task<base::Result<TunnelPtr>> Pool::Impl::tunnel(const PoolKey& key, const tls::CredentialsPtr& own,
+                                                       const Tunnel* not_this) {
+    for (;;) {
+        if (draining_) co_return draining_error();
+        TunnelPtr found = usable(key, own, not_this);
+        if (!found) found = start(key, own);
+        if (found->opened && !found->ended) co_return found;
+        if (!found->ended) {
+            Waiter waiter{loop_};
+            found->waiters.push_back(waiter);
+            co_await waiter.woken;
+        }
+        if (found->failure) co_return *found->failure;
+        if (found->retired) co_return draining_error();
+    }
+}
+
+base::Task<base::Result<Stream>> Pool::Impl::ask(Session& session, const Request& request, bool& unprocessed) {
+    auto impl = session.request(request);
+    if (!impl) co_return impl.error();
+    Stream stream{*impl};
+    base::Event answered{loop_};
+    base::Timer deadline{loop_, [&answered] { answered.set(); }};
+    deadline.arm(settings_.answer);
+    (*impl)->answered = &answered;
+    co_await answered;
+    (*impl)->answered = nullptr;
+    unprocessed = (*impl)->unprocessed;
+    if ((*impl)->status == 200) co_return std::move(stream);
+    if ((*impl)->status >= 200) co_return status_error((*impl)->status);
+    if ((*impl)->failure) co_return *(*impl)->failure;
+    co_return h2_error("deadline has elapsed before the peer's answer");
+}
+
+base::Task<base::Result<Stream>> Pool::Impl::open(PoolKey key, tls::CredentialsPtr own, Request request) {
+    TunnelPtr refused;
+    for (;;) {
+        auto found = co_await tunnel(key, own, refused.get());
+        if (!found) co_return found.error();
+        bool warm = std::exchange((*found)->asked, true);
+        bool unprocessed = false;
+        auto stream = co_await ask(*(*found)->session, request, unprocessed);
+        if (stream) ++stats.streams;
+        // A warm tunnel that ends before any answer has carried nothing of this connection either.
+        bool again = unprocessed || (warm && !stream && (*found)->ended && !(*found)->retired);
+        if (stream || refused || !again) co_return stream;
+        refused = std::move(*found);
+    }
+}
+
+void Pool::Impl::retire(const std::string* pod_uid, bool at_once) {
+    std::vector<TunnelPtr> going;
+    for (auto& [key, tunnels] : peers)
+        if (!pod_uid || key.pod_uid == *pod_uid) going.insert(going.end(), tunnels.begin(), tunnels.end());
+    for (const TunnelPtr& t : going) {
+        t->retired = true;
+        if (t->session && at_once)
+            t->session->abort(drain_error());
+        else if (t->session)
+            t->session->drain();
+    }
+}
+
+void Pool::Impl::drain() {
+    draining_ = true;
+    retire(nullptr, false);
+}
+
+Pool::Pool(base::Loop& loop, Dialer& dialer, const Settings& settings)
+    : impl_{std::make_unique<Impl>(loop, dialer, settings)} {}
+Pool::~Pool() = default;
+
+base::Task<base::Result<Stream>> Pool::open(PoolKey key, tls::CredentialsPtr own, Request request) {
+    return impl_->open(std::move(key), std::move(own), std::move(request));
+}
+
+void Pool::retire(const std::string& pod_uid, bool at_once) { impl_->retire(&pod_uid, at_once); }
+void Pool::drain() { impl_->drain(); }
+bool Pool::empty() const noexcept { return impl_->peers.empty(); }
+const PoolStats& Pool::stats() const noexcept { return impl_->stats; }
+
+}

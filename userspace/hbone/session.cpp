@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bytes of a tunnel: from the socket to its streams, and once a round from its streams to the socket.
+#include "session.hpp"
+
+#include <cstring>
+
+#include "batch.hpp"
+#include "session_callbacks.hpp"
+#include "texts.hpp"
+
+namespace culvert::hbone {
+namespace {
+
+// Of one socket in one round, so that a bulk tunnel does not starve its neighbours.
+constexpr std::size_t round_budget = 256 * 1024;
+// Frames that nghttp2 may hold while the kernel takes none of ours; then we stop reading what asks for answers.
+constexpr std::size_t queue_limit = 2000;
+
+}
+
+void Session::FreeNghttp2::operator()(nghttp2_session* session) const noexcept { nghttp2_session_del(session); }
+
+Session::Session(Role role, std::unique_ptr<base::Socket> socket, tls::Channel channel, const Settings& settings,
+                 Owner& owner)
+    : loop_{socket->loop()}, settings_{settings}, role_{role}, owner_{&owner},
+      limit_{loop_, [this] { limit_reached(); }}, ping_{loop_, [this] { ping(); }}, idle_{loop_, [this] { drain(); }} {
+    info_.peer = base::peer_address(socket->fd());
+    info_.local = base::local_address(socket->fd());
+    socket->observe(this);
+    transport_.emplace(std::move(socket), std::move(channel));
+}
+
+Session::~Session() = default;
+
+std::shared_ptr<Session> Session::start(Role role, std::unique_ptr<base::Socket> socket, tls::Channel channel,
+                                        const Settings& settings, Owner& owner) {
+    auto session = std::make_shared<Session>(role, std::move(socket), std::move(channel), settings, owner);
+    session->limit_.arm(settings.handshake);
+    if (role == Role::client) {
+        auto begun = session->transport_->tls().handshake();
+        if (!begun) session->failure_ = begun.error();
+    }
+    // What arrived before us gives no new edge. And nobody is told anything before our caller has the session.
+    session->read_later_ = true;
+    session->stopped_in_ = session->loop_.rounds();
+    session->mark();
+    return session;
+}
+
+void Session::on_socket_ready(base::Socket& socket) {
+    Batch batch{*this};
+    if (state_ == State::closing) {
+        if (socket.maybe_readable()) transport_->discard();
+    } else if (socket.maybe_readable() && !read_later_) {
+        read_round();
+    }
+    if (socket.maybe_writable() && (transport_->waiting() || more_)) mark();
+}
+
+void Session::on_round_end() {
+    Batch batch{*this};
+    if (read_later_) {
+        if (stopped_in_ == loop_.rounds()) {
+            mark();  // its turn in this round is over
+        } else if (!output_stuck()) {
+            read_later_ = false;
+            if (state_ != State::closing) read_round();
+        }
+    }
+    flush();
+}
+
+bool Session::output_stuck() const noexcept {
+    return transport_->waiting() && http2_ && nghttp2_session_get_outbound_queue_size(http2_.get()) > queue_limit;
+}
+
+void Session::read_round() {
+    std::size_t budget = round_budget;
+    while (!failure_ && !left_ && transport_->socket().maybe_readable()) {
+        if (budget == 0 || output_stuck()) {
+            read_later_ = true;
+            stopped_in_ = loop_.rounds();
+            mark();
+            return;
+        }
+        auto received = transport_->receive();
+        if (!received && state_ == State::open && streams_ == 0) {
+            left_ = true;
+            return;
+        }
+        if (!received) return fail(received.error());
+        if (*received > 0) take();
+        if (transport_->ended() && !failure_ && !left_) peer_left();
+        budget -= std::min(budget, *received);
+    }
+}
+
+void Session::take() {
+    if (state_ == State::handshaking) {
+        auto done = transport_->tls().handshake();
+        if (transport_->waiting()) mark();
+        if (!done) return fail(done.error());
+        if (!*done) return;
+        begin_http2();
+    }
+    std::span<std::byte> lent{Buffers::of_this_thread().plaintext_in.get(), Buffers::plaintext_in_size};
+    while (!failure_) {
+        auto opened = transport_->tls().open(lent);
+        if (!opened) return fail(opened.error());
+        if (*opened == 0) break;
+        feed(lent.first(*opened));
+        deliver();
+    }
+    if (transport_->waiting()) mark();  // a key update's answer
+    if (!failure_ && transport_->tls().peer_closed()) peer_left();
+}
+
+void Session::begin_http2() {
+    nghttp2_session* made = nullptr;
+    int failed = role_ == Role::client
+                     ? nghttp2_session_client_new2(&made, Callbacks::all(), this, Callbacks::options())
+                     : nghttp2_session_server_new2(&made, Callbacks::all(), this, Callbacks::options());
+    if (failed) return fail(h2_error(nghttp2_strerror(failed)));
+    http2_.reset(made);
+    // The order ztunnel sends them in (ztunnel.md §20.5).
+    const nghttp2_settings_entry client[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+                                             {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings_.stream_window},
+                                             {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, settings_.max_frame},
+                                             {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings_.client_header_list}};
+    const nghttp2_settings_entry server[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings_.server_streams},
+                                             {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings_.stream_window},
+                                             {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, settings_.max_frame},
+                                             {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings_.server_header_list}};
+    nghttp2_submit_settings(made, NGHTTP2_FLAG_NONE, role_ == Role::client ? client : server, 4);
+    nghttp2_session_set_local_window_size(made, NGHTTP2_FLAG_NONE, 0,
+                                          static_cast<std::int32_t>(settings_.connection_window));
+    info_.identity = transport_->tls().peer();
+    state_ = State::open;
+    ping_.arm(settings_.ping_interval);
+    if (role_ == Role::client) idle_.arm(settings_.pool_idle);
+    mark();
+    owner_->on_open();
+    if (std::exchange(draining_, false)) drain();
+}
+
+void Session::feed(std::span<const std::byte> plaintext) {
+    auto n = nghttp2_session_mem_recv(http2_.get(), reinterpret_cast<const std::uint8_t*>(plaintext.data()),
+                                      plaintext.size());
+    if (n < 0) return fail(h2_error(nghttp2_strerror(static_cast<int>(n))));
+    if (nghttp2_session_want_write(http2_.get())) mark();
+}
+
+void Session::deliver() {
+    while (!touched_.empty()) {
+        auto stream = touched_.front().shared_from_this();
+        touched_.pop_front();
+        stream->deliver();
+    }
+}
+
+void Session::flush() {
+    if (failure_ || state_ == State::closed || !transport_->socket().maybe_writable()) return;
+    if (transport_->congested()) {
+        if (auto sent = transport_->send({}); !sent) return fail(sent.error());
+        if (transport_->congested()) return;  // EPOLLOUT brings us back
+    }
+    std::span<const std::byte> plaintext;
+    if (state_ == State::open) {
+        resume_ready_streams();
+        plaintext = produce();
+        if (failure_) return;
+    }
+    if (auto sent = transport_->send(plaintext); !sent) return fail(sent.error());
+    if (more_ && transport_->socket().maybe_writable()) mark();
+}
+
+void Session::resume_ready_streams() {
+    while (!ready_.empty()) {
+        auto stream = ready_.front().shared_from_this();
+        ready_.pop_front();
+        if (stream->deaf)
+            stream->fill_nowhere();
+        else if (std::exchange(stream->deferred, false))
+            nghttp2_session_resume_data(http2_.get(), stream->id);
+    }
+}
+
+std::span<const std::byte> Session::produce() {
+    std::byte* out = Buffers::of_this_thread().plaintext_out.get();
+    produced_ = 0;
+    more_ = false;
+    while (produced_ < Buffers::plaintext_out_size) {
+        const std::uint8_t* frame = nullptr;
+        auto n = nghttp2_session_mem_send(http2_.get(), &frame);  // DATA has gone to send_data already
+        if (n < 0) {
+            fail(h2_error(nghttp2_strerror(static_cast<int>(n))));
+            break;
+        }
+        if (n == 0) break;
+        CV_CHECK(static_cast<std::size_t>(n) <= Buffers::control_room, "nghttp2 cuts header blocks at 16 KiB");
+        std::memcpy(out + produced_, frame, static_cast<std::size_t>(n));
+        produced_ += static_cast<std::size_t>(n);
+    }
+    if (produced_ >= Buffers::plaintext_out_size) more_ = true;
+    return {out, std::exchange(produced_, 0)};
+}
+
+std::span<std::byte> Session::room_for_data(std::size_t wanted) noexcept {
+    std::size_t start = produced_ + frame_header;
+    if (start >= Buffers::plaintext_out_size) return {};
+    return {Buffers::of_this_thread().plaintext_out.get() + start,
+            std::min(wanted, Buffers::plaintext_out_size - start)};
+}
+
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// What nghttp2 calls while it reads and frames. Nothing here lets a user destroy what nghttp2 still holds.
+#include "session_callbacks.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include <culvert/base/log.hpp>
+
+#include "texts.hpp"
+
+namespace culvert::hbone {
+namespace {
+
+using base::log::debug;
+
+// What we send at most in one DATA frame: three of them and their headers fit a round's output.
+constexpr std::size_t frame_cap = 64 * 1024;
+// Rather wait for the next round than cut a frame shorter than this for want of room.
+constexpr std::size_t room_floor = 4 * 1024;
+// Streams that ended while their user still holds them: a peer that opens and resets must not outrun us.
+constexpr std::size_t late_users = 200;
+
+std::string_view text(const std::uint8_t* bytes, std::size_t size) {
+    return {reinterpret_cast<const char*>(bytes), size};
+}
+
+Stream::Impl* stream_of(nghttp2_session* http2, std::int32_t id) {
+    return static_cast<Stream::Impl*>(nghttp2_session_get_stream_user_data(http2, id));
+}
+
+std::string debug_data(const nghttp2_goaway& goaway) {
+    std::string words{text(goaway.opaque_data, std::min<std::size_t>(goaway.opaque_data_len, 64))};
+    for (char& c : words)
+        if (c < ' ' || c > '~') c = '?';
+    return words.empty() ? words : " (" + words + ")";
+}
+
+}
+
+ssize_t Session::Callbacks::read_length(nghttp2_session*, std::uint8_t, std::int32_t, std::int32_t session_window,
+                                        std::int32_t stream_window, std::uint32_t frame_limit, void*) {
+    return std::min({static_cast<ssize_t>(session_window), static_cast<ssize_t>(stream_window),
+                     static_cast<ssize_t>(frame_limit), static_cast<ssize_t>(frame_cap)});
+}
+
+ssize_t Session::Callbacks::read_data(nghttp2_session*, std::int32_t, std::uint8_t*, std::size_t length,
+                                      std::uint32_t* flags, nghttp2_data_source* source, void* self) {
+    auto& session = *static_cast<Session*>(self);
+    auto& stream = *static_cast<Stream::Impl*>(source->ptr);
+    if (!stream.wants_to_send || !stream.has_user()) {
+        stream.deferred = true;
+        return NGHTTP2_ERR_DEFERRED;
+    }
+    std::span<std::byte> room = session.room_for_data(length);
+    if (room.size() < std::min(length, room_floor)) {
+        session.more_ = true;
+        return NGHTTP2_ERR_PAUSE;
+    }
+    Filled filled = stream.fill(room);
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    if (filled.outcome == Outcome::end) {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    } else if (filled.bytes == 0) {
+        stream.deferred = true;
+        return NGHTTP2_ERR_DEFERRED;
+    }
+    return static_cast<ssize_t>(filled.bytes);
+}
+
+int Session::Callbacks::send_data(nghttp2_session*, nghttp2_frame*, const std::uint8_t* header, std::size_t length,
+                                  nghttp2_data_source*, void* self) {
+    auto& session = *static_cast<Session*>(self);
+    std::memcpy(Buffers::of_this_thread().plaintext_out.get() + session.produced_, header, frame_header);
+    session.produced_ += frame_header + length;
+    return 0;
+}
+
+int Session::Callbacks::begin_headers(nghttp2_session* http2, const nghttp2_frame* frame, void* self) {
+    auto& session = *static_cast<Session*>(self);
+    if (session.role_ != Role::server || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+    std::int32_t id = frame->hd.stream_id;
+    if (session.objects_ >= session.settings_.server_streams + late_users)
+        return nghttp2_submit_rst_stream(http2, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+    auto stream = std::make_shared<Stream::Impl>(session.shared_from_this());
+    stream->asked = std::make_unique<Incoming::Impl>();
+    nghttp2_session_set_stream_user_data(http2, id, stream.get());
+    stream->open(id);
+    return 0;
+}
+
+int Session::Callbacks::header(nghttp2_session* http2, const nghttp2_frame* frame, const std::uint8_t* name_bytes,
+                               std::size_t name_size, const std::uint8_t* value_bytes, std::size_t value_size,
+                               std::uint8_t, void* self) {
+    auto& session = *static_cast<Session*>(self);
+    Stream::Impl* stream = stream_of(http2, frame->hd.stream_id);
+    if (!stream) return 0;
+    std::string_view name = text(name_bytes, name_size), value = text(value_bytes, value_size);
+    stream->header_bytes += name_size + value_size + 32;  // as MAX_HEADER_LIST_SIZE counts
+    if (stream->header_bytes > session.header_limit()) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (session.role_ == Role::client) {
+        if (name == ":status") stream->status = std::atoi(std::string{value}.c_str());
+        return 0;
+    }
+    if (!stream->asked) return 0;  // trailers
+    Request& request = stream->asked->request;
+    if (name == ":method")
+        stream->asked->method = value;
+    else if (name == ":authority")
+        request.authority = value;
+    else if (name == "baggage")
+        request.baggage = value;
+    else if (name == "forwarded")
+        request.forwarded = value;
+    else if (name == "traceparent")
+        request.traceparent = value;
+    return 0;
+}
+
+int Session::Callbacks::data(nghttp2_session* http2, std::uint8_t, std::int32_t id, const std::uint8_t* bytes,
+                             std::size_t size, void* self) {
+    if (Stream::Impl* stream = stream_of(http2, id)) {
+        stream->receive({reinterpret_cast<const std::byte*>(bytes), size});
+        return 0;
+    }
+    static_cast<Session*>(self)->give_back(id, size);
+    return 0;
+}
+
+void Session::Callbacks::headers_done(Session& session, Stream::Impl& stream) {
+    if (session.role_ == Role::client) {
+        if (stream.answered && stream.status >= 200) stream.answered->set();
+    } else if (stream.asked && !stream.asked->stream) {
+        stream.asked->stream = stream.shared_from_this();
+        session.touched(stream);
+    }
+}
+
+int Session::Callbacks::frame_received(nghttp2_session* http2, const nghttp2_frame* frame, void* self) {
+    auto& session = *static_cast<Session*>(self);
+    Stream::Impl* stream = frame->hd.stream_id ? stream_of(http2, frame->hd.stream_id) : nullptr;
+    switch (frame->hd.type) {
+        case NGHTTP2_HEADERS:
+            if (stream) headers_done(session, *stream);
+            [[fallthrough]];
+        case NGHTTP2_DATA:
+            if (stream && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) stream->receive_end();
+            return 0;
+        case NGHTTP2_RST_STREAM:
+            if (stream) stream->receive_reset(frame->rst_stream.error_code);
+            return 0;
+        case NGHTTP2_SETTINGS:
+            if (!(frame->hd.flags & NGHTTP2_FLAG_ACK)) session.stop_waiting_for_settings();
+            return 0;
+        case NGHTTP2_PING:
+            if (frame->hd.flags & NGHTTP2_FLAG_ACK) session.pong(frame->ping.opaque_data);
+            return 0;
+        case NGHTTP2_GOAWAY:
+            session.going_away_ = true;
+            if (frame->goaway.error_code != NGHTTP2_NO_ERROR)
+                session.peer_goaway_ = std::string{"connection error received: "} +
+                                       nghttp2_http2_strerror(frame->goaway.error_code) + debug_data(frame->goaway);
+            return 0;
+        default: return 0;
+    }
+}
+
+int Session::Callbacks::frame_sent(nghttp2_session* http2, const nghttp2_frame* frame, void* self) {
+    auto& session = *static_cast<Session*>(self);
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR) {
+        if (!session.verdict_) session.verdict_ = h2_error(nghttp2_http2_strerror(frame->goaway.error_code));
+        return 0;
+    }
+    if (frame->hd.type != NGHTTP2_HEADERS) return 0;
+    Stream::Impl* stream = stream_of(http2, frame->hd.stream_id);
+    // Only now: with the answer still queued, the RST would overtake it.
+    if (!stream || !stream->refused || stream->got_end) return 0;
+    return nghttp2_submit_rst_stream(http2, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+}
+
+int Session::Callbacks::stream_closed(nghttp2_session* http2, std::int32_t id, std::uint32_t code, void*) {
+    Stream::Impl* stream = stream_of(http2, id);
+    if (!stream) return 0;
+    nghttp2_session_set_stream_user_data(http2, id, nullptr);
+    stream->closed(code);
+    return 0;
+}
+
+int Session::Callbacks::invalid_frame(nghttp2_session*, const nghttp2_frame* frame, int error, void* self) {
+    debug("hbone", "{} sent a frame of type {} that is wrong: {}",
+          static_cast<Session*>(self)->info().peer.to_string(), frame->hd.type, nghttp2_strerror(error));
+    return 0;
+}
+
+const nghttp2_session_callbacks* Session::Callbacks::all() {
+    static const auto made = [] {
+        nghttp2_session_callbacks* c = nullptr;
+        CV_CHECK(nghttp2_session_callbacks_new(&c) == 0, "a small allocation at start succeeds");
+        nghttp2_session_callbacks_set_data_source_read_length_callback(c, read_length);
+        nghttp2_session_callbacks_set_send_data_callback(c, send_data);
+        nghttp2_session_callbacks_set_on_begin_headers_callback(c, begin_headers);
+        nghttp2_session_callbacks_set_on_header_callback(c, header);
+        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, data);
+        nghttp2_session_callbacks_set_on_frame_recv_callback(c, frame_received);
+        nghttp2_session_callbacks_set_on_frame_send_callback(c, frame_sent);
+        nghttp2_session_callbacks_set_on_stream_close_callback(c, stream_closed);
+        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, invalid_frame);
+        return c;
+    }();
+    return made;
+}
+
+const nghttp2_option* Session::Callbacks::options() {
+    static const auto made = [] {
+        nghttp2_option* o = nullptr;
+        CV_CHECK(nghttp2_option_new(&o) == 0, "a small allocation at start succeeds");
+        nghttp2_option_set_no_auto_window_update(o, 1);
+        nghttp2_option_set_no_closed_streams(o, 1);
+        nghttp2_option_set_max_settings(o, 32);
+        nghttp2_option_set_max_outbound_ack(o, 1000);
+        nghttp2_option_set_max_send_header_block_length(o, 64 * 1024);
+        // Peers are authenticated, and apps that hang up are normal: nghttp2's own 33 a second would end busy tunnels.
+        nghttp2_option_set_stream_reset_rate_limit(o, 10'000, 2'000);
+        return o;
+    }();
+    return made;
+}
+
+}

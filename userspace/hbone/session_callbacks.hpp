@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <nghttp2/nghttp2.h>
+
+#include "session.hpp"
+
+namespace culvert::hbone {
+
+inline constexpr std::size_t frame_header = 9;
+
+struct Session::Callbacks {
+    static const nghttp2_session_callbacks* all();
+    static const nghttp2_option* options();
+
+    static ssize_t read_length(nghttp2_session*, std::uint8_t type, std::int32_t id, std::int32_t session_window,
+                               std::int32_t stream_window, std::uint32_t frame_limit, void* self);
+    static ssize_t read_data(nghttp2_session*, std::int32_t id, std::uint8_t* unused, std::size_t length,
+                             std::uint32_t* flags, nghttp2_data_source* source, void* self);
+    static int send_data(nghttp2_session*, nghttp2_frame*, const std::uint8_t* header, std::size_t length,
+                         nghttp2_data_source*, void* self);
+    static int begin_headers(nghttp2_session*, const nghttp2_frame*, void* self);
+    static int header(nghttp2_session*, const nghttp2_frame*, const std::uint8_t* name, std::size_t name_size,
+                      const std::uint8_t* value, std::size_t value_size, std::uint8_t flags, void* self);
+    static int data(nghttp2_session*, std::uint8_t flags, std::int32_t id, const std::uint8_t* bytes, std::size_t size,
+                    void* self);
+    static int frame_received(nghttp2_session*, const nghttp2_frame*, void* self);
+    static int frame_sent(nghttp2_session*, const nghttp2_frame*, void* self);
+    static int stream_closed(nghttp2_session*, std::int32_t id, std::uint32_t code, void* self);
+    static int invalid_frame(nghttp2_session*, const nghttp2_frame*, int error, void* self);
+
+private:
+    static void headers_done(Session& session, Stream::Impl& stream);
+};
+
+}

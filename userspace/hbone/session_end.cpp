@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a tunnel is kept alive and how it ends.
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "batch.hpp"
+#include "session_callbacks.hpp"
+#include "texts.hpp"
+
+namespace culvert::hbone {
+namespace {
+
+using namespace std::chrono_literals;
+using Payload = std::uint8_t[8];
+
+constexpr Payload alive_payload = {'c', 'u', 'l', 'v', 'e', 'r', 't', '?'};
+// Its answer says that every stream the peer opened before it heard our first GOAWAY has arrived.
+constexpr Payload drain_payload = {'c', 'u', 'l', 'v', 'e', 'r', 't', '!'};
+
+// How long a peer may take to answer our FIN with its own, before we close without it.
+constexpr auto farewell = 2s;
+
+// Written by hand, because nghttp2 would put all that waits before it.
+std::array<std::byte, 17> goaway(std::int32_t last_stream) {
+    std::array<std::byte, 17> frame{};
+    frame[2] = std::byte{8};
+    frame[3] = std::byte{NGHTTP2_GOAWAY};
+    for (int i = 0; i < 4; ++i) frame[9 + i] = static_cast<std::byte>(last_stream >> (24 - 8 * i) & 0xff);
+    return frame;  // NO_ERROR
+}
+
+}
+
+void Session::drain() {
+    if (state_ == State::closing || state_ == State::closed || draining_) return;
+    Batch batch{*this};
+    draining_ = true;
+    idle_.cancel();
+    if (state_ != State::open || role_ == Role::client) return;  // a client's GOAWAY follows its last stream
+    nghttp2_submit_shutdown_notice(http2_.get());
+    nghttp2_submit_ping(http2_.get(), NGHTTP2_FLAG_NONE, drain_payload);
+    mark();
+}
+
+void Session::pong(std::span<const std::uint8_t> payload) {
+    if (std::memcmp(payload.data(), drain_payload, sizeof drain_payload) == 0) {
+        if (std::exchange(said_goaway_, true)) return;
+        nghttp2_submit_goaway(http2_.get(), NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(http2_.get()),
+                              NGHTTP2_NO_ERROR, nullptr, 0);
+    } else if (std::exchange(ping_waits_, false)) {
+        ping_.arm(settings_.ping_interval);
+    }
+}
+
+void Session::ping() {
+    if (state_ != State::open) return;
+    Batch batch{*this};
+    if (ping_waits_) {
+        ping_timed_out_ = true;
+        auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(settings_.ping_timeout).count();
+        return fail(h2_error(fmt::format("the peer answered no ping in {} ms", limit)));
+    }
+    ping_waits_ = true;
+    nghttp2_submit_ping(http2_.get(), NGHTTP2_FLAG_NONE, alive_payload);
+    ping_.arm(settings_.ping_timeout);
+    mark();
+}
+
+void Session::stop_waiting_for_settings() {
+    if (state_ == State::open) limit_.cancel();
+}
+
+void Session::limit_reached() {
+    Batch batch{*this};
+    if (state_ == State::handshaking)
+        fail(base::problem("tls handshake error: deadline has elapsed"));
+    else if (state_ == State::open)
+        fail(h2_error("deadline has elapsed before the peer's SETTINGS"));
+    else
+        left_ = true;
+}
+
+void Session::peer_left() {
+    if (state_ == State::handshaking)
+        fail(base::problem("tls handshake error: the peer closed the connection"));
+    else if (streams_ == 0)
+        left_ = true;
+    else if (!peer_goaway_.empty())
+        fail(h2_error(peer_goaway_));
+    else
+        fail(h2_error(transport_->tls().peer_closed() ? "the peer closed the tunnel"
+                                                      : "the peer closed the tunnel without close_notify"));
+}
+
+void Session::stream_ended() {
+    --streams_;
+    if (streams_ == 0 && role_ == Role::client && !draining_) idle_.arm(settings_.pool_idle);
+}
+
+void Session::fail(const base::Error& why) {
+    if (!failure_) failure_ = why;
+}
+
+void Session::abort(const base::Error& why) {
+    if (state_ == State::closed) return;
+    Batch batch{*this};
+    fail(why);
+}
+
+void Session::settle() {
+    deliver();
+    if (state_ == State::closed) return;
+    if (failure_) return close_now(&*failure_);
+    if (left_ || (state_ == State::closing && transport_->ended())) return close_now(verdict_ ? &*verdict_ : nullptr);
+    if (state_ != State::open) return;
+    bool ending = going_away_ || (draining_ && role_ == Role::client);
+    if (ending && streams_ == 0 && !std::exchange(said_goaway_, true)) {
+        nghttp2_submit_goaway(http2_.get(), NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(http2_.get()),
+                              NGHTTP2_NO_ERROR, nullptr, 0);
+        mark();
+    }
+    if (!nghttp2_session_want_read(http2_.get()) && !nghttp2_session_want_write(http2_.get())) say_goodbye();
+}
+
+void Session::say_goodbye() {
+    state_ = State::closing;
+    ping_.cancel();
+    idle_.cancel();
+    if (verdict_) lose_streams(*verdict_);
+    transport_->close();
+    limit_.arm(farewell);
+    mark();
+}
+
+void Session::lose_streams(const base::Error& why) {
+    while (!open_.empty()) open_.front().shared_from_this()->lost(why);
+    streams_ = 0;
+    deliver();
+}
+
+void Session::close_now(const base::Error* why) {
+    std::optional<base::Error> said = why ? std::optional{*why} : std::nullopt;
+    bool spoken = state_ == State::open;
+    state_ = State::closed;
+    limit_.cancel();
+    ping_.cancel();
+    idle_.cancel();
+    base::RoundEnd::unlink();
+    auto last_words = goaway(spoken ? nghttp2_session_get_last_proc_stream_id(http2_.get()) : 0);
+    transport_->close_at_once(spoken && !said_goaway_ ? last_words : std::span<const std::byte>{});
+    transport_.reset();
+    lose_streams(said ? *said : h2_error("the tunnel has ended"));
+    http2_.reset();
+    std::exchange(owner_, nullptr)->on_closed(said ? &*said : nullptr);
+}
+
+bool Session::takes_streams() const noexcept {
+    if (going_away() || failure_ || !nghttp2_session_check_request_allowed(http2_.get())) return false;
+    std::uint32_t peer_allows =
+        nghttp2_session_get_remote_settings(http2_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    return streams_ < std::min(settings_.pool_streams, peer_allows);
+}
+
+}
