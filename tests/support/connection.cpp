@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include <algorithm>
+#include <cstring>
 #include <stdexcept>
 #include <system_error>
 
@@ -27,21 +27,26 @@ void set_limits(int fd, Milliseconds limit) {
 }
 
 // 0 or connect()'s errno. SO_SNDTIMEO bounds connect() too (EINPROGRESS when it passes).
-int connect_to(int fd, const SocketAddress& to) {
+int connect_to(int fd, const SocketAddress& to, bool mapped) {
     sockaddr_storage raw{};
-    const socklen_t length = to.to(raw);
+    socklen_t length = to.to(raw);
+    if (mapped) {
+        sockaddr_in6 v6{};
+        v6.sin6_family = AF_INET6;
+        v6.sin6_port = htons(to.port);
+        std::memcpy(&v6.sin6_addr, to.ip.bytes.data(), 16);
+        std::memcpy(&raw, &v6, length = sizeof v6);
+    }
     if (::connect(fd, reinterpret_cast<sockaddr*>(&raw), length) == 0) return 0;
     return errno == EINPROGRESS ? ETIMEDOUT : errno;
 }
 
 base::Fd fresh(int netns, const Dial& dial) {
     return visit(netns, [&] {
-        base::Fd socket{::socket(dial.to.ip.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        base::Fd socket{::socket(dial.mapped ? AF_INET6 : dial.to.ip.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)};
         if (!socket) fail("socket");
         const int one = 1;
         ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        if (dial.receive_buffer != 0)
-            ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &dial.receive_buffer, sizeof dial.receive_buffer);
         set_limits(socket.get(), dial.limit);
         if (dial.from) {
             sockaddr_storage raw{};
@@ -50,6 +55,7 @@ base::Fd fresh(int netns, const Dial& dial) {
             if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&raw), length) != 0)
                 fail("bind " + dial.from->to_string());
         }
+        if (dial.prepare) dial.prepare(socket.get());
         return socket;
     });
 }
@@ -58,7 +64,7 @@ base::Fd fresh(int netns, const Dial& dial) {
 
 Connection Connection::open(int netns, const Dial& dial) {
     base::Fd socket = fresh(netns, dial);
-    if (const int error = connect_to(socket.get(), dial.to)) fail("connect to " + dial.to.to_string(), error);
+    if (const int error = connect_to(socket.get(), dial.to, dial.mapped)) fail("connect to " + dial.to.to_string(), error);
     return Connection{std::move(socket)};
 }
 
@@ -66,7 +72,7 @@ Attempt attempt(int netns, const Dial& dial) {
     base::Fd socket = fresh(netns, dial);
     Stopwatch watch;
     Attempt result;
-    result.error = connect_to(socket.get(), dial.to);
+    result.error = connect_to(socket.get(), dial.to, dial.mapped);
     result.took = watch.elapsed();
     return result;
 }

@@ -3,6 +3,7 @@
 // what was tried. Made in one network namespace, used from anywhere.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,7 +22,8 @@ struct Dial {
     SocketAddress to;
     std::optional<SocketAddress> from;
     Milliseconds limit = 10s;
-    int receive_buffer = 0;  // SO_RCVBUF, 0: the kernel's choice
+    std::function<void(int)> prepare;  // what an app does to its socket before connect()
+    bool mapped = false;               // an IPv6 socket for an IPv4 target, as many runtimes make it
 };
 
 class Connection {

@@ -71,7 +71,12 @@ Pod& Lab::add_pod(const std::string& name, int node, int index) {
     return *pods_.emplace(name, std::move(pod)).first->second;
 }
 
-// Every frame goes to an address that nobody has: no error comes back to whoever sends, as when the far node loses power.
+void Lab::lose(const IpAddress& address, int node) {
+    must({"ip", "neigh", "replace", address.to_string(), "lladdr", "02:00:00:00:00:99", "dev", "br0", "nud", "permanent"},
+         node_netns(node));
+}
+
+// No error comes back to whoever sends, as when the far node loses power.
 void Lab::pull_wire() {
     for (int node : {1, 2})
         for (const std::string& far : {"10.72.0." + std::to_string(3 - node), "fd72::" + std::to_string(3 - node)})

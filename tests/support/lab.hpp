@@ -57,6 +57,8 @@ public:
     int node_netns(int node) const { return nodes_.at(node).get(); }
     const std::filesystem::path& folder() const noexcept { return folder_; }
 
+    // From now on the node sends what is for this address of its own pods to a device that nobody has.
+    void lose(const IpAddress& address, int node);
     // The wire between the nodes: pulled, it swallows everything without a word.
     void pull_wire();
     void plug_wire();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pattern.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -40,6 +41,19 @@ void pour(Connection& connection, const Pattern& pattern, std::uint64_t bytes) {
         connection.send(chunk);
         offset += chunk.size();
     }
+}
+
+std::uint64_t stuff(Connection& connection, const Pattern& pattern, std::uint64_t most, Milliseconds quiet) {
+    std::uint64_t offset = 0;
+    while (offset < most) {
+        pollfd writable{connection.fd(), POLLOUT, 0};
+        if (::poll(&writable, 1, static_cast<int>(quiet.count())) == 0) break;
+        const std::string_view chunk = pattern.at(offset, std::min<std::uint64_t>(most - offset, 256 * 1024));
+        const ssize_t n = ::send(connection.fd(), chunk.data(), chunk.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN) throw std::system_error(errno, std::system_category(), "send");
+        if (n > 0) offset += static_cast<std::uint64_t>(n);
+    }
+    return offset;
 }
 
 Received drain(Connection& connection, const Pattern& pattern, std::uint64_t most) {

@@ -23,6 +23,8 @@ private:
 
 // Sends `bytes` of it; does not end the stream.
 void pour(Connection& connection, const Pattern& pattern, std::uint64_t bytes);
+// Sends until the connection takes nothing for `quiet`, or `most` are sent; says how many it took.
+std::uint64_t stuff(Connection& connection, const Pattern& pattern, std::uint64_t most, Milliseconds quiet = 1s);
 
 struct Received {
     std::uint64_t bytes = 0;

@@ -37,7 +37,7 @@ Counts own() {
 }
 
 void add(const std::string& instance, const Samples& samples) {
-    const std::string metric = "culvert_capture_reasons_total{";
+    const std::string metric = "culvert_capture_decisions_total{";
     for (const auto& [name, value] : samples) {
         const auto label = name.find("reason=\"");
         if (!name.starts_with(metric) || label == std::string::npos) continue;

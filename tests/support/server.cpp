@@ -13,13 +13,14 @@
 namespace culvert::test {
 namespace {
 
-base::Fd listen_on(int netns, std::uint16_t port) {
+base::Fd listen_on(int netns, std::uint16_t port, const std::function<void(int)>& prepare) {
     return visit(netns, [&] {
         base::Fd socket{::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)};
         const int one = 1;
         const int zero = 0;
         ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
         ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
+        if (prepare) prepare(socket.get());
         sockaddr_in6 any{};
         any.sin6_family = AF_INET6;
         any.sin6_port = htons(port);
@@ -31,9 +32,9 @@ base::Fd listen_on(int netns, std::uint16_t port) {
 
 }
 
-Server::Server(int netns, std::uint16_t port, App app)
+Server::Server(int netns, std::uint16_t port, App app, const std::function<void(int)>& prepare)
     : app_{std::move(app)},
-      listener_{listen_on(netns, port)},
+      listener_{listen_on(netns, port, prepare)},
       port_{base::local_address(listener_.get()).port},
       acceptor_{[this] { accept_all(); }} {}
 

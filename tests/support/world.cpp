@@ -12,13 +12,16 @@ void populate(World& world) {
     Mesh& mesh = world.mesh;
     mesh.lab = &world.lab;
     int index = 80;
-    for (const char* name : {"near", "far", "tcp", "both", "self", "nobody"})
+    for (const char* name : {"near", "far", "tcp", "both", "self", "nobody", "down", "lost"})
         mesh.add(Service{name, index++, ports});
     mesh.add(Workload{.pod = &world.client, .service_account = "client", .services = {{"self", ports}}});
     mesh.add(Workload{.pod = &world.near, .service_account = "server", .services = {{"near", ports}, {"both", ports}}});
     mesh.add(Workload{.pod = &world.far, .service_account = "server", .services = {{"far", ports}, {"both", ports}}});
     mesh.add(Workload{.pod = &world.tcp1, .protocol = "TCP", .enrolled = false});
     mesh.add(Workload{.pod = &world.tcp2, .protocol = "TCP", .enrolled = false, .services = {{"tcp", ports}}});
+    mesh.add(Workload{.pod = &world.down, .enrolled = false, .services = {{"down", ports}}});
+    mesh.add(Workload{.pod = &world.lost, .enrolled = false, .services = {{"lost", ports}}});
+    for (Family family : {Family::v4, Family::v6}) world.lab.lose(world.lost.ip(family), 2);
 }
 
 }
@@ -31,6 +34,8 @@ World::World(const std::function<void(Mesh&)>& change)
       far{lab.add_pod("far", 2, 11)},
       tcp2{lab.add_pod("tcp2", 2, 20)},
       plain2{lab.add_pod("plain2", 2, 21)},
+      down{lab.add_pod("down", 2, 30)},
+      lost{lab.add_pod("lost", 2, 31)},
       one{lab, 1},
       two{lab, 2} {
     populate(*this);

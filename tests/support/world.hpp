@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The mesh that most cases need: two nodes, a client on the first, servers on both, neighbours that are not enrolled.
 //
-//   node 1: client near tcp1 plain1        node 2: far tcp2 plain2
+//   node 1: client near tcp1 plain1        node 2: far tcp2 plain2 down lost
 //
 // Enrolled: client, near, far. tcp1 and tcp2 are workloads of protocol TCP; plain1 and plain2 are unknown to the mesh.
-// Services, port 80 to 8080 and 81 to 8081: near, far, tcp (tcp2), both (near and far), self (client), nobody.
+// down and lost are said to speak HBONE: nobody listens on down, and what is sent to lost is never heard of again.
+// Services, port 80 to 8080 and 81 to 8081: near, far, tcp (tcp2), both (near and far), self (client), down, lost, nobody.
 #pragma once
 #include <memory>
 
@@ -28,6 +29,8 @@ public:
     Pod& far;
     Pod& tcp2;
     Pod& plain2;
+    Pod& down;
+    Pod& lost;
     Node one;
     Node two;
 

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ways around the proxy that an app or a neighbour may try, and what the kernel side does when it is short of something.
+#include <doctest/doctest.h>
+
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <cstring>
+
+#include "outcome.hpp"
+#include "raw_packets.hpp"
+#include "reasons.hpp"
+#include "server.hpp"
+#include "tap.hpp"
+#include "world.hpp"
+
+using namespace culvert::test;
+
+namespace {
+
+constexpr std::string_view secret = "must-not-be-seen";
+
+void bind_to_eth0(int fd) { ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "eth0", 5); }
+
+template <unsigned Mark>
+void set_mark(int fd) {
+    const unsigned mark = Mark;
+    ::setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+}
+
+double counted(const Node& node, const std::string& reason) {
+    return total(node.metrics(), "culvert_capture_decisions_total{reason=\"" + reason + "\"}");
+}
+
+}
+
+TEST_SUITE("capture") {
+
+TEST_CASE("capture: however an app makes its socket, the call goes through a tunnel" BOTH_FAMILIES) {
+    World& world = World::shared();
+    Server echo{world.far.netns(), 8080, apps::echo};
+    struct Row { const char* name; std::function<void(int)> prepare; bool mapped; };
+    for (Family family : families()) {
+        for (const Row& row : {Row{"bound to a device", bind_to_eth0, false},
+                               Row{"marked as Istio's proxy marks", set_mark<0x539>, false},
+                               Row{"marked as a looped one", set_mark<0x111>, false},
+                               Row{"marked with bits that are not ours", set_mark<0xabc000>, false},
+                               Row{"IPv6 socket, IPv4 target", {}, true}}) {
+            if (row.mapped && family == Family::v6) continue;
+            CAPTURE(row.name);
+            CAPTURE(to_string(family));
+            for (const SocketAddress& target : {world.far.at(family, 8080), world.vip("far", family)}) {
+                Tap cable{world.lab.node_netns(1), world.client.host_link()};
+                Connection app =
+                    world.client.dial(Dial{.to = target, .prepare = row.prepare, .mapped = row.mapped});
+                CHECK(app.echoes(secret));
+                const auto passed = cable.packets();
+                CHECK_MESSAGE(outside_tunnels(passed).empty(), Tap::list(outside_tunnels(passed)));
+                CHECK(holding(passed, secret).empty());
+            }
+        }
+    }
+}
+
+TEST_CASE("capture: a captured socket that is bound or marked anew in mid-flow sends nothing past the proxy" BOTH_FAMILIES) {
+    World& world = World::shared();
+    Server echo{world.far.netns(), 8080, apps::echo};
+    struct Row { const char* name; std::function<void(int)> change; };
+    for (Family family : families()) {
+        for (const Row& row : {Row{"bound to a device", bind_to_eth0}, Row{"mark taken off", set_mark<0>}}) {
+            CAPTURE(row.name);
+            CAPTURE(to_string(family));
+            Tap cable{world.lab.node_netns(1), world.client.host_link()};
+            Connection app = world.client.dial(world.far.at(family, 8080));
+            CHECK(app.echoes("before"));
+            row.change(app.fd());
+            app.send(secret);
+            app.ending(500ms);  // it may hang or go on through the proxy, as long as nothing of it leaves
+            CHECK(holding(cable.packets(), secret).empty());
+        }
+    }
+    CHECK(counted(world.one, "GUARD_CAPTURED") > 0);
+}
+
+TEST_CASE("capture: a listener with a mark of its own is reached through the mesh all the same" BOTH_FAMILIES) {
+    World& world = World::shared();
+    for (Family family : families()) {
+        CAPTURE(to_string(family));
+        Server echo{world.near.netns(), 8080, apps::echo, set_mark<0x77>};
+        CHECK(world.client.dial(world.near.at(family, 8080)).echoes("tunnelled"));
+        CHECK(world.plain1.dial(world.near.at(family, 8080)).echoes("plain"));
+    }
+    CHECK(counted(world.one, "LISTEN_MARK_ZEROED") >= 2);
+}
+
+TEST_CASE("capture: raw packets that open a connection do not leave the pod, whole or in pieces" IPV4) {
+    World& world = World::shared();
+    Tap cable{world.lab.node_netns(1), world.client.host_link()};
+    const auto from = world.client.at(Family::v4, 4444);
+    const auto to = world.plain2.at(Family::v4, 8080);
+    send_raw(world.client.netns(), ipv4_syn(from, to));
+    send_raw(world.client.netns(), ipv4_first_fragment(ipv4_syn(from, to), 8));
+    CHECK(eventually(2s, [&] { return counted(world.one, "GUARD_SYN") > 0 && counted(world.one, "GUARD_UNREADABLE") > 0; }));
+    CHECK(cable.packets().empty());
+}
+
+TEST_CASE("capture: a packet from outside in the pod's own name does not reach its app" IPV6) {
+    World& world = World::shared();
+    const double before = counted(world.one, "GUARD_FORGED");
+    const auto own = world.client.at(Family::v6, 4444);
+    Server echo{world.client.netns(), 0, apps::echo};
+    send_raw(world.lab.node_netns(1), ipv6_syn(own, world.client.at(Family::v6, echo.port())));
+    CHECK(eventually(2s, [&] { return counted(world.one, "GUARD_FORGED") > before; }));
+    CHECK(echo.guests().empty());
+}
+
+TEST_CASE("capture: a connection from outside to an address that is not the pod's is dropped, not carried" IPV4) {
+    World& world = World::shared();
+    must({"ip", "route", "replace", "local", "192.0.2.0/24", "dev", "lo"}, world.near.netns());
+    must({"ip", "route", "replace", "192.0.2.0/24", "via", world.near.ip(Family::v4).to_string()}, world.lab.node_netns(1));
+    Server echo{world.near.netns(), 8080, apps::echo};
+    CHECK(world.plain1.attempt({*IpAddress::parse("192.0.2.5"), 8080}, 500ms).error != 0);
+    CHECK(counted(world.one, "DROP_FOREIGN") > 0);
+    CHECK(echo.guests().empty());
+    must({"ip", "route", "del", "local", "192.0.2.0/24", "dev", "lo"}, world.near.netns());
+}
+
+TEST_CASE("capture: with the flow table full, connections go on without a row" IPV4) {
+    World world{[](Mesh& mesh) { mesh.settings.extra = "limits: {maxFlows: 4}\n"; }};
+    Server echo{world.far.netns(), 8080, apps::echo};
+    std::vector<Connection> open;
+    for (int i = 0; i < 12; ++i) open.push_back(world.client.dial(world.far.at(Family::v4, 8080)));
+    for (Connection& app : open) CHECK(app.echoes("unlisted"));
+    CHECK(counted(world.one, "FLOWS_FULL") > 0);
+    CHECK(total(world.one.metrics(), "culvert_proxy_flows_unlisted_total") > 0);
+}
+
+TEST_CASE("capture: a worker that falls behind is spared, and every connection is served in the end" IPV4) {
+    World world{[](Mesh& mesh) {
+        // The listeners' backlog is the smaller of theirs and the netns's limit.
+        for (Workload& workload : mesh.workloads)
+            if (workload.pod->name() == "client") must({"sysctl", "-w", "net.core.somaxconn=16"}, workload.pod->netns());
+    }};
+    Server echo{world.far.netns(), 8080, apps::echo};
+    CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("warm"));
+    world.one.signal(SIGSTOP);
+    std::vector<Connection> waiting;
+    for (int i = 0; i < 14; ++i) waiting.push_back(world.client.dial(world.far.at(Family::v4, 8080)));
+    world.one.signal(SIGCONT);
+    for (Connection& app : waiting) CHECK(app.echoes("served"));
+    CHECK(counted(world.one, "SLOT_CROWDED") > 0);
+}
+
+}

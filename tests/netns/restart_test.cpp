@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// A daemon that dies without a word, and the next one: closed at once, never open, then as before.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "kernel_traces.hpp"
+#include "load.hpp"
+#include "outcome.hpp"
+#include "server.hpp"
+#include "tap.hpp"
+#include "world.hpp"
+
+using namespace culvert::test;
+
+namespace {
+
+constexpr std::string_view secret = "never-in-the-clear";
+
+// The middle one of several, so that a machine busy with something else does not fail the case.
+Milliseconds typical_refusal(const Pod& from, const SocketAddress& to) {
+    std::vector<Milliseconds> took;
+    for (int i = 0; i < 9; ++i) {
+        const Attempt attempt = from.attempt(to);
+        CHECK(attempt.error != 0);
+        took.push_back(attempt.took);
+    }
+    std::ranges::sort(took);
+    return took[took.size() / 2];
+}
+
+}
+
+TEST_SUITE("restart") {
+
+TEST_CASE("restart: killed under load, pods are refused at once and nothing passes; the next daemon takes over" BOTH_FAMILIES) {
+    World world;
+    Server far{world.far.netns(), 8080, apps::echo};
+    Server near{world.near.netns(), 8080, apps::echo};
+    Server plain{world.plain2.netns(), 8080, apps::echo};
+    Tap wire{world.lab.node_netns(1), "wire"};
+    Load here{world.client, world.vip("far", Family::v4), std::string{secret}};
+    Load there{world.far, world.plain2.at(Family::v6, 8080), "the other node's"};
+    CHECK(here.goes_on());
+    CHECK(there.goes_on());
+    Connection open = world.client.dial(world.near.at(Family::v4, 8080));
+    CHECK(open.echoes("open"));
+    const auto pins = pinned_links(world.one);
+    CHECK_FALSE(pins.empty());
+
+    world.one.kill9();
+    CHECK(open.ending(2s) != "silence");
+    const std::size_t reached_near = near.guests().size();
+    {
+        Tap cable{world.lab.node_netns(1), world.client.host_link()};
+        for (Family family : families()) {
+            CAPTURE(to_string(family));
+            for (const SocketAddress& target : {world.vip("far", family), world.far.at(family, 8080),
+                                                world.plain2.at(family, 8080), world.near.at(family, 8080)}) {
+                CAPTURE(target.to_string());
+                CHECK(typical_refusal(world.client, target) < 100ms);
+            }
+            for (const Pod* caller : {&world.plain1, &world.plain2}) {
+                CAPTURE(caller->name());
+                CHECK(typical_refusal(*caller, world.near.at(family, 8080)) < 100ms);
+            }
+        }
+        const auto passed = cable.packets();
+        CHECK_MESSAGE(passed.empty(), Tap::list(passed));
+    }
+    CHECK(near.guests().size() == reached_near);
+    const int before = here.answered();
+    CHECK(there.goes_on());
+    CHECK(there.failed() == 0);
+    CHECK(here.answered() == before);
+
+    world.one.start();
+    CHECK(pinned_links(world.one) == pins);
+    CHECK(here.goes_on());
+    for (Family family : families()) {
+        CHECK(world.client.dial(world.vip("near", family)).echoes("again"));
+        CHECK(world.plain1.dial(world.near.at(family, 8080)).echoes("again"));
+    }
+    here.stop();
+    there.stop();
+    CHECK_MESSAGE(there.failed() == 0, there.first_failure());
+    CHECK(holding(wire.packets(), secret).empty());
+}
+
+TEST_CASE("restart: a pod that is gone from the file meanwhile is let go by the next daemon" IPV4) {
+    World world;
+    Server far{world.far.netns(), 8080, apps::echo};
+    CHECK(world.near.dial(world.far.at(Family::v4, 8080)).echoes("tunnelled"));
+    world.one.kill9();
+    world.mesh.workload(world.near).enrolled = false;
+    world.reconfigure();
+    world.one.start();
+    CHECK(left_in(world.near) == "");
+    Tap cable{world.lab.node_netns(1), world.near.host_link()};
+    CHECK(world.near.dial(world.far.at(Family::v4, 8080)).echoes("as it is"));
+    CHECK_FALSE(holding(cable.packets(), "as it is").empty());
+}
+
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packets made by hand, for what no socket would send. Checksums of TCP are left out: nobody should get to read them.
+#pragma once
+#include <string>
+
+#include "connection.hpp"
+
+namespace culvert::test {
+
+std::string ipv4_syn(const SocketAddress& from, const SocketAddress& to);
+std::string ipv6_syn(const SocketAddress& from, const SocketAddress& to);
+// The packet's first `payload` bytes behind the IP header, as the first of several fragments.
+std::string ipv4_first_fragment(std::string packet, std::size_t payload);
+
+// By a raw socket inside the netns; its family is the packet's.
+void send_raw(int netns, const std::string& packet);
+
+}
