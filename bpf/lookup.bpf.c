@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+ *
+ * Steering: a SYN has arrived in a pod's network namespace, from outside or looped back over lo. The only thing
+ * decided here is which socket gets it. Whenever we are unsure it is dropped, never let past us, and counted.
+ *
+ * One loaded instance per pod: sk_lookup sees neither mark, netns cookie nor a listener of another netns.
+ */
+#include "lib/address.h"
+#include "lib/count.h"
+#include "lib/pod.h"
+#include "maps.h"
+
+#include <linux/in.h>
+#include <culvert/bpf/marks.h>
+
+const volatile __u64 pod_netns; /* the pod's cookie */
+const volatile __u32 workers = 1;
+
+/* How many other workers are asked when one is crowded. */
+#define SLOT_TRIES 4
+
+struct sock {
+    __u32 sk_ack_backlog;
+    __u32 sk_max_ack_backlog;
+} __attribute__((preserve_access_index));
+
+struct tcp_sock;
+
+static __always_inline void read_syn(struct bpf_sk_lookup *ctx, struct cv_note_key *syn)
+{
+    __u32 family = READ(ctx->family);
+    __u32 from4 = READ(ctx->remote_ip4), to4 = READ(ctx->local_ip4);
+    struct words from = {{READ(ctx->remote_ip6[0]), READ(ctx->remote_ip6[1]), READ(ctx->remote_ip6[2]),
+                          READ(ctx->remote_ip6[3])}};
+    struct words to = {{READ(ctx->local_ip6[0]), READ(ctx->local_ip6[1]), READ(ctx->local_ip6[2]),
+                        READ(ctx->local_ip6[3])}};
+
+    syn->netns_cookie = pod_netns;
+    syn->source_port = bpf_ntohs(READ(ctx->remote_port));
+    syn->destination_port = READ(ctx->local_port);
+    /* The packet's family: what comes from outside as ::ffff:a.b.c.d is IPv6 and matches nothing of ours. */
+    if (family == CV_IPV4) {
+        syn->family = CV_IPV4;
+        write_ip4(syn->source_ip, from4);
+        write_ip4(syn->destination_ip, to4);
+    } else {
+        syn->family = CV_IPV6;
+        write_ip(syn->source_ip, &from);
+        write_ip(syn->destination_ip, &to);
+    }
+}
+
+static __always_inline int is_fresh(const struct cv_note *note)
+{
+    return note && bpf_ktime_get_ns() - note->at_ns < CV_NOTE_LIFE_NS;
+}
+
+static __always_inline enum cv_reason by_port(const struct cv_note_key *syn)
+{
+    return syn->destination_port == CV_TUNNEL_PORT ? CV_REASON_TO_TUNNEL : CV_REASON_TO_INBOUND;
+}
+
+static __always_inline enum cv_reason classify_arriving(const struct cv_note_key *syn)
+{
+    struct cv_note *note;
+
+    /* The proxy's own come first: a leg may carry any client's address, also the pod's. */
+    note = bpf_map_lookup_elem(&cv_legs, syn);
+    if (is_fresh(note))
+        return note->kind == CV_NOTE_LEG ? CV_REASON_PASS_LEG : by_port(syn);
+
+    if (is_loopback(syn->source_ip, syn->family) || is_own(pod_netns, syn->source_ip, syn->family))
+        return CV_REASON_PASS_SELF;
+
+    note = bpf_map_lookup_elem(&cv_probes, syn);
+    if (is_fresh(note))
+        return CV_REASON_PASS_PROBE;
+    return by_port(syn);
+}
+
+static __always_inline enum cv_reason classify(const struct cv_note_key *syn, __u32 ingress_ifindex)
+{
+    if (is_loopback(syn->destination_ip, syn->family))
+        return CV_REASON_PASS_LOOPBACK; /* the kernel drops such packets from outside before us */
+
+    /* Not by interface: what is looped to an own address reports the interface that has the address. */
+    if (is_own(pod_netns, syn->destination_ip, syn->family))
+        return classify_arriving(syn);
+
+    /* The own source is for device-bound sockets, which loop by their device. Outside packets cannot claim it:
+     * cv_in_guard. */
+    if (ingress_ifindex == CV_LOOPBACK_IFINDEX || is_own(pod_netns, syn->source_ip, syn->family))
+        return CV_REASON_TO_OUTBOUND;
+    return CV_REASON_DROP_FOREIGN;
+}
+
+static __always_inline __u32 hash(const struct cv_note_key *syn)
+{
+    const __u32 *word = (const __u32 *)syn->source_ip;
+    __u32 h = syn->source_port << 16 | syn->destination_port;
+
+#pragma unroll
+    for (int i = 0; i < 8; i++) { /* both addresses */
+        h ^= word[i];
+        h *= 0x85ebca6b;
+        h ^= h >> 15;
+    }
+    return h;
+}
+
+/* Over half full: its worker is behind, and a full backlog hangs the client. */
+static __always_inline int is_crowded(struct bpf_sock *listener)
+{
+    struct sock *sk = (struct sock *)bpf_skc_to_tcp_sock(listener);
+
+    return sk && sk->sk_ack_backlog > sk->sk_max_ack_backlog / 2;
+}
+
+static __always_inline enum cv_reason offer(struct bpf_sk_lookup *ctx, __u32 slot, int last, enum cv_reason reason)
+{
+    struct bpf_sock *listener = bpf_map_lookup_elem(&cv_listeners, &slot);
+    long err;
+
+    if (!listener)
+        return CV_REASON_DROP_NO_LISTENER;
+    if (!last && is_crowded(listener)) {
+        bpf_sk_release(listener);
+        return CV_REASON_SLOT_CROWDED;
+    }
+    err = bpf_sk_assign(ctx, listener, 0);
+    bpf_sk_release(listener); /* on every path: the verifier counts references */
+    return err ? CV_REASON_DROP_ASSIGN_FAILED : reason;
+}
+
+static __always_inline enum cv_reason steer(struct bpf_sk_lookup *ctx, const struct cv_note_key *syn,
+                                            enum cv_reason reason)
+{
+    __u32 arrival = reason == CV_REASON_TO_OUTBOUND  ? CV_ARRIVAL_OUTBOUND
+                    : reason == CV_REASON_TO_INBOUND ? CV_ARRIVAL_INBOUND_PLAIN
+                                                     : CV_ARRIVAL_INBOUND_TUNNEL;
+    __u32 base = (arrival * 2 + (syn->family == CV_IPV6)) * workers;
+    __u32 first = hash(syn);
+    enum cv_reason said;
+
+    for (__u32 i = 0; i < SLOT_TRIES && i < workers; i++) {
+        said = offer(ctx, base + (first + i) % workers, 0, reason);
+        if (said != CV_REASON_SLOT_CROWDED)
+            return said;
+        count(CV_REASON_SLOT_CROWDED);
+    }
+    return offer(ctx, base + first % workers, 1, reason);
+}
+
+static __always_inline enum cv_reason decide(struct bpf_sk_lookup *ctx)
+{
+    __u32 ingress_ifindex = READ(ctx->ingress_ifindex);
+    struct cv_pod *pod = find_pod(pod_netns);
+    struct cv_note_key syn;
+    enum cv_reason reason;
+
+    if (!pod || pod->state != CV_POD_CAPTURING)
+        return CV_REASON_PASS_LEAVING;
+
+    read_syn(ctx, &syn);
+    reason = classify(&syn, ingress_ifindex);
+    switch (reason) {
+    case CV_REASON_TO_OUTBOUND:
+    case CV_REASON_TO_INBOUND:
+    case CV_REASON_TO_TUNNEL:
+        return steer(ctx, &syn, reason);
+    default:
+        return reason;
+    }
+}
+
+static __always_inline int verdict(enum cv_reason reason)
+{
+    switch (reason) {
+    case CV_REASON_TO_OUTBOUND:
+    case CV_REASON_TO_INBOUND:
+    case CV_REASON_TO_TUNNEL:
+    case CV_REASON_PASS_LOOPBACK:
+    case CV_REASON_PASS_SELF:
+    case CV_REASON_PASS_PROBE:
+    case CV_REASON_PASS_LEG:
+    case CV_REASON_PASS_LEAVING:
+        return SK_PASS;
+    default:
+        return SK_DROP;
+    }
+}
+
+SEC("sk_lookup")
+int cv_lookup(struct bpf_sk_lookup *ctx)
+{
+    enum cv_reason reason;
+
+    if (READ(ctx->protocol) != IPPROTO_TCP)
+        return SK_PASS;
+    reason = decide(ctx);
+    count(reason);
+    return verdict(reason);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

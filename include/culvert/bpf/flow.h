@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+ *
+ * A live connection, as people read it in `bpftool map dump name cv_flows`.
+ */
+#pragma once
+#include <culvert/bpf/shared.h>
+
+enum cv_flow_kind {
+    CV_FLOW_NONE = 0,
+    CV_FLOW_OUTBOUND = 1,       /* from the pod's app */
+    CV_FLOW_INBOUND_PLAIN = 2,  /* to the pod, without a tunnel */
+    CV_FLOW_INBOUND_TUNNEL = 3, /* to the pod, out of a tunnel */
+};
+
+enum cv_flow_state {
+    CV_FLOW_FREE = 0,
+    CV_FLOW_OPEN = 1,
+    CV_FLOW_CLOSED = 2, /* the socket is gone, the worker has not let go of the row yet */
+};
+
+enum cv_flow_path {
+    CV_PATH_UNDECIDED = 0,
+    CV_PATH_TUNNEL = 1,
+    CV_PATH_PLAIN = 2,
+    CV_PATH_SHORTCUT = 3,
+};
+
+/* Set in cv_flow.owner while a worker holds the row. Socket cookies never get this far. */
+#define CV_FLOW_HELD (1ull << 63)
+
+/* Five cache lines, so that two workers never write the same one. */
+struct cv_flow {
+    __u64 owner; /* cookie of the socket, | CV_FLOW_HELD; 0: free. Taken by compare-and-swap from either world */
+    __u64 netns_cookie;
+    __u64 start_ns; /* CLOCK_MONOTONIC */
+    __u64 from_source_bytes;
+    __u64 to_source_bytes;
+    __u8 source_ip[16]; /* who connected. IPv4 as ::ffff:a.b.c.d */
+    __u8 destination_ip[16];
+    __u16 source_port;
+    __u16 destination_port;
+    enum cv_flow_kind kind;
+    enum cv_flow_state state;
+    enum cv_flow_path path;
+    __u32 rtt_us; /* of the socket in the pod, when it was established or last retransmitted */
+    __u32 retransmits;
+    char source[112]; /* identities, cut to fit */
+    char destination[112];
+};
+CV_SHARED(cv_flow, 320);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+ *
+ * What is remembered about a socket, in the socket (BPF_MAP_TYPE_SK_STORAGE): it cannot go stale and dies with it.
+ */
+#pragma once
+#include <culvert/bpf/shared.h>
+
+enum cv_sock_note {
+    CV_SOCK_PLAIN = 0,
+    CV_SOCK_CAPTURED = 1, /* an app's, and in the proxy's hands: nothing of it may leave by an interface */
+    CV_SOCK_FLOW = 2,     /* the proxy's, and has a row in cv_flows */
+};
+
+struct cv_sock {
+    enum cv_sock_note note;
+    __u32 row;    /* of cv_flows, with CV_SOCK_FLOW */
+    __u64 cookie; /* of the socket: the row's owner */
+};
+CV_SHARED(cv_sock, 16);
+
+/* Ours, said by the daemon through a descriptor before the socket connects. Nothing else can say it. */
+enum cv_own_kind {
+    CV_OWN_DIAL = 1,      /* leaves the pod for the network */
+    CV_OWN_LEG = 2,       /* to the pod's app, in the client's name, out of a tunnel */
+    CV_OWN_PLAIN_LEG = 3, /* the same, for a client that came without a tunnel; its row is the accepted side's */
+};
+
+struct cv_own_sock {
+    enum cv_own_kind kind;
+};
+CV_SHARED(cv_own_sock, 4);
+
+/* What a listener of ours takes; accepted sockets inherit it. */
+enum cv_arrival {
+    CV_ARRIVAL_OUTBOUND = 0,
+    CV_ARRIVAL_INBOUND_PLAIN = 1,
+    CV_ARRIVAL_INBOUND_TUNNEL = 2,
+    CV_ARRIVAL_COUNT,
+};
+
+struct cv_listen_sock {
+    enum cv_arrival arrival;
+};
+CV_SHARED(cv_listen_sock, 4);

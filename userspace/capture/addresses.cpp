@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "addresses.hpp"
+
+#include <bpf/bpf.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include <culvert/base/log.hpp>
+#include <culvert/bpf/pod.h>
+
+namespace culvert::capture {
+
+namespace {
+
+constexpr std::size_t addresses_per_pod = 64;
+
+cv_family family_of(const InterfaceAddress& address) { return address.family == AF_INET ? CV_IPV4 : CV_IPV6; }
+
+cv_own_ip_key own_key(std::uint64_t cookie, const InterfaceAddress& address) {
+    cv_own_ip_key key{};
+    key.netns_cookie = cookie;
+    key.family = family_of(address);
+    std::memcpy(key.ip, address.ip.bytes.data(), 16);
+    return key;
+}
+
+cv_pod_ip_key pod_key(const InterfaceAddress& address) {
+    cv_pod_ip_key key{};
+    key.family = family_of(address);
+    std::memcpy(key.ip, address.ip.bytes.data(), 16);
+    return key;
+}
+
+template <class Key>
+std::vector<Key> keys(int map) {
+    std::vector<Key> found;
+    Key key{};
+    for (void* from = nullptr; bpf_map_get_next_key(map, from, &key) == 0; from = &found.back()) found.push_back(key);
+    return found;
+}
+
+template <class Key>
+bool same(const Key& a, const Key& b) {
+    return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+}
+
+void publish_addresses(const Programs& node, std::uint64_t cookie, const std::string& pod_name,
+                       const std::vector<InterfaceAddress>& now) {
+    int own = node.map("cv_own_ips"), whose = node.map("cv_pod_ips");
+    std::vector<cv_own_ip_key> own_now;
+    std::vector<cv_pod_ip_key> global_now;
+    for (const InterfaceAddress& address : now) {
+        if (own_now.size() == addresses_per_pod) {
+            base::log::warn("capture", "{} has more than {} addresses; connections to the rest are dropped", pod_name,
+                            addresses_per_pod);
+            break;
+        }
+        own_now.push_back(own_key(cookie, address));
+        cv_own_ip value{static_cast<__u32>(address.interface)};
+        bpf_map_update_elem(own, &own_now.back(), &value, BPF_ANY);
+        if (!address.global || address.ip.is_loopback()) continue;
+        global_now.push_back(pod_key(address));
+        cv_pod_key pod{cookie};
+        bpf_map_update_elem(whose, &global_now.back(), &pod, BPF_ANY);
+    }
+    // New ones first, then the old ones: an address that stays is never missing in between.
+    for (const auto& key : keys<cv_own_ip_key>(own)) {
+        if (key.netns_cookie != cookie) continue;
+        if (std::none_of(own_now.begin(), own_now.end(), [&](const auto& one) { return same(one, key); }))
+            bpf_map_delete_elem(own, &key);
+    }
+    for (const auto& key : keys<cv_pod_ip_key>(whose)) {
+        cv_pod_key pod{};
+        if (bpf_map_lookup_elem(whose, &key, &pod) != 0 || pod.netns_cookie != cookie) continue;
+        if (std::none_of(global_now.begin(), global_now.end(), [&](const auto& one) { return same(one, key); }))
+            bpf_map_delete_elem(whose, &key);
+    }
+}
+
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "guard.hpp"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include <culvert/base/fd.hpp>
+#include <culvert/base/log.hpp>
+
+#include "pins.hpp"
+
+namespace culvert::capture {
+
+using base::Fd;
+using base::Result;
+
+namespace {
+
+// linux/bpf.h of Debian 12 is older than these, and so is its libbpf; the kernel call is the same.
+constexpr int tcx_ingress = 46;
+constexpr int tcx_egress = 47;
+
+// Our filter's place, by which it is found again.
+constexpr unsigned filter_handle = 0xc0;
+constexpr unsigned filter_priority = 0xc0;
+
+constexpr std::string_view in_prefix = "guard_in_";
+constexpr std::string_view out_prefix = "guard_out_";
+// A directory, because bpffs has no plain files: says that the clsact filters on this interface are ours.
+constexpr std::string_view clsact_prefix = "clsact_";
+
+std::string named(const std::string& pins, std::string_view prefix, int interface) {
+    return pins + "/" + std::string{prefix} + std::to_string(interface);
+}
+
+Result<> put_link(const std::string& path, int program, int interface, int hook) {
+    return replace_or_attach(path, program, [&]() -> Result<Fd> {
+        Fd link{bpf_link_create(program, interface, static_cast<bpf_attach_type>(hook), nullptr)};
+        if (!link) return base::errno_while("attach the guard to interface " + std::to_string(interface));
+        return link;
+    });
+}
+
+struct Filter {
+    int interface;
+    bpf_tc_attach_point direction;
+
+    bpf_tc_hook hook() const {
+        bpf_tc_hook hook{};
+        hook.sz = sizeof hook;
+        hook.ifindex = interface;
+        hook.attach_point = direction;
+        return hook;
+    }
+    static bpf_tc_opts place() {
+        bpf_tc_opts place{};
+        place.sz = sizeof place;
+        place.handle = filter_handle;
+        place.priority = filter_priority;
+        return place;
+    }
+    bool is_there() const {
+        auto at = hook();
+        auto found = place();
+        return bpf_tc_query(&at, &found) == 0;
+    }
+    Result<> put(int program) const {
+        auto at = hook();
+        if (int err = bpf_tc_hook_create(&at); err != 0 && err != -EEXIST)
+            return base::errno_while("add clsact to interface " + std::to_string(interface), -err);
+        auto options = place();
+        options.prog_fd = program;
+        options.flags = BPF_TC_F_REPLACE;
+        if (int err = bpf_tc_attach(&at, &options); err != 0)
+            return base::errno_while("attach the guard to interface " + std::to_string(interface), -err);
+        return {};
+    }
+    void remove() const {
+        auto at = hook();
+        auto options = place();
+        bpf_tc_detach(&at, &options);
+    }
+};
+
+Result<> put_filters(const std::string& marker, const Interface& interface, int in, int out) {
+    bool known = !make_directory(marker) || errno == EEXIST;
+    Filter arriving{interface.index, BPF_TC_INGRESS}, leaving{interface.index, BPF_TC_EGRESS};
+    if (known && !(arriving.is_there() && leaving.is_there()))
+        base::log::warn("capture", "the guard on {} had been taken off inside the pod; it is back", interface.name);
+    if (auto done = arriving.put(in); !done) return done;
+    return leaving.put(out);
+}
+
+std::optional<int> index_after(std::string_view prefix, std::string_view name) {
+    int index = 0;
+    if (!name.starts_with(prefix)) return {};
+    name.remove_prefix(prefix.size());
+    if (std::from_chars(name.data(), name.data() + name.size(), index).ptr != name.data() + name.size()) return {};
+    return index;
+}
+
+}
+
+Result<> guard_interface(const Programs& pod, const std::string& pins, const Interface& interface, GuardHook hook) {
+    int in = pod.program(interface.ethernet ? "cv_in_guard" : "cv_in_guard_l3");
+    int out = pod.program(interface.ethernet ? "cv_out_guard" : "cv_out_guard_l3");
+    if (hook == GuardHook::clsact) return put_filters(named(pins, clsact_prefix, interface.index), interface, in, out);
+    if (auto done = put_link(named(pins, out_prefix, interface.index), out, interface.index, tcx_egress); !done) return done;
+    return put_link(named(pins, in_prefix, interface.index), in, interface.index, tcx_ingress);
+}
+
+void forget_interfaces(const std::string& pins, const std::vector<Interface>& left) {
+    for (const std::string& name : pins_in(pins)) {
+        for (std::string_view prefix : {in_prefix, out_prefix, clsact_prefix}) {
+            auto index = index_after(prefix, name);
+            if (!index) continue;
+            bool there = std::any_of(left.begin(), left.end(), [&](const Interface& one) { return one.index == *index; });
+            if (there) continue;
+            if (prefix == clsact_prefix)
+                remove_tree(pins + "/" + name);
+            else
+                unpin(pins + "/" + name);
+        }
+    }
+}
+
+void remove_guards(const std::string& pins) {
+    for (const std::string& name : pins_in(pins)) {
+        if (auto index = index_after(clsact_prefix, name)) {
+            Filter{*index, BPF_TC_INGRESS}.remove();
+            Filter{*index, BPF_TC_EGRESS}.remove();
+            remove_tree(pins + "/" + name);
+        } else if (index_after(in_prefix, name) || index_after(out_prefix, name)) {
+            unpin(pins + "/" + name);
+        }
+    }
+}
+
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernel.hpp"
+
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+#include <culvert/base/log.hpp>
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+namespace culvert::capture {
+
+namespace {
+
+using base::Fd;
+using base::Result;
+
+struct Mount {
+    std::string root;
+    std::string point;
+    std::string type;
+};
+
+std::vector<Mount> mounts() {
+    std::vector<Mount> found;
+    std::ifstream table{"/proc/self/mountinfo"};
+    for (std::string line; std::getline(table, line);) {
+        std::istringstream words{line};
+        std::string skip, word;
+        Mount mount;
+        words >> skip >> skip >> skip >> mount.root >> mount.point;
+        while (words >> word && word != "-") {
+        }
+        words >> mount.type;
+        found.push_back(std::move(mount));
+    }
+    return found;
+}
+
+Result<> check_capabilities() {
+    struct {
+        int number;
+        const char* name;
+    } const wanted[] = {{CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, {CAP_NET_RAW, "CAP_NET_RAW"}};
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[2]{};
+    if (::syscall(SYS_capget, &header, data) != 0) return base::errno_while("read own capabilities");
+    std::string missing;
+    for (const auto& capability : wanted)
+        if (!(data[capability.number / 32].effective & (1u << capability.number % 32)))
+            missing += std::string{missing.empty() ? "" : ", "} + capability.name;
+    if (!missing.empty()) return base::problem("capture needs " + missing + ": run as root, or give them to the container");
+    return {};
+}
+
+bool struct_has_member(const btf* types, const char* name, const char* member) {
+    auto id = btf__find_by_name_kind(types, name, BTF_KIND_STRUCT);
+    if (id < 0) return false;
+    const btf_type* type = btf__type_by_id(types, id);
+    const btf_member* members = btf_members(type);
+    for (int i = 0; i < btf_vlen(type); ++i)
+        if (std::strcmp(btf__name_by_offset(types, members[i].name_off), member) == 0) return true;
+    return false;
+}
+
+bool enum_has_value(const btf* types, const char* name, const char* value) {
+    auto id = btf__find_by_name_kind(types, name, BTF_KIND_ENUM);
+    if (id < 0) return false;
+    const btf_type* type = btf__type_by_id(types, id);
+    const struct btf_enum* values = btf_enum(type);
+    for (int i = 0; i < btf_vlen(type); ++i)
+        if (std::strcmp(btf__name_by_offset(types, values[i].name_off), value) == 0) return true;
+    return false;
+}
+
+using Types = base::Handle<btf, btf__free>;
+
+int log_libbpf(libbpf_print_level level, const char* format, va_list arguments) {
+    if (level == LIBBPF_DEBUG) return 0;
+    char text[16384];
+    int length = std::vsnprintf(text, sizeof text, format, arguments);
+    if (length <= 0) return 0;
+    std::string_view message{text, std::min<std::size_t>(static_cast<std::size_t>(length), sizeof text - 1)};
+    while (!message.empty() && message.back() == '\n') message.remove_suffix(1);
+    // A verifier log ends with the reason; its beginning is of use to nobody.
+    if (message.size() > 2048) message.remove_prefix(message.size() - 2048);
+    base::log::write(level == LIBBPF_WARN ? base::log::Level::warn : base::log::Level::debug, "capture", message);
+    return 0;
+}
+
+ino_t inode_of(int fd) {
+    struct stat status {};
+    return ::fstat(fd, &status) == 0 ? status.st_ino : 0;
+}
+
+// A cgroup2 mount that nobody else sees, for machines that mount none.
+Fd mount_cgroup_privately() {
+#if defined(SYS_fsopen) && defined(SYS_fsmount)
+    Fd context{static_cast<int>(::syscall(SYS_fsopen, "cgroup2", 1 /* FSOPEN_CLOEXEC */))};
+    if (!context) return {};
+    if (::syscall(SYS_fsconfig, context.get(), 6 /* FSCONFIG_CMD_CREATE */, nullptr, nullptr, 0) != 0) return {};
+    return Fd{static_cast<int>(::syscall(SYS_fsmount, context.get(), 1 /* FSMOUNT_CLOEXEC */, 0))};
+#else
+    errno = ENOSYS;
+    return {};
+#endif
+}
+
+}
+
+void adopt_libbpf_log() { libbpf_set_print(log_libbpf); }
+
+Result<> check_kernel() {
+    if (auto allowed = check_capabilities(); !allowed) return allowed.error();
+    Types types{btf__load_vmlinux_btf()};
+    if (!types)
+        return base::problem("this kernel has no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF");
+    if (libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_SK_LOOKUP, nullptr) != 1)
+        return base::problem("this kernel has no sk_lookup programs (Linux 5.9 has)");
+    if (!struct_has_member(types.get(), "bpf_sk_lookup", "ingress_ifindex"))
+        return base::problem("sk_lookup of this kernel does not tell the ingress interface (Linux 5.17 does)");
+    if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_SOCK_OPS, BPF_FUNC_get_netns_cookie, nullptr) != 1)
+        return base::problem("sockops of this kernel cannot ask for the netns cookie (Linux 5.15 can)");
+    if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_SOCK_OPS, BPF_FUNC_sk_storage_get, nullptr) != 1)
+        return base::problem("sockops of this kernel has no socket storage (Linux 5.2 has)");
+    if (auto cookie = netns_cookie(); !cookie) return cookie.error();
+    return {};
+}
+
+bool kernel_has_tcx() {
+    Types types{btf__load_vmlinux_btf()};
+    return types && enum_has_value(types.get(), "bpf_attach_type", "BPF_TCX_INGRESS");
+}
+
+std::string mounted_bpffs() {
+    std::string elsewhere;
+    for (const Mount& mount : mounts()) {
+        if (mount.type != "bpf" || mount.root != "/") continue;
+        if (mount.point == "/sys/fs/bpf") return mount.point;
+        if (elsewhere.empty()) elsewhere = mount.point;
+    }
+    return elsewhere;
+}
+
+Result<std::string> bpffs() {
+    const char* point = "/sys/fs/bpf";
+    if (std::string there = mounted_bpffs(); there == point) return there;
+    if (::mount("bpf", point, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") != 0) {
+        int why = errno;
+        if (std::string elsewhere = mounted_bpffs(); !elsewhere.empty()) return elsewhere;
+        return base::errno_while("mount bpffs at /sys/fs/bpf", why);
+    }
+    base::log::info("capture", "mounted bpffs at {}", point);
+    return std::string{point};
+}
+
+Result<Fd> cgroup_root() {
+    bool seen = false;
+    for (const Mount& mount : mounts()) {
+        if (mount.type != "cgroup2") continue;
+        Fd root{::open(mount.point.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+        if (!root) continue;
+        seen = true;
+        if (inode_of(root.get()) == 1) return root;
+    }
+    Fd root = mount_cgroup_privately();
+    if (root && inode_of(root.get()) == 1) {
+        base::log::info("capture", "no cgroup2 root in the mount table: using a private mount of it");
+        return root;
+    }
+    if (!root && !seen) return base::errno_while("mount the cgroup2 hierarchy");
+    return base::problem(
+        "the cgroup2 root that culvertd sees is not the node's (its inode is not 1), so nothing would be captured: "
+        "run it in the host's cgroup namespace");
+}
+
+Result<std::uint64_t> netns_cookie() {
+    Fd any{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    if (!any) return base::errno_while("open a socket to ask for the netns cookie");
+    std::uint64_t cookie = 0;
+    socklen_t size = sizeof cookie;
+    if (::getsockopt(any.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) != 0)
+        return base::errno_while("ask for the netns cookie (Linux 5.14 tells it)");
+    return cookie;
+}
+
+}

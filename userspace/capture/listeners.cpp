@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "listeners.hpp"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <random>
+
+#include <culvert/base/address.hpp>
+
+namespace culvert::capture {
+
+namespace {
+
+using base::Fd;
+using base::Result;
+
+// Above the kernel's default range for ephemeral ports, so that no app is likely to want it.
+constexpr std::uint16_t first_port = 61000;
+constexpr unsigned port_tries = 200;
+// The kernel cuts it to net.core.somaxconn.
+constexpr int backlog = 4096;
+
+// sk_lookup does not compare addresses, so listeners sit on documentation addresses that no packet can reach. Each has
+// an address of its own and all share one port: an app that binds 0.0.0.0 loses one port, not one per listener.
+base::SocketAddress place(int family, unsigned number, std::uint16_t port) {
+    auto ip = *base::IpAddress::parse(family == AF_INET ? "192.0.2.0" : "2001:db8::");
+    ip.bytes[15] = static_cast<std::uint8_t>(1 + number % 254);
+    if (family == AF_INET6) ip.bytes[14] = static_cast<std::uint8_t>(number / 254);
+    return {ip, port};
+}
+
+Result<Fd> open_listener(base::SocketAddress at) {
+    int family = at.ip.family();
+    Fd fd{::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    if (!fd) return base::errno_while("open a listener");
+    int one = 1;
+    // Transparent: the SYN-ACK for an address that is not the pod's would not be sent without it. Never SO_REUSEPORT:
+    // an app of uid 0 could join the group and take connections from us.
+    int refused = family == AF_INET ? ::setsockopt(fd.get(), SOL_IP, IP_TRANSPARENT, &one, sizeof one)
+                                    : ::setsockopt(fd.get(), SOL_IPV6, IPV6_TRANSPARENT, &one, sizeof one) |
+                                          ::setsockopt(fd.get(), SOL_IPV6, IPV6_V6ONLY, &one, sizeof one);
+    if (refused) return base::errno_while("make a listener transparent");
+    sockaddr_storage raw{};
+    socklen_t size = at.to(raw);
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) != 0)
+        return base::errno_while("bind a listener to " + at.to_string());
+    if (::listen(fd.get(), backlog) != 0) return base::errno_while("listen on " + at.to_string());
+    return fd;
+}
+
+Result<> open_family(int family, std::uint16_t port, unsigned workers, std::vector<Listener>& into) {
+    unsigned number = 0;
+    for (Arrival arrival : {Arrival::outbound, Arrival::inbound_plain, Arrival::inbound_hbone}) {
+        for (unsigned worker = 0; worker < workers; ++worker, ++number) {
+            std::uint16_t its_port = static_cast<std::uint16_t>(port + (family == AF_INET ? number / 254 : 0));
+            auto fd = open_listener(place(family, number, its_port));
+            if (!fd) return fd.error();
+            into.push_back({arrival, family, worker, std::move(*fd)});
+        }
+    }
+    return {};
+}
+
+}
+
+Result<std::vector<Listener>> open_listeners(unsigned workers, bool ipv6) {
+    std::minstd_rand pick{std::random_device{}()};
+    std::uniform_int_distribution<unsigned> ports{first_port, 65530};
+    Result<> opened;
+    for (unsigned attempt = 0; attempt < port_tries; ++attempt) {
+        std::vector<Listener> listeners;
+        auto port = static_cast<std::uint16_t>(ports(pick));
+        opened = open_family(AF_INET, port, workers, listeners);
+        if (opened.has_value() && ipv6) opened = open_family(AF_INET6, port, workers, listeners);
+        if (opened.has_value()) return listeners;
+        if (opened.error().code.value() != EADDRINUSE) break;
+    }
+    return opened.error();
+}
+
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <vector>
+
+#include <culvert/base/result.hpp>
+#include <culvert/capture/capture.hpp>
+
+namespace culvert::capture {
+
+// One listener per arrival, family and worker in the calling thread's namespace.
+base::Result<std::vector<Listener>> open_listeners(unsigned workers, bool ipv6);
+
+}

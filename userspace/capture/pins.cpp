@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pins.hpp"
+
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+
+namespace culvert::capture {
+
+using base::Fd;
+using base::Result;
+
+namespace {
+
+constexpr std::string_view old_prefix = "old_";
+
+bool is_old(const std::string& name) { return name.starts_with(old_prefix); }
+
+bool is_instance_name(const std::string& name) {
+    // bpffs keeps names with dots to itself.
+    return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+        return std::isalnum(c) || c == '-' || c == '_';
+    });
+}
+
+}
+
+Result<> pin(int object, const std::string& path) {
+    if (bpf_obj_pin(object, path.c_str()) != 0) return base::errno_while("pin " + path);
+    return {};
+}
+
+Fd pinned(const std::string& path) {
+    int fd = bpf_obj_get(path.c_str());
+    return fd < 0 ? Fd{} : Fd{fd};
+}
+
+void unpin(const std::string& path) { ::unlink(path.c_str()); }
+
+std::vector<std::string> pins_in(const std::string& directory) {
+    std::vector<std::string> names;
+    base::Handle<DIR, ::closedir> listing{::opendir(directory.c_str())};
+    if (!listing) return names;
+    while (const dirent* entry = ::readdir(listing.get()))
+        if (std::string name = entry->d_name; name != "." && name != "..") names.push_back(std::move(name));
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+Result<> make_directory(const std::string& path) {
+    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return base::errno_while("make directory " + path);
+    return {};
+}
+
+void remove_tree(const std::string& directory) {
+    for (const std::string& name : pins_in(directory)) {
+        std::string path = directory + "/" + name;
+        if (::unlink(path.c_str()) != 0) remove_tree(path);
+    }
+    ::rmdir(directory.c_str());
+}
+
+Result<Pins> Pins::open(const std::string& bpffs, const std::string& instance) {
+    if (!is_instance_name(instance))
+        return base::problem("instance name \"" + instance + "\": only letters, digits, - and _ are possible");
+    std::string home = bpffs + "/culvert/" + instance;
+    if (auto made = make_directory(bpffs + "/culvert"); !made) return made.error();
+    if (auto made = make_directory(home); !made) return made.error();
+    Fd lock{::open(home.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!lock) return base::errno_while("open " + home);
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK)
+            return base::problem("another culvertd runs as instance \"" + instance + "\" (it holds " + home + ")");
+        return base::errno_while("lock " + home);
+    }
+    if (auto made = make_directory(home + "/pods"); !made) return made.error();
+    return Pins{std::move(home), std::move(lock)};
+}
+
+bool Pins::exists(const std::string& bpffs, const std::string& instance) {
+    struct stat status {};
+    return ::stat((bpffs + "/culvert/" + instance).c_str(), &status) == 0;
+}
+
+std::vector<std::uint64_t> pods_in(const std::string& home) {
+    std::vector<std::uint64_t> cookies;
+    for (const std::string& name : pins_in(home + "/pods")) {
+        std::uint64_t cookie = 0;
+        auto end = name.data() + name.size();
+        if (std::from_chars(name.data(), end, cookie).ptr == end) cookies.push_back(cookie);
+    }
+    return cookies;
+}
+
+std::vector<std::uint64_t> Pins::pods() const { return pods_in(home_); }
+
+std::vector<std::string> Pins::olds() const {
+    std::vector<std::string> homes;
+    for (const std::string& name : pins_in(home_))
+        if (is_old(name)) homes.push_back(path(name));
+    return homes;
+}
+
+Result<> Pins::set_aside() {
+    std::string aside;
+    for (int n = 0;; ++n) {
+        aside = path(std::string{old_prefix} + std::to_string(n));
+        if (::mkdir(aside.c_str(), 0700) == 0) break;
+        if (errno != EEXIST) return base::errno_while("make directory " + aside);
+    }
+    for (const std::string& name : pins_in(home_)) {
+        if (is_old(name)) continue;
+        if (::rename(path(name).c_str(), (aside + "/" + name).c_str()) != 0)
+            return base::errno_while("set aside " + path(name));
+    }
+    return make_directory(path("pods"));
+}
+
+void Pins::remove() noexcept {
+    remove_tree(home_);
+    ::rmdir(std::filesystem::path{home_}.parent_path().c_str());  // the last instance turns off the light
+}
+
+std::uint32_t netns_of_link(int link) {
+    bpf_link_info info{};
+    __u32 size = sizeof info;
+    if (bpf_obj_get_info_by_fd(link, &info, &size) != 0 || info.type != BPF_LINK_TYPE_NETNS) return 0;
+    return info.netns.netns_ino;
+}
+
+bool swap_program(int link, int program) noexcept { return bpf_link_update(link, program, nullptr) == 0; }
+
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// What survives a daemon, as files: <bpffs>/culvert/<instance>/
+//
+//   cv_*                      the shared maps
+//   sockops                   the link of cv_sockops to the cgroup root
+//   pods/<netns cookie>/      lookup, guard_in_<ifindex>, guard_out_<ifindex>: links in one pod
+//   old_<n>/                  all of the above, left by a daemon with another schema
+//
+// The names above, and that cv_pods is keyed by the netns cookie, hold for every schema version.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <culvert/base/fd.hpp>
+#include <culvert/base/result.hpp>
+
+namespace culvert::capture {
+
+// Pins and gets by path; plain words around bpf(2).
+base::Result<> pin(int object, const std::string& path);
+base::Fd pinned(const std::string& path);  // empty when there is none
+void unpin(const std::string& path);       // no such pin is fine
+std::vector<std::string> pins_in(const std::string& directory);
+base::Result<> make_directory(const std::string& path);
+void remove_tree(const std::string& directory);
+
+// Puts the program where the pinned link is, atomically; without a live link there, calls attach and pins its link.
+template <class Attach>
+base::Result<> replace_or_attach(const std::string& path, int program, Attach attach);
+
+// One instance's directory, and the lock that only one daemon (or cleanup) at a time may hold.
+class Pins {
+public:
+    // Makes the directory. Fails when another process holds it.
+    static base::Result<Pins> open(const std::string& bpffs, const std::string& instance);
+    static bool exists(const std::string& bpffs, const std::string& instance);
+
+    const std::string& home() const noexcept { return home_; }
+    std::string path(const std::string& name) const { return home_ + "/" + name; }
+    std::string pod(std::uint64_t cookie) const { return path("pods/" + std::to_string(cookie)); }
+    std::vector<std::uint64_t> pods() const;
+
+    // Homes of earlier schemas, oldest first.
+    std::vector<std::string> olds() const;
+    // Moves all that is there into a new old_<n>; nothing in the kernel notices.
+    base::Result<> set_aside();
+    // The directory itself goes, with whatever is still in it.
+    void remove() noexcept;
+
+private:
+    Pins(std::string home, base::Fd lock) : home_{std::move(home)}, lock_{std::move(lock)} {}
+    std::string home_;
+    base::Fd lock_;
+};
+
+std::vector<std::uint64_t> pods_in(const std::string& home);
+
+// Inode of the netns that a pinned netns link is attached to; 0 when that netns is gone.
+std::uint32_t netns_of_link(int link);
+
+bool swap_program(int link, int program) noexcept;
+
+template <class Attach>
+base::Result<> replace_or_attach(const std::string& path, int program, Attach attach) {
+    if (base::Fd link = pinned(path)) {
+        if (swap_program(link.get(), program)) return {};
+        unpin(path);  // what it was attached to is gone
+    }
+    auto link = attach();
+    if (!link) return link.error();
+    return pin(link->get(), path);
+}
+
+}
