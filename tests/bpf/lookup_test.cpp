@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <doctest/doctest.h>
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "programs.hpp"
+
+namespace culvert::test {
+
+namespace {
+
+struct Syn {
+    cv_family family;
+    const char* from;
+    const char* to;
+    __u16 port;
+};
+
+bpf_sk_lookup context(const Syn& syn) {
+    bpf_sk_lookup ctx{};
+    auto from = *base::IpAddress::parse(syn.from), to = *base::IpAddress::parse(syn.to);
+    ctx.family = syn.family;
+    ctx.protocol = IPPROTO_TCP;
+    ctx.remote_port = htons(40000);
+    ctx.local_port = syn.port;
+    if (syn.family == CV_IPV4) {
+        std::memcpy(&ctx.remote_ip4, from.bytes.data() + 12, 4);
+        std::memcpy(&ctx.local_ip4, to.bytes.data() + 12, 4);
+    } else {
+        std::memcpy(ctx.remote_ip6, from.bytes.data(), 16);
+        std::memcpy(ctx.local_ip6, to.bytes.data(), 16);
+    }
+    return ctx;
+}
+
+int run(Programs& programs, const Syn& syn) {
+    bpf_sk_lookup ctx = context(syn);
+    LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &ctx, .ctx_size_in = sizeof ctx);
+    REQUIRE(bpf_prog_test_run_opts(bpf_program__fd(programs->progs.cv_lookup), &options) == 0);
+    return static_cast<int>(options.retval);
+}
+
+base::Fd listener(int family) {
+    base::Fd fd{::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    REQUIRE(::listen(fd.get(), 8) == 0);
+    return fd;
+}
+
+void fill(Programs& programs, cv_arrival arrival, int family, const base::Fd& fd) {
+    for (__u32 worker = 0; worker < Programs::workers; ++worker) {
+        __u32 slot = (arrival * 2u + (family == AF_INET6)) * Programs::workers + worker;
+        Programs::update(programs->maps.cv_listeners, slot, static_cast<__u64>(fd.get()));
+    }
+}
+
+void note(Programs& programs, bpf_map* map, const Syn& syn, cv_note_kind kind, __u64 age_ns = 0) {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    cv_note_key key{};
+    key.netns_cookie = Programs::pod_netns;
+    key.family = syn.family;
+    key.source_port = 40000;
+    key.destination_port = syn.port;
+    programs.write_ip(key.source_ip, syn.from);
+    programs.write_ip(key.destination_ip, syn.to);
+    cv_note value{};
+    value.at_ns = static_cast<__u64>(now.tv_sec) * 1'000'000'000 + static_cast<__u64>(now.tv_nsec) - age_ns;
+    value.kind = kind;
+    Programs::update(map, key, value);
+}
+
+constexpr const char *pod4 = "10.0.0.7", *pod6 = "fd00::7", *peer4 = "10.0.0.9", *peer6 = "fd00::9";
+
+void give_addresses(Programs& programs) {
+    programs.own(CV_IPV4, pod4);
+    programs.own(CV_IPV6, pod6);
+    programs.own(CV_IPV6, "fe80::7");
+}
+
+}
+
+TEST_SUITE("lookup") {
+
+TEST_CASE("lookup: each SYN gets its verdict and its reason") {
+    struct Row {
+        const char* name;
+        Syn syn;
+        int verdict;
+        __u64 cv_counts::*reason;
+    };
+    const Row rows[] = {
+        {"to a plain port", {CV_IPV4, peer4, pod4, 80}, SK_PASS, &cv_counts::TO_INBOUND},
+        {"to a plain port, IPv6", {CV_IPV6, peer6, pod6, 80}, SK_PASS, &cv_counts::TO_INBOUND},
+        {"to the link-local address", {CV_IPV6, "fe80::9", "fe80::7", 80}, SK_PASS, &cv_counts::TO_INBOUND},
+        {"a tunnel", {CV_IPV4, peer4, pod4, 15008}, SK_PASS, &cv_counts::TO_TUNNEL},
+        {"a tunnel, IPv6", {CV_IPV6, peer6, pod6, 15008}, SK_PASS, &cv_counts::TO_TUNNEL},
+        {"from the pod outward", {CV_IPV4, pod4, "10.96.0.10", 443}, SK_PASS, &cv_counts::TO_OUTBOUND},
+        {"from the pod outward to 15008", {CV_IPV6, pod6, peer6, 15008}, SK_PASS, &cv_counts::TO_OUTBOUND},
+        {"to itself", {CV_IPV4, pod4, pod4, 80}, SK_PASS, &cv_counts::PASS_SELF},
+        {"to itself, IPv6", {CV_IPV6, pod6, pod6, 15008}, SK_PASS, &cv_counts::PASS_SELF},
+        {"loopback", {CV_IPV4, "127.0.0.1", "127.0.0.1", 80}, SK_PASS, &cv_counts::PASS_LOOPBACK},
+        {"loopback, IPv6", {CV_IPV6, "::1", "::1", 80}, SK_PASS, &cv_counts::PASS_LOOPBACK},
+        {"from outside to an address that is not there", {CV_IPV4, peer4, "10.0.0.8", 80}, SK_DROP, &cv_counts::DROP_FOREIGN},
+        {"the pod's IPv4 address forged into IPv6", {CV_IPV6, "::ffff:10.0.0.7", pod6, 80}, SK_PASS, &cv_counts::TO_INBOUND},
+        {"forged IPv6 to forged IPv6", {CV_IPV6, peer6, "::ffff:10.0.0.7", 80}, SK_DROP, &cv_counts::DROP_FOREIGN},
+    };
+    base::Fd listen4 = listener(AF_INET), listen6 = listener(AF_INET6);
+    for (const Row& row : rows) {
+        CAPTURE(row.name);
+        Programs programs;
+        give_addresses(programs);
+        for (cv_arrival arrival : {CV_ARRIVAL_OUTBOUND, CV_ARRIVAL_INBOUND_PLAIN, CV_ARRIVAL_INBOUND_TUNNEL}) {
+            fill(programs, arrival, AF_INET, listen4);
+            fill(programs, arrival, AF_INET6, listen6);
+        }
+        CHECK(run(programs, row.syn) == row.verdict);
+        CHECK(programs.count(row.reason) == 1);
+        CHECK(programs.total() == 1);
+    }
+}
+
+TEST_CASE("lookup: without a listener it is refused, never let past") {
+    for (const Syn& syn : {Syn{CV_IPV4, peer4, pod4, 80}, Syn{CV_IPV4, peer4, pod4, 15008}, Syn{CV_IPV6, pod6, peer6, 80}}) {
+        Programs programs;
+        give_addresses(programs);
+        CHECK(run(programs, syn) == SK_DROP);
+        CHECK(programs.count(&cv_counts::DROP_NO_LISTENER) == 1);
+    }
+}
+
+TEST_CASE("lookup: a listener that the kernel will not give is refused, too") {
+    Programs programs;
+    give_addresses(programs);
+    base::Fd only6 = listener(AF_INET6);
+    fill(programs, CV_ARRIVAL_INBOUND_PLAIN, AF_INET6, only6);
+    fill(programs, CV_ARRIVAL_INBOUND_PLAIN, AF_INET, only6);
+    int one = 1;
+    base::Fd v6only{::socket(AF_INET6, SOCK_STREAM, 0)};
+    ::setsockopt(v6only.get(), SOL_IPV6, 26 /* IPV6_V6ONLY */, &one, sizeof one);
+    REQUIRE(::listen(v6only.get(), 8) == 0);
+    fill(programs, CV_ARRIVAL_INBOUND_PLAIN, AF_INET, v6only);
+    CHECK(run(programs, {CV_IPV4, peer4, pod4, 80}) == SK_DROP);
+    CHECK(programs.count(&cv_counts::DROP_ASSIGN_FAILED) == 1);
+}
+
+TEST_CASE("lookup: a noted probe and a noted leg pass, for a second") {
+    const Syn syn{CV_IPV4, peer4, pod4, 80};
+    base::Fd listen4 = listener(AF_INET);
+    struct Row {
+        const char* name;
+        bool leg;
+        cv_note_kind kind;
+        __u64 age;
+        __u64 cv_counts::*reason;
+    };
+    for (const Row& row : {Row{"probe", false, CV_NOTE_PROBE, 0, &cv_counts::PASS_PROBE},
+                           Row{"old probe", false, CV_NOTE_PROBE, CV_NOTE_LIFE_NS, &cv_counts::TO_INBOUND},
+                           Row{"leg", true, CV_NOTE_LEG, 0, &cv_counts::PASS_LEG},
+                           Row{"old leg", true, CV_NOTE_LEG, CV_NOTE_LIFE_NS, &cv_counts::TO_INBOUND},
+                           Row{"a dial to the own pod", true, CV_NOTE_DIAL, 0, &cv_counts::TO_INBOUND}}) {
+        CAPTURE(row.name);
+        Programs programs;
+        give_addresses(programs);
+        fill(programs, CV_ARRIVAL_INBOUND_PLAIN, AF_INET, listen4);
+        note(programs, row.leg ? programs->maps.cv_legs : programs->maps.cv_probes, syn, row.kind, row.age);
+        CHECK(run(programs, syn) == SK_PASS);
+        CHECK(programs.count(row.reason) == 1);
+    }
+}
+
+TEST_CASE("lookup: a pod that is not there or leaves gets its connections itself") {
+    Programs absent{false};
+    give_addresses(absent);
+    CHECK(run(absent, {CV_IPV4, peer4, pod4, 15008}) == SK_PASS);
+    CHECK(absent.count(&cv_counts::PASS_LEAVING) == 1);
+
+    Programs leaving;
+    leaving.set_state(CV_POD_LEAVING);
+    CHECK(run(leaving, {CV_IPV4, peer4, pod4, 80}) == SK_PASS);
+    CHECK(leaving.count(&cv_counts::PASS_LEAVING) == 1);
+}
+
+TEST_CASE("lookup: UDP is not looked at") {
+    Programs programs;
+    bpf_sk_lookup ctx = context({CV_IPV4, peer4, pod4, 53});
+    ctx.protocol = IPPROTO_UDP;
+    LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &ctx, .ctx_size_in = sizeof ctx);
+    REQUIRE(bpf_prog_test_run_opts(bpf_program__fd(programs->progs.cv_lookup), &options) == 0);
+    CHECK(options.retval == SK_PASS);
+    CHECK(programs.total() == 0);
+}
+
+}
+
+}

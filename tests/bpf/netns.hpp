@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two namespaces and a wire: a node, and one pod on it. Named after this process, gone with the object.
+#pragma once
+#include <string>
+
+#include <culvert/base/address.hpp>
+#include <culvert/base/fd.hpp>
+
+namespace culvert::test {
+
+// Addresses of the pair. The VIPs are nobody's; the pod has a route to them.
+struct Pair {
+    const char* node;
+    const char* pod;
+    const char* vip;
+};
+inline constexpr Pair ipv4{"10.77.0.1", "10.77.0.2", "10.96.0.10"};
+inline constexpr Pair ipv6{"fd77::1", "fd77::2", "fd96::10"};
+
+struct NamespaceOptions {
+    bool pod_has_ipv6 = true;
+};
+
+class Namespaces {
+public:
+    explicit Namespaces(NamespaceOptions options = {});
+    ~Namespaces();
+    Namespaces(const Namespaces&) = delete;
+    Namespaces& operator=(const Namespaces&) = delete;
+
+    int node() const { return node_.get(); }
+    int pod() const { return pod_.get(); }
+    const std::string& pod_name() const { return pod_name_; }
+    const std::string& node_name() const { return node_name_; }
+
+    // Output of a shell command with $POD and $NODE set to the names. Empty output and failure look the same.
+    std::string run(const std::string& command) const;
+
+private:
+    std::string node_name_;
+    std::string pod_name_;
+    base::Fd node_;
+    base::Fd pod_;
+};
+
+// A listening TCP socket in the namespace.
+base::Fd listen_in(int netns, const char* ip, std::uint16_t port);
+// Connects within the limit; errno of the failure in error, ETIMEDOUT when the time was up.
+struct Connection {
+    base::Fd fd;
+    int error = 0;
+    double milliseconds = 0;
+};
+struct ConnectOptions {
+    int mark = 0;
+    const char* device = nullptr;
+    int limit_ms = 500;
+};
+Connection connect_in(int netns, const char* ip, std::uint16_t port, ConnectOptions options = {});
+// Waits a little for a connection; empty when none comes.
+base::Fd accept_from(int listener, int limit_ms = 300);
+
+// Sees what passes the node's end of the wire.
+class Tap {
+public:
+    explicit Tap(const Namespaces&);
+    int tcp_packets();  // since the last call
+
+private:
+    base::Fd socket_;
+};
+
+}
