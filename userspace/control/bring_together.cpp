@@ -17,6 +17,7 @@ using yaml::quoted;
 namespace {
 
 constexpr std::size_t most_uids_shown = 8;
+constexpr std::string_view no_such_service = "no service of this file has this namespace and host name";
 
 // Remembers who came first.
 class Unique {
@@ -61,8 +62,7 @@ void check_references(const Draft& draft, const Index& index) {
     for (std::size_t i = 0; i < draft.workloads.size(); ++i)
         for (const auto& [key, ports] : draft.config.workloads[i].services)
             if (!index.services.contains(key))
-                draft.workloads[i].at("services").at(key.to_string()).refuse("no service of this file has this "
-                                                                             "namespace and host name");
+                draft.workloads[i].at("services").at(key.to_string()).refuse(no_such_service);
     for (std::size_t i = 0; i < draft.services.size(); ++i)
         for (const auto& [uid, endpoint] : draft.config.services[i].endpoints)
             if (!index.workloads.contains(uid))
@@ -94,9 +94,10 @@ void join_pods(Draft& draft, const Index& index) {
         paths.add(pod.netns, at.at("netns"));
         auto found = index.workloads.find(pod.uid);
         if (found == index.workloads.end())
-            at.at("uid").refuse(fmt::format("found {} of pod {}, expected the uid of a workload: {}; add a workload "
-                                            "with this uid or remove the pod",
-                                            quoted(pod.uid), quoted(pod.name), some_uids(draft.config.workloads)));
+            at.at("uid").refuse(
+                fmt::format("found {} of pod {}, expected the uid of a workload: {}; add a workload "
+                            "with this uid or remove the pod",
+                            quoted(pod.uid), quoted(pod.name), some_uids(draft.config.workloads)));
         const Workload& workload = draft.config.workloads[found->second];
         const Cursor& place = draft.workloads[found->second];
         same(at.at("namespace"), pod.identity.namespace_, workload.namespace_, place);

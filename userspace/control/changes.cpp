@@ -7,7 +7,9 @@
 namespace culvert::control {
 namespace {
 
-auto values(const base::KeepAlive& k) { return std::tuple{k.idle_s, k.interval_s, k.retries, k.user_timeout_ms}; }
+auto values(const base::KeepAlive& k) {
+    return std::tuple{k.idle_s, k.interval_s, k.retries, k.user_timeout_ms};
+}
 
 // Those of `pods` that are not in `others` as they are.
 std::vector<Pod> without(const std::vector<Pod>& pods, const std::vector<Pod>& others) {

@@ -146,8 +146,8 @@ void read_all(Draft& draft, const Cursor& root) {
                  {"services", list(c.services, service, &draft.services)},
                  {"policies", policies()}});
     if (c.pods.size() > c.limits.max_pods)
-        root.at("pods").refuse(fmt::format("found {} pods, but limits.maxPods is {}; raise it", c.pods.size(),
-                                           c.limits.max_pods));
+        root.at("pods").refuse(
+            fmt::format("found {} pods, but limits.maxPods is {}; raise it", c.pods.size(), c.limits.max_pods));
 }
 
 base::Result<std::string> read_file(const std::string& file) {
@@ -166,7 +166,8 @@ base::Result<std::string> read_file(const std::string& file) {
 
 // The library repeats what it met, whatever that was.
 std::string printable(std::string text) {
-    std::ranges::replace_if(text, [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
+    std::ranges::replace_if(
+        text, [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
     return text;
 }
 

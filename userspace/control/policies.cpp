@@ -31,7 +31,8 @@ constexpr std::string_view any_string_match =
     "!Exact, !Prefix or !Suffix with text, !Presence [], or a mapping such as {Exact: text}";
 
 void operand(const Cursor& at, std::string_view kind) {
-    if (kind == "Exact" || kind == "Prefix" || kind == "Suffix") return void(at.text("text after " + std::string{kind}));
+    if (kind == "Exact" || kind == "Prefix" || kind == "Suffix")
+        return void(at.text("text after " + std::string{kind}));
     if (kind != "Presence") at.expected(any_string_match);
     if (at.is_null() || at.is_empty_text()) return;  // a tag on nothing comes as empty text
     at.items([](const Cursor& item) { item.expected("an empty list after Presence"); });
@@ -96,8 +97,9 @@ Reader policies() {
                     ++count;
                 });
                 if (count != 0)
-                    at.refuse("policies are not enforced yet: remove them, or keep the pods that they protect out of "
-                              "this file");
+                    at.refuse(
+                        "policies are not enforced yet: remove them, or keep the pods that they protect out of "
+                        "this file");
             }};
 }
 

@@ -46,7 +46,8 @@ struct Version {
     bool exists() const { return inode != 0; }
     friend bool operator==(const Version& a, const Version& b) {
         auto parts = [](const Version& v) {
-            return std::tuple{v.inode, v.size, v.modified.tv_sec, v.modified.tv_nsec, v.changed.tv_sec, v.changed.tv_nsec};
+            return std::tuple{v.inode,          v.size,           v.modified.tv_sec, v.modified.tv_nsec,
+                              v.changed.tv_sec, v.changed.tv_nsec};
         };
         return parts(a) == parts(b);
     }
@@ -161,6 +162,8 @@ base::Result<std::unique_ptr<FileWatch>> FileWatch::start(asio::io_context& io, 
 
 FileWatch::FileWatch(std::shared_ptr<Impl> impl) noexcept : impl_{std::move(impl)} {}
 
-FileWatch::~FileWatch() { impl_->stop(); }
+FileWatch::~FileWatch() {
+    impl_->stop();
+}
 
 }

@@ -69,8 +69,12 @@ Reader port_map(PortMap& into, std::uint32_t least_target) {
                 });
             }};
 }
-Reader service_ports(PortMap& into) { return port_map(into, 0); }
-Reader endpoint_ports(PortMap& into) { return port_map(into, 1); }
+Reader service_ports(PortMap& into) {
+    return port_map(into, 0);
+}
+Reader endpoint_ports(PortMap& into) {
+    return port_map(into, 1);
+}
 
 Reader workload_services(std::map<NamespacedHostname, PortMap>& into) {
     return {R"(a mapping of "<namespace>/<hostname>" to ports)", [&into](const Cursor& at) {
@@ -154,8 +158,8 @@ Reader load_balancer(LoadBalancer& into) {
                     choice(into.mode, {BalanceMode::standard, BalanceMode::strict, BalanceMode::failover,
                                        BalanceMode::passthrough}),
                     required},
-                   {"healthPolicy",
-                    choice(into.health_policy, {HealthPolicy::only_healthy, HealthPolicy::allow_all}), required}});
+                   {"healthPolicy", choice(into.health_policy, {HealthPolicy::only_healthy, HealthPolicy::allow_all}),
+                    required}});
     });
 }
 
@@ -244,20 +248,21 @@ Reader workload(Workload& w) {
 
 Reader service(Service& s) {
     return section([&s](const Cursor& at) {
-        at.fields({{"name", name(s.name), required},
-                   {"namespace", name(s.namespace_), required},
-                   {"hostname", name(s.hostname, "a host name"), required},
-                   {"vips", list(s.vips, vip), required},
-                   {"cidrVips", list(s.cidr_vips, cidr_vip)},
-                   {"ports", service_ports(s.ports), required},
-                   {"endpoints", endpoints(s.endpoints)},
-                   {"subjectAltNames", list(s.subject_alt_names, spiffe_id)},
-                   {"loadBalancer", or_null(load_balancer(s.load_balancer))},
-                   {"ipFamilies", or_null(choice(s.ip_families, {IpFamilies::dual, IpFamilies::ipv4, IpFamilies::ipv6}))},
-                   {"canonical", flag(s.canonical)},
-                   {"visibility", visibility(s.visible_only_in_namespace)},
-                   {"waypoint", not_yet("waypoints are", gateway_address())},
-                   {"weightedWaypoints", weighted_waypoints()}});
+        at.fields(
+            {{"name", name(s.name), required},
+             {"namespace", name(s.namespace_), required},
+             {"hostname", name(s.hostname, "a host name"), required},
+             {"vips", list(s.vips, vip), required},
+             {"cidrVips", list(s.cidr_vips, cidr_vip)},
+             {"ports", service_ports(s.ports), required},
+             {"endpoints", endpoints(s.endpoints)},
+             {"subjectAltNames", list(s.subject_alt_names, spiffe_id)},
+             {"loadBalancer", or_null(load_balancer(s.load_balancer))},
+             {"ipFamilies", or_null(choice(s.ip_families, {IpFamilies::dual, IpFamilies::ipv4, IpFamilies::ipv6}))},
+             {"canonical", flag(s.canonical)},
+             {"visibility", visibility(s.visible_only_in_namespace)},
+             {"waypoint", not_yet("waypoints are", gateway_address())},
+             {"weightedWaypoints", weighted_waypoints()}});
     });
 }
 

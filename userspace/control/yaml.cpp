@@ -134,7 +134,7 @@ void Cursor::fields(const std::vector<Field>& table, Unknown unknown) const {
     for (std::size_t i = 0; i < table.size(); ++i)
         if (!seen[i] && table[i].need == Need::required)
             Cursor{*this, node_, child_path(path_, table[i].key), line_}.refuse("missing, expected " +
-                                                                               table[i].reader.expected);
+                                                                                table[i].reader.expected);
 }
 
 Cursor Cursor::at(std::string_view key) const {
@@ -168,8 +168,7 @@ std::uint32_t to_number(const Cursor& at, std::uint32_t least, std::uint32_t mos
     const std::string& digits = at.text(what);
     std::uint32_t value = 0;
     auto [stop, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (ec != std::errc{} || stop != digits.data() + digits.size() || value < least || value > most)
-        at.expected(what);
+    if (ec != std::errc{} || stop != digits.data() + digits.size() || value < least || value > most) at.expected(what);
     return value;
 }
 
@@ -215,6 +214,8 @@ Reader or_null(Reader reader) {
     return {std::move(reader.expected), std::move(read)};
 }
 
-Reader section(std::function<void(const Cursor&)> read) { return {"a mapping", std::move(read)}; }
+Reader section(std::function<void(const Cursor&)> read) {
+    return {"a mapping", std::move(read)};
+}
 
 }

@@ -47,8 +47,8 @@ bool alike(Scope scope, const Workload& a, const Workload& b) {
 // How many preferences match before the first that does not.
 std::size_t nearness(const LoadBalancer& balancer, const Workload& source, const Workload& endpoint) {
     if (balancer.mode == BalanceMode::standard) return 0;
-    auto first_miss = std::ranges::find_if_not(balancer.preferences,
-                                               [&](Scope scope) { return alike(scope, source, endpoint); });
+    auto first_miss =
+        std::ranges::find_if_not(balancer.preferences, [&](Scope scope) { return alike(scope, source, endpoint); });
     return static_cast<std::size_t>(first_miss - balancer.preferences.begin());
 }
 

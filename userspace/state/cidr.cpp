@@ -30,6 +30,8 @@ bool Cidr::contains(const base::IpAddress& candidate) const noexcept {
     return rest == 0 || (ip.bytes[whole] ^ candidate.bytes[whole]) >> (8 - rest) == 0;
 }
 
-std::string Cidr::to_string() const { return ip.to_string() + "/" + std::to_string(prefix_length); }
+std::string Cidr::to_string() const {
+    return ip.to_string() + "/" + std::to_string(prefix_length);
+}
 
 }

@@ -28,8 +28,7 @@ void merge_endpoints(const std::vector<Workload>& workloads, std::vector<Service
     for (const Workload& workload : workloads)
         for (const auto& [key, ports] : workload.services)
             if (auto found = by_key.find(key); found != by_key.end())
-                found->second->endpoints.insert_or_assign(workload.uid,
-                                                          Endpoint{workload.uid, ports, workload.status});
+                found->second->endpoints.insert_or_assign(workload.uid, Endpoint{workload.uid, ports, workload.status});
 }
 
 }

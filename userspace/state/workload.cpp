@@ -3,13 +3,17 @@
 
 namespace culvert::state {
 
-std::string_view to_string(Protocol protocol) noexcept { return protocol == Protocol::hbone ? "HBONE" : "TCP"; }
+std::string_view to_string(Protocol protocol) noexcept {
+    return protocol == Protocol::hbone ? "HBONE" : "TCP";
+}
 
 std::string_view to_string(NetworkMode mode) noexcept {
     return mode == NetworkMode::host_network ? "HostNetwork" : "Standard";
 }
 
-std::string_view to_string(Health health) noexcept { return health == Health::unhealthy ? "Unhealthy" : "Healthy"; }
+std::string_view to_string(Health health) noexcept {
+    return health == Health::unhealthy ? "Unhealthy" : "Healthy";
+}
 
 std::string_view to_string(IpFamilies families) noexcept {
     switch (families) {

@@ -14,9 +14,7 @@ struct Changes {
     // Settings whose new value waits for a restart, by their keys in the file: "ca", "log.access".
     std::vector<std::string> need_restart;
 
-    bool none() const noexcept {
-        return left.empty() && joined.empty() && !mesh && !log_level && need_restart.empty();
-    }
+    bool none() const noexcept { return left.empty() && joined.empty() && !mesh && !log_level && need_restart.empty(); }
 };
 
 Changes diff(const Config& old, const Config& fresh);

@@ -36,14 +36,14 @@ std::string workload(const std::string& keys) {
 
 // From line 3 on: keys of a service.
 std::string service(const std::string& keys) {
-    return node + "services:\n- {name: s, namespace: a, hostname: s.a, vips: [/10.1.0.1], ports: {80: 8080},\n   " + keys +
-           "}\n";
+    return node + "services:\n- {name: s, namespace: a, hostname: s.a, vips: [/10.1.0.1], ports: {80: 8080},\n   " +
+           keys + "}\n";
 }
 
 // From line 3 on: one match of a policy.
 std::string match(const std::string& keys) {
-    return node + "policies:\n- {name: p, namespace: a, scope: Global, action: Deny, dryRun: false,\n   rules: [[[{" + keys +
-           "}]]]}\n";
+    return node + "policies:\n- {name: p, namespace: a, scope: Global, action: Deny, dryRun: false,\n   rules: [[[{" +
+           keys + "}]]]}\n";
 }
 
 std::string pod_and_workload(const std::string& pod, const std::string& workload) {
@@ -78,8 +78,7 @@ TEST_CASE("bad file: what is not YAML says where, in the library's words") {
 TEST_CASE("bad file: keys") {
     check({
         {"missing section", "workers: 1\n", "f.yaml:1: node: missing, expected a mapping"},
-        {"missing key", "workers: 1\nnode:\n  network: x\n",
-         "f.yaml:3: node.name: missing, expected this node's name"},
+        {"missing key", "workers: 1\nnode:\n  network: x\n", "f.yaml:3: node.name: missing, expected this node's name"},
         {"misspelt", node + "limits:\n  maxPod: 3\n",
          "f.yaml:3: limits.maxPod: found an unknown key, did you mean maxPods?"},
         {"unknown", node + "shutdown:\n  whatever: 3\n",
@@ -87,10 +86,10 @@ TEST_CASE("bad file: keys") {
         {"unknown among many", node + "doors: {admin: 1}\n",
          "f.yaml:2: doors.admin: found an unknown key, expected metrics or ready"},
         {"strange", node + "\"a b\": 3\n",
-         "f.yaml:2: [\"a b\"]: found an unknown key, expected node, capture, ca, log, workers, shutdown, doors, limits, "
+         "f.yaml:2: [\"a b\"]: found an unknown key, expected node, capture, ca, log, workers, shutdown, doors, "
+         "limits, "
          "keepalive, pods, workloads, services or policies"},
-        {"twice", node + "workers: 1\n" + node,
-         "f.yaml:3: node: found a second time, first on line 1; remove one"},
+        {"twice", node + "workers: 1\n" + node, "f.yaml:3: node: found a second time, first on line 1; remove one"},
         {"twice, deep", node + "log:\n  level: info\n  format: text\n  level: debug\n",
          "f.yaml:5: log.level: found a second time, first on line 3; remove one"},
         {"twice, where unknown keys are ignored", workload("locality: {x: a, x: b}"),
@@ -142,7 +141,8 @@ TEST_CASE("bad file: settings") {
         {"user timeout too long", node + "keepalive: {userTimeout: 597h}\n",
          "f.yaml:2: keepalive.userTimeout: found \"597h\", expected not more than 596h"},
         {"door", node + "doors: {ready: 15021}\n",
-         "f.yaml:2: doors.ready: found \"15021\", expected an address and port such as \"[::]:15020\", or \"\" for no door"},
+         "f.yaml:2: doors.ready: found \"15021\", expected an address and port such as \"[::]:15020\", or \"\" for no "
+         "door"},
         {"ca, both kinds", node + "ca: {directory: d, certificate: c, key: k}\n",
          "f.yaml:2: ca.directory: found beside certificate and key; keep either the directory or the two files"},
         {"ca, no key", node + "ca:\n  certificate: c\n",
@@ -159,12 +159,14 @@ TEST_CASE("bad file: workloads") {
          "f.yaml:3: workloads[0].uid: missing, expected a uid that no other workload has"},
         {"no addresses", node + "workloads:\n- {uid: w, namespace: a}\n",
          "f.yaml:3: workloads[0].workloadIps: missing, expected a list"},
-        {"protocol", workload("protocol: UDP"), "f.yaml:4: workloads[0].protocol: found \"UDP\", expected TCP or HBONE"},
+        {"protocol", workload("protocol: UDP"),
+         "f.yaml:4: workloads[0].protocol: found \"UDP\", expected TCP or HBONE"},
         {"protocol, lower case", workload("protocol: hbone"),
          "f.yaml:4: workloads[0].protocol: found \"hbone\", expected TCP or HBONE"},
         {"network mode", workload("networkMode: Host"),
          "f.yaml:4: workloads[0].networkMode: found \"Host\", expected Standard or HostNetwork"},
-        {"status", workload("status: Ill"), "f.yaml:4: workloads[0].status: found \"Ill\", expected Healthy or Unhealthy"},
+        {"status", workload("status: Ill"),
+         "f.yaml:4: workloads[0].status: found \"Ill\", expected Healthy or Unhealthy"},
         {"capacity", workload("capacity: 4294967296"),
          "f.yaml:4: workloads[0].capacity: found \"4294967296\", expected a number from 0 to 4294967295"},
         {"flag", workload("nativeTunnel: yes"),
@@ -184,7 +186,8 @@ TEST_CASE("bad file: workloads") {
          "f.yaml:4: workloads[0].services: found a list, expected a mapping"},
         {"unknown service", workload("services: {a/web: {80: 8080}}"),
          "f.yaml:4: workloads[0].services[\"a/web\"]: no service of this file has this namespace and host name"},
-        {"same uid", node + "workloads:\n- {uid: w, namespace: a, workloadIps: []}\n- {uid: w, namespace: b, workloadIps: []}\n",
+        {"same uid",
+         node + "workloads:\n- {uid: w, namespace: a, workloadIps: []}\n- {uid: w, namespace: b, workloadIps: []}\n",
          "f.yaml:4: workloads[1].uid: found \"w\", which the workload on line 3 has already; each has its own"},
         {"text too long to show", workload("protocol: " + std::string(100, 'x')),
          "f.yaml:4: workloads[0].protocol: found \"" + std::string(80, 'x') + "\"..., expected TCP or HBONE"},
@@ -195,8 +198,10 @@ TEST_CASE("bad file: workloads") {
 
 TEST_CASE("bad file: services") {
     check({
-        {"vip without network", node + "services:\n- {name: s, namespace: a, hostname: s.a, vips: [10.1.0.1], ports: {}}\n",
-         "f.yaml:3: services[0].vips[0]: found \"10.1.0.1\", expected \"<network>/<ip>\", such as \"/10.1.0.1\" for the "
+        {"vip without network",
+         node + "services:\n- {name: s, namespace: a, hostname: s.a, vips: [10.1.0.1], ports: {}}\n",
+         "f.yaml:3: services[0].vips[0]: found \"10.1.0.1\", expected \"<network>/<ip>\", such as \"/10.1.0.1\" for "
+         "the "
          "network without a name"},
         {"ports missing", node + "services:\n- {name: s, namespace: a, hostname: s.a, vips: []}\n",
          "f.yaml:3: services[0].ports: missing, expected a mapping of service ports to target ports"},
@@ -218,7 +223,8 @@ TEST_CASE("bad file: services") {
          "f.yaml:4: services[0].loadBalancer.routingPreferences[0]: found \"Rack\", expected Region, Zone, Subzone, "
          "Node, Cluster or Network"},
         {"mode", service("loadBalancer: {mode: Random, routingPreferences: [], healthPolicy: AllowAll}"),
-         "f.yaml:4: services[0].loadBalancer.mode: found \"Random\", expected Standard, Strict, Failover or Passthrough"},
+         "f.yaml:4: services[0].loadBalancer.mode: found \"Random\", expected Standard, Strict, Failover or "
+         "Passthrough"},
         {"endpoint of nobody", service("endpoints: {w: {workloadUid: w, port: {}}}"),
          "f.yaml:4: services[0].endpoints.w: no workload of this file has this uid"},
         {"endpoint with two names", service("endpoints: {w: {workloadUid: v, port: {}}}"),
@@ -260,16 +266,19 @@ TEST_CASE("bad file: what is not done yet is refused, not ignored") {
 
 TEST_CASE("bad file: a good policy is read whole, then refused") {
     const std::string not_enforced =
-        "f.yaml:3: policies: policies are not enforced yet: remove them, or keep the pods that they protect out of this "
+        "f.yaml:3: policies: policies are not enforced yet: remove them, or keep the pods that they protect out of "
+        "this "
         "file";
     check({
-        {"no rules", node + "policies:\n- {name: p, namespace: a, scope: Namespace, action: Allow, rules: [], dryRun: true}\n",
+        {"no rules",
+         node + "policies:\n- {name: p, namespace: a, scope: Namespace, action: Allow, rules: [], dryRun: true}\n",
          not_enforced},
         {"empty match", match(""), not_enforced},
         {"tags", match("principals: [!Exact a, !Prefix b, !Suffix c, !Presence [], !Presence ]"), not_enforced},
         {"mappings", match("principals: [{Exact: a}, {Prefix: b}, {Suffix: c}, {Presence: []}, {Presence: null}]"),
          not_enforced},
-        {"accounts", match("serviceAccounts: [{namespace: a, serviceAccount: b}], notServiceAccounts: []"), not_enforced},
+        {"accounts", match("serviceAccounts: [{namespace: a, serviceAccount: b}], notServiceAccounts: []"),
+         not_enforced},
         {"addresses and ports",
          match("sourceIps: [10.0.0.0/8], notSourceIps: [fd00::/8], destinationIps: [10.0.0.1/32], "
                "notDestinationIps: [], destinationPorts: [80], notDestinationPorts: [443]"),
@@ -285,7 +294,8 @@ TEST_CASE("bad file: a bad policy says where") {
     check({
         {"scope", node + "policies:\n- {name: p, namespace: a, scope: Pod, action: Allow, rules: [], dryRun: true}\n",
          "f.yaml:3: policies[0].scope: found \"Pod\", expected Global, Namespace or WorkloadSelector"},
-        {"action", node + "policies:\n- {name: p, namespace: a, scope: Global, action: Audit, rules: [], dryRun: true}\n",
+        {"action",
+         node + "policies:\n- {name: p, namespace: a, scope: Global, action: Audit, rules: [], dryRun: true}\n",
          "f.yaml:3: policies[0].action: found \"Audit\", expected Allow or Deny"},
         {"dry run left out", node + "policies:\n- {name: p, namespace: a, scope: Global, action: Deny, rules: []}\n",
          "f.yaml:3: policies[0].dryRun: missing, expected true or false"},
@@ -332,9 +342,10 @@ TEST_CASE("bad file: pods") {
          pod_and_workload(good_pod + "}\n- {uid: v, name: v, namespace: a, serviceAccount: sa, netns: /run/netns/x",
                           good_workload + "}\n- {uid: v, namespace: a, serviceAccount: sa, workloadIps: []"),
          "f.yaml:4: pods[1].netns: found \"/run/netns/x\", which the pod on line 3 has already; each has its own"},
-        {"too many", "limits: {maxPods: 1}\n" +
-                         pod_and_workload(good_pod + "}\n- {uid: v, name: v, namespace: a, serviceAccount: sa, netns: y",
-                                          good_workload),
+        {"too many",
+         "limits: {maxPods: 1}\n" +
+             pod_and_workload(good_pod + "}\n- {uid: v, name: v, namespace: a, serviceAccount: sa, netns: y",
+                              good_workload),
          "f.yaml:4: pods: found 2 pods, but limits.maxPods is 1; raise it"},
     });
 }
@@ -342,9 +353,10 @@ TEST_CASE("bad file: pods") {
 TEST_CASE("bad file: of many workloads some are named") {
     std::string text = node + "pods: [{" + good_pod + "}]\nworkloads:\n";
     for (int i = 0; i < 10; ++i) text += "- {uid: u" + std::to_string(i) + ", namespace: a, workloadIps: []}\n";
-    CHECK(error_of(text) ==
-          "f.yaml:2: pods[0].uid: found \"w\" of pod \"web\", expected the uid of a workload: there are \"u0\", \"u1\", "
-          "\"u2\", \"u3\", \"u4\", \"u5\", \"u6\", \"u7\" and 2 more; add a workload with this uid or remove the pod");
+    CHECK(
+        error_of(text) ==
+        "f.yaml:2: pods[0].uid: found \"w\" of pod \"web\", expected the uid of a workload: there are \"u0\", \"u1\", "
+        "\"u2\", \"u3\", \"u4\", \"u5\", \"u6\", \"u7\" and 2 more; add a workload with this uid or remove the pod");
 }
 
 }

@@ -11,7 +11,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-Pod pod(const std::string& uid) { return {uid, "name of " + uid, {"cluster.local", "ns", "sa"}, "/run/netns/" + uid}; }
+Pod pod(const std::string& uid) {
+    return {uid, "name of " + uid, {"cluster.local", "ns", "sa"}, "/run/netns/" + uid};
+}
 
 Config with_pods(std::vector<Pod> pods) {
     Config config;
@@ -90,7 +92,9 @@ TEST_CASE("changes: each part of the file shows up as itself and as nothing else
              c.workers = 9;
              c.limits.max_pods = 9;
          },
-         false, false, {"workers", "limits"}},
+         false,
+         false,
+         {"workers", "limits"}},
     };
     auto old = parse_config(good_file, "f.yaml");
     REQUIRE(old.has_value());

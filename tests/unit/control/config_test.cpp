@@ -30,8 +30,7 @@ TEST_CASE("config: every key of a full file lands where it belongs") {
     CHECK(c.keepalive.retries == 3);
     CHECK(c.keepalive.user_timeout_ms == 4000);
     REQUIRE(c.pods.size() == 1);
-    CHECK(c.pods[0] ==
-          Pod{"Kubernetes//Pod/bench/c1", "c1", {"example.org", "bench", "client"}, "/run/netns/c1"});
+    CHECK(c.pods[0] == Pod{"Kubernetes//Pod/bench/c1", "c1", {"example.org", "bench", "client"}, "/run/netns/c1"});
 }
 
 TEST_CASE("config: every key of a workload lands where it belongs") {
@@ -78,12 +77,11 @@ TEST_CASE("config: every key of a service lands where it belongs") {
     expected.vips = {{"", *base::IpAddress::parse("10.71.255.1")}, {"net1", *base::IpAddress::parse("fd00:255::1")}};
     expected.cidr_vips = {{"", *state::Cidr::parse("10.99.0.0/16")}};
     expected.ports = {{80, 0}, {443, 8443}};
-    expected.endpoints = {{"Kubernetes//Pod/bench/c1",
-                           {"Kubernetes//Pod/bench/c1", {{80, 7000}}, state::Health::unhealthy}}};
+    expected.endpoints = {
+        {"Kubernetes//Pod/bench/c1", {"Kubernetes//Pod/bench/c1", {{80, 7000}}, state::Health::unhealthy}}};
     expected.subject_alt_names = {"spiffe://example.org/ns/bench/sa/web"};
-    expected.load_balancer = {{state::Scope::network, state::Scope::region},
-                              state::BalanceMode::failover,
-                              state::HealthPolicy::allow_all};
+    expected.load_balancer = {
+        {state::Scope::network, state::Scope::region}, state::BalanceMode::failover, state::HealthPolicy::allow_all};
     expected.ip_families = state::IpFamilies::ipv6;
     expected.canonical = true;
     expected.visible_only_in_namespace = true;
@@ -112,6 +110,21 @@ TEST_CASE("config: a certificate and its key stand in for the directory") {
     auto loaded = parse_config("node: {name: n}\nca: {certificate: c.pem, key: k.pem}", "f.yaml");
     REQUIRE(loaded.has_value());
     CHECK(loaded->ca == CaSettings{"", "c.pem", "k.pem", 24h});
+}
+
+TEST_CASE("config: a uid and another pod's netns may be the same word") {
+    auto loaded = parse_config(R"(
+node: {name: n}
+pods:
+- {uid: a, name: a, namespace: x, serviceAccount: s, netns: b}
+- {uid: b, name: b, namespace: x, serviceAccount: s, netns: a}
+workloads:
+- {uid: a, namespace: x, serviceAccount: s, workloadIps: []}
+- {uid: b, namespace: x, serviceAccount: s, workloadIps: []}
+)",
+                               "f.yaml");
+    REQUIRE_MESSAGE(loaded.has_value(), loaded.error().to_string());
+    CHECK(loaded->pods.size() == 2);
 }
 
 TEST_CASE("config: a file that is not there is named with the reason") {

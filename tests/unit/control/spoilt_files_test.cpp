@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files that were cut off, or hit by chance: the reader may say anything, but says it, in one line, with the file's name.
+// Files that were cut off, or hit by chance: the reader may say anything, but says it, in one line, with the file's
+// name.
 #include <random>
 
 #include <doctest/doctest.h>
@@ -106,8 +107,8 @@ TEST_CASE("spoilt file: built to hurt the reader") {
 TEST_CASE("spoilt file: thousands of workloads are read in no time") {
     std::string text = "node: {name: n}\nworkloads:\n";
     for (int i = 0; i < 3000; ++i)
-        text += "- {uid: u" + std::to_string(i) + ", namespace: a, workloadIps: [10.0." + std::to_string(i / 256) + "." +
-                std::to_string(i % 256) + "], protocol: HBONE}\n";
+        text += "- {uid: u" + std::to_string(i) + ", namespace: a, workloadIps: [10.0." + std::to_string(i / 256) +
+                "." + std::to_string(i % 256) + "], protocol: HBONE}\n";
     auto loaded = parse_config(text, "f.yaml");
     REQUIRE(loaded.has_value());
     CHECK(loaded->workloads.size() == 3000);

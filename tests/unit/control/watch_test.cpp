@@ -35,7 +35,8 @@ struct Bench {
     }
 
     void start(FileWatch::Pace pace = {20ms, 1000ms, 20ms}) {
-        auto started = FileWatch::start(io, file.string(), [this] { ++calls; }, pace);
+        auto started = FileWatch::start(
+            io, file.string(), [this] { ++calls; }, pace);
         REQUIRE(started.has_value());
         watch = std::move(*started);
     }

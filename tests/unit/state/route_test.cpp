@@ -55,14 +55,15 @@ std::map<std::string, int> choices(const Snapshot& mesh, const Workload& source,
 TEST_SUITE("state") {
 
 TEST_CASE("route: a call to the mesh's own ports on loopback is refused, everything else on loopback is passed") {
-    check(Snapshot{{}, {}}, {
-        {"outbound", "127.0.0.1:15001", "attempted recursive call to ourselves"},
-        {"plaintext inbound", "127.0.0.2:15006", "attempted recursive call to ourselves"},
-        {"tunnel", "[::1]:15008", "attempted recursive call to ourselves"},
-        {"an app on loopback", "127.0.0.1:8080", "passthrough via 127.0.0.1:8080 to 127.0.0.1:8080"},
-        {"metrics", "[::1]:15020", "passthrough via [::1]:15020 to [::1]:15020"},
-        {"the tunnel's port elsewhere", "192.0.2.1:15008", "passthrough via 192.0.2.1:15008 to 192.0.2.1:15008"},
-    });
+    check(Snapshot{{}, {}},
+          {
+              {"outbound", "127.0.0.1:15001", "attempted recursive call to ourselves"},
+              {"plaintext inbound", "127.0.0.2:15006", "attempted recursive call to ourselves"},
+              {"tunnel", "[::1]:15008", "attempted recursive call to ourselves"},
+              {"an app on loopback", "127.0.0.1:8080", "passthrough via 127.0.0.1:8080 to 127.0.0.1:8080"},
+              {"metrics", "[::1]:15020", "passthrough via [::1]:15020 to [::1]:15020"},
+              {"the tunnel's port elsewhere", "192.0.2.1:15008", "passthrough via 192.0.2.1:15008 to 192.0.2.1:15008"},
+          });
 }
 
 TEST_CASE("route: by address to a workload of the mesh, the port as asked") {
@@ -71,37 +72,41 @@ TEST_CASE("route: by address to a workload of the mesh, the port as asked") {
                    with(pod("far", {"10.0.0.5"}), [](Workload& w) { w.network = "far"; })},
                   {}};
     check(mesh, {
-        {"HBONE", "10.0.0.2:8080", "hbone s1 via 10.0.0.2:15008 to 10.0.0.2:8080"},
-        {"HBONE, IPv6", "[fd00::2]:8080", "hbone s1 via [fd00::2]:15008 to [fd00::2]:8080"},
-        {"HBONE, a port of ours: for inbound to judge", "10.0.0.2:15008", "hbone s1 via 10.0.0.2:15008 to 10.0.0.2:15008"},
-        {"TCP", "10.0.0.3:8080", "plain old via 10.0.0.3:8080 to 10.0.0.3:8080"},
-        {"TCP, IPv6", "[fd00::3]:8080", "plain old via [fd00::3]:8080 to [fd00::3]:8080"},
-        {"host network", "10.0.0.4:8080", "passthrough via 10.0.0.4:8080 to 10.0.0.4:8080"},
-        {"another network's address", "10.0.0.5:8080", "passthrough via 10.0.0.5:8080 to 10.0.0.5:8080"},
-        {"nobody", "192.0.2.1:443", "passthrough via 192.0.2.1:443 to 192.0.2.1:443"},
-        {"nobody, IPv6", "[2001:db8::1]:443", "passthrough via [2001:db8::1]:443 to [2001:db8::1]:443"},
-    });
+                    {"HBONE", "10.0.0.2:8080", "hbone s1 via 10.0.0.2:15008 to 10.0.0.2:8080"},
+                    {"HBONE, IPv6", "[fd00::2]:8080", "hbone s1 via [fd00::2]:15008 to [fd00::2]:8080"},
+                    {"HBONE, a port of ours: for inbound to judge", "10.0.0.2:15008",
+                     "hbone s1 via 10.0.0.2:15008 to 10.0.0.2:15008"},
+                    {"TCP", "10.0.0.3:8080", "plain old via 10.0.0.3:8080 to 10.0.0.3:8080"},
+                    {"TCP, IPv6", "[fd00::3]:8080", "plain old via [fd00::3]:8080 to [fd00::3]:8080"},
+                    {"host network", "10.0.0.4:8080", "passthrough via 10.0.0.4:8080 to 10.0.0.4:8080"},
+                    {"another network's address", "10.0.0.5:8080", "passthrough via 10.0.0.5:8080 to 10.0.0.5:8080"},
+                    {"nobody", "192.0.2.1:443", "passthrough via 192.0.2.1:443 to 192.0.2.1:443"},
+                    {"nobody, IPv6", "[2001:db8::1]:443", "passthrough via [2001:db8::1]:443 to [2001:db8::1]:443"},
+                });
 }
 
 TEST_CASE("route: by VIP to an endpoint, at the port that it or the service maps to") {
     Service web = service("web", {at("10.1.0.1"), at("fd00:1::1")}, {{80, 8080}, {81, 0}, {82, 0}, {83, 8383}});
-    Workload s1 = serving(pod("s1", {"10.0.0.2", "fd00::2"}), web, {{80, 9090}, {81, 9191}, {99, 9999}});
-    check(Snapshot{{s1}, {web}}, {
-        {"endpoint's own port", "10.1.0.1:80", "hbone s1 via 10.0.0.2:15008 to 10.0.0.2:9090 of web"},
-        {"client's family", "[fd00:1::1]:80", "hbone s1 via [fd00::2]:15008 to [fd00::2]:9090 of web"},
-        {"named port that the endpoint has", "10.1.0.1:81", "hbone s1 via 10.0.0.2:15008 to 10.0.0.2:9191 of web"},
-        {"named port that it has not", "10.1.0.1:82", "no healthy upstream: 10.1.0.1:82"},
-        {"service's port", "10.1.0.1:83", "hbone s1 via 10.0.0.2:15008 to 10.0.0.2:8383 of web"},
-        {"port that only the endpoint has", "10.1.0.1:99", "no healthy upstream: 10.1.0.1:99"},
-        {"port that nobody has", "10.1.0.1:9999", "no healthy upstream: 10.1.0.1:9999"},
-        {"port that nobody has, IPv6", "[fd00:1::1]:9999", "no healthy upstream: [fd00:1::1]:9999"},
-        {"endpoint by its own address", "10.0.0.2:80", "hbone s1 via 10.0.0.2:15008 to 10.0.0.2:80"},
-    });
+    Workload s1 = serving(pod("s1", {"10.0.0.2", "fd00::2"}), web, {{80, 9090}, {81, 9191}, {83, 0}, {99, 9999}});
+    check(
+        Snapshot{{s1}, {web}},
+        {
+            {"endpoint's own port", "10.1.0.1:80", "hbone s1 via 10.0.0.2:15008 to 10.0.0.2:9090 of web"},
+            {"client's family", "[fd00:1::1]:80", "hbone s1 via [fd00::2]:15008 to [fd00::2]:9090 of web"},
+            {"named port that the endpoint has", "10.1.0.1:81", "hbone s1 via 10.0.0.2:15008 to 10.0.0.2:9191 of web"},
+            {"named port that it has not", "10.1.0.1:82", "no healthy upstream: 10.1.0.1:82"},
+            {"service's port", "10.1.0.1:83", "hbone s1 via 10.0.0.2:15008 to 10.0.0.2:8383 of web"},
+            {"port that only the endpoint has", "10.1.0.1:99", "no healthy upstream: 10.1.0.1:99"},
+            {"port that nobody has", "10.1.0.1:9999", "no healthy upstream: 10.1.0.1:9999"},
+            {"port that nobody has, IPv6", "[fd00:1::1]:9999", "no healthy upstream: [fd00:1::1]:9999"},
+            {"endpoint by its own address", "10.0.0.2:80", "hbone s1 via 10.0.0.2:15008 to 10.0.0.2:80"},
+        });
 }
 
 TEST_CASE("route: by VIP to a TCP workload, also one on the host's network") {
     Service web = service("web", {at("10.1.0.1")});
-    auto host = with(pod("host", {"10.0.0.4"}, Protocol::tcp), [](Workload& w) { w.network_mode = NetworkMode::host_network; });
+    auto host =
+        with(pod("host", {"10.0.0.4"}, Protocol::tcp), [](Workload& w) { w.network_mode = NetworkMode::host_network; });
     check(Snapshot{{serving(host, web)}, {web}},
           {{"host network", "10.1.0.1:80", "plain host via 10.0.0.4:8080 to 10.0.0.4:8080 of web"}});
 }
@@ -131,10 +136,16 @@ TEST_CASE("route: a service without anybody to take the connection is refused, n
              Case{"the wrong family only",
                   {serving(good, plain)},
                   with(plain, [](Service& s) { s.ip_families = IpFamilies::ipv6; })},
-             Case{"somebody unknown", {}, with(plain, [](Service& s) { s.endpoints["x"] = {"x", {{80, 8080}}}; })},
+             Case{"somebody unknown",
+                  {},
+                  with(plain,
+                       [](Service& s) {
+                           s.endpoints["x"] = {"x", {{80, 8080}}};
+                       })},
          }) {
         CAPTURE(c.name);
-        CHECK(route(Snapshot{c.workloads, {c.service}}, pod("c1", {}), "10.1.0.1:80") == "no healthy upstream: 10.1.0.1:80");
+        CHECK(route(Snapshot{c.workloads, {c.service}}, pod("c1", {}), "10.1.0.1:80") ==
+              "no healthy upstream: 10.1.0.1:80");
     }
 }
 
@@ -142,7 +153,8 @@ TEST_CASE("route: a VIP that is also a workload's address is the service's") {
     Service web = service("web", {at("10.0.0.2")});
     check(Snapshot{{pod("s1", {"10.0.0.2"}), serving(pod("s2", {"10.0.0.3"}), web)}, {web}},
           {{"has an endpoint", "10.0.0.2:80", "hbone s2 via 10.0.0.3:15008 to 10.0.0.3:8080 of web"}});
-    check(Snapshot{{pod("s1", {"10.0.0.2"})}, {web}}, {{"has none", "10.0.0.2:80", "no healthy upstream: 10.0.0.2:80"}});
+    check(Snapshot{{pod("s1", {"10.0.0.2"})}, {web}},
+          {{"has none", "10.0.0.2:80", "no healthy upstream: 10.0.0.2:80"}});
 }
 
 TEST_CASE("route: a service that the client does not see is nobody's VIP") {
@@ -154,8 +166,8 @@ TEST_CASE("route: a service that the client does not see is nobody's VIP") {
 }
 
 TEST_CASE("route: passthrough mode goes where the client asked, in the clear and without labels") {
-    Service web = with(service("web", {at("10.1.0.1")}),
-                       [](Service& s) { s.load_balancer.mode = BalanceMode::passthrough; });
+    Service web =
+        with(service("web", {at("10.1.0.1")}), [](Service& s) { s.load_balancer.mode = BalanceMode::passthrough; });
     check(Snapshot{{serving(pod("s1", {"10.0.0.2"}), web)}, {web}},
           {{"any port", "10.1.0.1:1234", "passthrough via 10.1.0.1:1234 to 10.1.0.1:1234"}});
 }
@@ -173,9 +185,13 @@ TEST_CASE("route: which of an endpoint's addresses is dialled") {
              Case{"IPv6 asked", {"10.0.0.2", "fd00::2"}, IpFamilies::dual, "[fd00:1::1]:80", "fd00::2"},
              Case{"the first of a family", {"10.0.0.2", "10.0.0.3"}, IpFamilies::dual, "10.1.0.1:80", "10.0.0.2"},
              Case{"the other family if that is all", {"fd00::2"}, IpFamilies::dual, "10.1.0.1:80", "fd00::2"},
+             Case{"the first of the other family", {"fd00::2", "fd00::3"}, IpFamilies::dual, "10.1.0.1:80", "fd00::2"},
              Case{"the other way round", {"10.0.0.2"}, IpFamilies::dual, "[fd00:1::1]:80", "10.0.0.2"},
              Case{"only what the service allows", {"10.0.0.2", "fd00::2"}, IpFamilies::ipv6, "10.1.0.1:80", "fd00::2"},
-             Case{"the very address that was asked for", {"10.0.0.2", "10.1.0.1"}, IpFamilies::dual, "10.1.0.1:80",
+             Case{"the very address that was asked for",
+                  {"10.0.0.2", "10.1.0.1"},
+                  IpFamilies::dual,
+                  "10.1.0.1:80",
                   "10.1.0.1"},
          }) {
         CAPTURE(c.name);
@@ -190,20 +206,22 @@ TEST_CASE("route: which of an endpoint's addresses is dialled") {
     }
 }
 
-TEST_CASE("route: the peer may be the destination, or what the service also allows; in the clear there is nobody to check") {
+TEST_CASE(
+    "route: the peer may be the destination, or what the service also allows; in the clear there is nobody to check") {
     Service web = service("web", {at("10.1.0.1")});
     web.subject_alt_names = {"spiffe://a/ns/b/sa/c", "spiffe://d/ns/e/sa/f"};
     Service old = service("old", {at("10.1.0.2")});
     old.subject_alt_names = web.subject_alt_names;
-    Snapshot mesh{{serving(pod("s1", {"10.0.0.2"}), web), serving(pod("s2", {"10.0.0.3"}, Protocol::tcp), old)}, {web, old}};
+    Snapshot mesh{{serving(pod("s1", {"10.0.0.2"}), web), serving(pod("s2", {"10.0.0.3"}, Protocol::tcp), old)},
+                  {web, old}};
     struct Case {
         std::string target;
         std::vector<std::string> accepted;
     };
     const std::string s1 = "spiffe://cluster.local/ns/bench/sa/s1";
-    for (const Case& c : {Case{"10.0.0.2:80", {s1}},
-                          Case{"10.1.0.1:80", {s1, "spiffe://a/ns/b/sa/c", "spiffe://d/ns/e/sa/f"}},
-                          Case{"10.1.0.2:80", {}}, Case{"192.0.2.1:80", {}}}) {
+    for (const Case& c :
+         {Case{"10.0.0.2:80", {s1}}, Case{"10.1.0.1:80", {s1, "spiffe://a/ns/b/sa/c", "spiffe://d/ns/e/sa/f"}},
+          Case{"10.1.0.2:80", {}}, Case{"192.0.2.1:80", {}}}) {
         CAPTURE(c.target);
         Random random{1};
         auto route = find_route(mesh, pod("c1", {}), to(c.target), random);
@@ -269,18 +287,41 @@ TEST_CASE("balance: preferences decide whose turn it is") {
     const auto failover = BalanceMode::failover;
     const auto strict = BalanceMode::strict;
     for (const Case& c : {
-             Case{"standard ignores them", BalanceMode::standard, {Scope::region, Scope::zone}, {far, near}, {"far", "near"}},
-             Case{"the nearest, all of them", failover, {Scope::region, Scope::zone}, {far, region, near, zone_too}, {"near", "zone"}},
-             Case{"in any order", failover, {Scope::region, Scope::zone}, {near, far, zone_too, region}, {"near", "zone"}},
+             Case{"standard ignores them",
+                  BalanceMode::standard,
+                  {Scope::region, Scope::zone},
+                  {far, near},
+                  {"far", "near"}},
+             Case{"the nearest, all of them",
+                  failover,
+                  {Scope::region, Scope::zone},
+                  {far, region, near, zone_too},
+                  {"near", "zone"}},
+             Case{"in any order",
+                  failover,
+                  {Scope::region, Scope::zone},
+                  {near, far, zone_too, region},
+                  {"near", "zone"}},
              Case{"the next best", failover, {Scope::region, Scope::zone}, {far, region}, {"region"}},
              Case{"anybody rather than nobody", failover, {Scope::region, Scope::zone}, {far}, {"far"}},
-             Case{"a later match does not help", failover, {Scope::region, Scope::zone, Scope::node}, {far, region}, {"region"}},
+             Case{"a later match does not help",
+                  failover,
+                  {Scope::region, Scope::zone, Scope::node},
+                  {far, region},
+                  {"region"}},
              Case{"empty labels are alike", failover, {Scope::subzone}, {far, near}, {"far", "near"}},
              Case{"the same node", failover, {Scope::node}, {near, beside}, {"beside"}},
-             Case{"the same network and cluster", failover, {Scope::network, Scope::cluster, Scope::node}, {near, beside}, {"beside"}},
+             Case{"the same network and cluster",
+                  failover,
+                  {Scope::network, Scope::cluster, Scope::node},
+                  {near, beside},
+                  {"beside"}},
              Case{"no preferences", failover, {}, {far, near}, {"far", "near"}},
-             Case{"no weight there", failover, {Scope::zone},
-                  {with(near, [](Workload& w) { w.capacity = 0; }), region}, {"region"}},
+             Case{"no weight there",
+                  failover,
+                  {Scope::zone},
+                  {with(near, [](Workload& w) { w.capacity = 0; }), region},
+                  {"region"}},
              Case{"strict", strict, {Scope::region, Scope::zone}, {far, region, near}, {"near"}},
              Case{"strict, nobody", strict, {Scope::region, Scope::zone}, {far, region}, {"refused"}},
              Case{"strict without preferences", strict, {}, {far, near}, {"far", "near"}},

@@ -9,8 +9,12 @@ using namespace culvert::state;
 
 namespace {
 
-std::string name_of(const WorkloadPtr& workload) { return workload ? workload->name : "nobody"; }
-std::string name_of(const ServicePtr& service) { return service ? service->name : "nobody"; }
+std::string name_of(const WorkloadPtr& workload) {
+    return workload ? workload->name : "nobody";
+}
+std::string name_of(const ServicePtr& service) {
+    return service ? service->name : "nobody";
+}
 
 Service in_namespace(Service s, const std::string& ns) {
     s.namespace_ = ns;
@@ -55,7 +59,8 @@ TEST_CASE("snapshot: the same address on two networks is two workloads") {
 
 TEST_CASE("snapshot: of those that share an address, a pod comes before others, HBONE before TCP") {
     auto other = [](const std::string& name, Protocol protocol) {
-        return with(pod(name, {"10.0.0.1"}, protocol), [&](Workload& w) { w.uid = "Kubernetes/networking/bench/" + name; });
+        return with(pod(name, {"10.0.0.1"}, protocol),
+                    [&](Workload& w) { w.uid = "Kubernetes/networking/bench/" + name; });
     };
     Workload pod_hbone = pod("pod-hbone", {"10.0.0.1"});
     Workload pod_tcp = pod("pod-tcp", {"10.0.0.1"}, Protocol::tcp);
@@ -65,10 +70,11 @@ TEST_CASE("snapshot: of those that share an address, a pod comes before others, 
         std::vector<Workload> workloads;
         std::string winner;
     };
-    for (const Row& row : {Row{{other_tcp, other_hbone, pod_tcp, pod_hbone}, "pod-hbone"},
-                           Row{{pod_hbone, pod_tcp, other_hbone, other_tcp}, "pod-hbone"},
-                           Row{{other_hbone, pod_tcp}, "pod-tcp"},
-                           Row{{other_tcp, other_hbone}, "other-hbone"}}) {
+    for (const Row& row :
+         {Row{{other_tcp, other_hbone, pod_tcp, pod_hbone}, "pod-hbone"},
+          Row{{pod_hbone, pod_tcp, other_hbone, other_tcp}, "pod-hbone"}, Row{{other_hbone, pod_tcp}, "pod-tcp"},
+          Row{{pod_tcp, with(pod_tcp, [](Workload& w) { w.name = w.uid = "x//Pod/y"; })}, "pod-tcp"},
+          Row{{other_tcp, other_hbone}, "other-hbone"}}) {
         Snapshot mesh{row.workloads, {}};
         CHECK(name_of(mesh.workload_by_ip("", ip("10.0.0.1"))) == row.winner);
     }
@@ -132,8 +138,18 @@ TEST_CASE("snapshot: which of the services whose ranges hold an address a client
              Row{"longest prefix, other order", {narrow, wide}, "10.1.2.3", "narrow"},
              Row{"own namespace before length", {in_namespace(narrow, "x"), wide}, "10.1.2.3", "wide"},
              Row{"length before canonical", {canonical(wide), narrow}, "10.1.2.3", "narrow"},
-             Row{"canonical of two alike", {narrow, canonical(with(narrow, [](Service& s) { s.name = "real"; }))}, "10.1.2.3",
+             Row{"canonical of two alike",
+                 {narrow, canonical(with(narrow, [](Service& s) { s.name = "real"; }))},
+                 "10.1.2.3",
                  "real"},
+             Row{"nothing to choose by",
+                 {narrow, with(narrow, [](Service& s) { s.name = "second"; })},
+                 "10.1.2.3",
+                 "narrow"},
+             Row{"another network",
+                 {with(narrow, [](Service& s) { s.cidr_vips[0].network = "far"; }), wide},
+                 "10.1.2.3",
+                 "wide"},
              Row{"exact before any range", {narrow, in_namespace(exact, "x")}, "10.1.0.1", "exact"},
              Row{"hidden", {hidden(in_namespace(narrow, "x")), wide}, "10.1.2.3", "wide"},
          }) {

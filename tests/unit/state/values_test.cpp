@@ -42,15 +42,24 @@ TEST_CASE("cidr: which addresses it holds") {
         bool inside;
     };
     for (const Row& row : {
-             Row{"10.0.0.0/8", "10.255.0.1", true},       Row{"10.0.0.0/8", "11.0.0.0", false},
-             Row{"10.1.2.0/23", "10.1.3.255", true},      Row{"10.1.2.0/23", "10.1.4.0", false},
-             Row{"10.1.2.3", "10.1.2.3", true},           Row{"10.1.2.3", "10.1.2.2", false},
-             Row{"10.1.2.3/24", "10.1.2.200", true},      Row{"0.0.0.0/0", "255.255.255.255", true},
-             Row{"0.0.0.0/0", "fd00::1", false},          Row{"fd00::/8", "fdff::1", true},
-             Row{"fd00::/8", "fe00::1", false},           Row{"fd00::/127", "fd00::1", true},
-             Row{"fd00::/127", "fd00::2", false},         Row{"fd00::1/128", "fd00::1", true},
-             Row{"::/0", "fd00::1", true},                Row{"::/0", "10.0.0.1", false},
-             Row{"2001:db8:8000::/33", "2001:db8:8001::", true}, Row{"2001:db8:8000::/33", "2001:db8:7fff::", false},
+             Row{"10.0.0.0/8", "10.255.0.1", true},
+             Row{"10.0.0.0/8", "11.0.0.0", false},
+             Row{"10.1.2.0/23", "10.1.3.255", true},
+             Row{"10.1.2.0/23", "10.1.4.0", false},
+             Row{"10.1.2.3", "10.1.2.3", true},
+             Row{"10.1.2.3", "10.1.2.2", false},
+             Row{"10.1.2.3/24", "10.1.2.200", true},
+             Row{"0.0.0.0/0", "255.255.255.255", true},
+             Row{"0.0.0.0/0", "fd00::1", false},
+             Row{"fd00::/8", "fdff::1", true},
+             Row{"fd00::/8", "fe00::1", false},
+             Row{"fd00::/127", "fd00::1", true},
+             Row{"fd00::/127", "fd00::2", false},
+             Row{"fd00::1/128", "fd00::1", true},
+             Row{"::/0", "fd00::1", true},
+             Row{"::/0", "10.0.0.1", false},
+             Row{"2001:db8:8000::/33", "2001:db8:8001::", true},
+             Row{"2001:db8:8000::/33", "2001:db8:7fff::", false},
          }) {
         CAPTURE(row.range);
         CAPTURE(row.address);
@@ -64,8 +73,8 @@ TEST_CASE("cidr: text and back, and what is none") {
     CHECK(Cidr::parse("10.0.0.0/8")->to_string() == "10.0.0.0/8");
     CHECK(Cidr::parse("10.0.0.1")->to_string() == "10.0.0.1/32");
     CHECK(Cidr::parse("fd00::")->to_string() == "fd00::/128");
-    for (std::string text : {"", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/8x", "10.0.0/8", "fd00::/129",
-                             "10.0.0.0/8/8", "10.0.0.0/ 8"}) {
+    for (std::string text : {"", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/8x", "10.0.0/8",
+                             "fd00::/129", "10.0.0.0/8/8", "10.0.0.0/ 8"}) {
         CAPTURE(text);
         CHECK_FALSE(Cidr::parse(text).has_value());
     }

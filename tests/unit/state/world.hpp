@@ -6,11 +6,18 @@
 
 namespace culvert::state {
 
-inline base::IpAddress ip(std::string_view text) { return base::IpAddress::parse(text).value(); }
-inline base::SocketAddress to(std::string_view text) { return base::SocketAddress::parse(text).value(); }
-inline NetworkAddress at(std::string_view address, std::string network = "") { return {std::move(network), ip(address)}; }
+inline base::IpAddress ip(std::string_view text) {
+    return base::IpAddress::parse(text).value();
+}
+inline base::SocketAddress to(std::string_view text) {
+    return base::SocketAddress::parse(text).value();
+}
+inline NetworkAddress at(std::string_view address, std::string network = "") {
+    return {std::move(network), ip(address)};
+}
 
-inline Workload pod(const std::string& name, std::vector<std::string_view> addresses, Protocol protocol = Protocol::hbone) {
+inline Workload pod(const std::string& name, std::vector<std::string_view> addresses,
+                    Protocol protocol = Protocol::hbone) {
     Workload w;
     w.uid = "Kubernetes//Pod/bench/" + name;
     w.name = name;
