@@ -176,6 +176,9 @@ TEST_CASE("bad file: workloads") {
          "length"},
         {"service key", workload("services: {web: {80: 8080}}"),
          "f.yaml:4: workloads[0].services.web: found \"web\", expected \"<namespace>/<hostname>\" of a service"},
+        {"service key in three parts", workload("services: {a/b/web: {80: 8080}}"),
+         "f.yaml:4: workloads[0].services[\"a/b/web\"]: found \"a/b/web\", expected \"<namespace>/<hostname>\" of a "
+         "service"},
         {"service port", workload("services: {a/web: {0: 8080}}"),
          "f.yaml:4: workloads[0].services[\"a/web\"][\"0\"]: found \"0\", expected a number from 1 to 65535"},
         {"target port", workload("services: {a/web: {80: 65536}}"),
