@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <cerrno>
+
 #include <culvert/base/log.hpp>
 
 namespace culvert::admin {

@@ -237,6 +237,22 @@ TEST_CASE("access log: a full disk is an error that is counted, and workers go o
     CHECK(Clock::now() - began < 900ms);
 }
 
+TEST_CASE("access log: says once, not at every try, that it cannot write") {
+    Folder folder;
+    auto log = open_log("/dev/full");
+    base::Fd real{::dup(STDERR_FILENO)};
+    base::Fd said{::open((folder / "stderr").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)};
+    ::dup2(said.get(), STDERR_FILENO);
+    log->submit(0, numbered(1));
+    bool tried = eventually([&] { return log->stats().write_errors >= 3; });
+    ::dup2(real.get(), STDERR_FILENO);
+    REQUIRE(tried);
+    auto lines = lines_of(folder / "stderr");
+    REQUIRE(lines.size() == 1);
+    CHECK(lines[0].find("\twarn\ttelemetry\taccess log: /dev/full cannot be written, lines wait and new ones may be "
+                        "dropped: No space left on device (os error 28); so far 0 written") != std::string::npos);
+}
+
 TEST_CASE("access log: a disk that was full for a while has every line whole in the end") {
     Folder folder;
     auto path = folder / "access.log";
