@@ -145,6 +145,30 @@ TEST_CASE("lookup: a listener that the kernel will not give is refused, too") {
     CHECK(programs.count(&cv_counts::DROP_ASSIGN_FAILED) == 1);
 }
 
+TEST_CASE("lookup: a crowded worker is passed over, and taken when all are crowded") {
+    base::Fd idle = listener(AF_INET), crowded{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    REQUIRE(::listen(crowded.get(), 1) == 0);
+    auto at = base::local_address(crowded.get());
+    at.ip = *base::IpAddress::parse("127.0.0.1");
+    sockaddr_storage raw{};
+    socklen_t size = at.to(raw);
+    base::Fd waiting{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    REQUIRE(::connect(waiting.get(), reinterpret_cast<sockaddr*>(&raw), size) == 0);
+
+    Programs programs;
+    give_addresses(programs);
+    fill(programs, CV_ARRIVAL_INBOUND_PLAIN, AF_INET, crowded);
+    CHECK(run(programs, {CV_IPV4, peer4, pod4, 80}) == SK_PASS);
+    CHECK(programs.count(&cv_counts::TO_INBOUND) == 1);
+    CHECK(programs.count(&cv_counts::SLOT_CROWDED) == Programs::workers);
+    __u32 second = CV_ARRIVAL_INBOUND_PLAIN * 2u * Programs::workers + 1;
+    Programs::update(programs->maps.cv_listeners, second, static_cast<__u64>(idle.get()));
+    for (__u16 port = 1; port < 50; ++port) CHECK(run(programs, {CV_IPV4, peer4, pod4, port}) == SK_PASS);
+    __u64 passed_over = programs.count(&cv_counts::SLOT_CROWDED) - Programs::workers;
+    CHECK(passed_over > 10);  // the hash spreads: some SYNs begin at the idle worker
+    CHECK(passed_over < 40);
+}
+
 TEST_CASE("lookup: a noted probe and a noted leg pass, for a second") {
     const Syn syn{CV_IPV4, peer4, pod4, 80};
     base::Fd listen4 = listener(AF_INET);

@@ -75,13 +75,14 @@ std::string Namespaces::run(const std::string& command) const {
     return output;
 }
 
-Fd listen_in(int netns, const char* ip, std::uint16_t port) {
+Fd listen_in(int netns, const char* ip, std::uint16_t port, int mark) {
     auto made = base::in_netns(netns, [&] {
         socklen_t size;
         auto raw = raw_address(ip, port, size);
         Fd fd{::socket(raw.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
         int one = 1;
         ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+        if (mark) ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
         if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) != 0 || ::listen(fd.get(), 16) != 0)
             throw std::runtime_error{"cannot listen on " + std::string{ip}};
         return fd;
@@ -89,27 +90,35 @@ Fd listen_in(int netns, const char* ip, std::uint16_t port) {
     return std::move(*made);
 }
 
+int reconnect(int fd, const char* ip, std::uint16_t port, int limit_ms) {
+    socklen_t size;
+    auto raw = raw_address(ip, port, size);
+    if (::connect(fd, reinterpret_cast<sockaddr*>(&raw), size) == 0) return 0;
+    if (errno != EINPROGRESS) return errno;
+    pollfd poll{fd, POLLOUT, 0};
+    if (::poll(&poll, 1, limit_ms) != 1) return ETIMEDOUT;
+    int error = 0;
+    socklen_t length = sizeof error;
+    ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    return error;
+}
+
+void disconnect(int fd) {
+    sockaddr none{};
+    none.sa_family = AF_UNSPEC;
+    ::connect(fd, &none, sizeof none);
+}
+
 Connection connect_in(int netns, const char* ip, std::uint16_t port, ConnectOptions options) {
     auto made = base::in_netns(netns, [&]() -> base::Result<Connection> {
         Connection connection;
-        socklen_t size;
-        auto raw = raw_address(ip, port, size);
-        connection.fd = Fd{::socket(raw.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+        int family = base::IpAddress::parse(ip)->family();
+        connection.fd = Fd{::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
         int fd = connection.fd.get();
         if (options.mark) ::setsockopt(fd, SOL_SOCKET, SO_MARK, &options.mark, sizeof options.mark);
         if (options.device) ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, options.device, 5);
         auto began = std::chrono::steady_clock::now();
-        if (::connect(fd, reinterpret_cast<sockaddr*>(&raw), size) != 0) {
-            connection.error = errno;
-            if (errno == EINPROGRESS) {
-                pollfd poll{fd, POLLOUT, 0};
-                socklen_t length = sizeof connection.error;
-                if (::poll(&poll, 1, options.limit_ms) == 1)
-                    ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &connection.error, &length);
-                else
-                    connection.error = ETIMEDOUT;
-            }
-        }
+        connection.error = reconnect(fd, ip, port, options.limit_ms);
         std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
         connection.milliseconds = took.count();
         return connection;

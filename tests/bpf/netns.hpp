@@ -44,7 +44,7 @@ private:
 };
 
 // A listening TCP socket in the namespace.
-base::Fd listen_in(int netns, const char* ip, std::uint16_t port);
+base::Fd listen_in(int netns, const char* ip, std::uint16_t port, int mark = 0);
 // Connects within the limit; errno of the failure in error, ETIMEDOUT when the time was up.
 struct Connection {
     base::Fd fd;
@@ -57,6 +57,9 @@ struct ConnectOptions {
     int limit_ms = 500;
 };
 Connection connect_in(int netns, const char* ip, std::uint16_t port, ConnectOptions options = {});
+// Connects a socket that is there already; 0 or the errno. A non-blocking one is waited for.
+int reconnect(int fd, const char* ip, std::uint16_t port, int limit_ms = 500);
+void disconnect(int fd);  // connect() to AF_UNSPEC
 // Waits a little for a connection; empty when none comes.
 base::Fd accept_from(int listener, int limit_ms = 300);
 

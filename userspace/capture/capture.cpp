@@ -48,11 +48,12 @@ struct Capture::Impl {
     Result<> set_aside_other_schemas();
     Result<> load();
     Result<> attach(int cgroup);
-    NodeSide node_side() { return {io, pins, *programs, daemon, settings.workers, guard_hook}; }
+    NodeSide node_side() { return {io, pins, *programs, netns, daemon, settings.workers, guard_hook}; }
 
     boost::asio::io_context& io;
     Settings settings;
     Pins pins;  // holds the lock: first to come, last to go
+    std::uint64_t netns = 0;  // cookie of the daemon's own
     std::uint64_t daemon;
     GuardHook guard_hook = GuardHook::tcx;
     std::unique_ptr<Programs> programs;
@@ -78,9 +79,10 @@ Result<> Capture::Impl::set_aside_other_schemas() {
 }
 
 Result<> Capture::Impl::load() {
-    auto netns = netns_cookie();
-    if (!netns) return netns.error();
-    auto loaded = Programs::load(Programs::Node{*netns, daemon, settings.max_pods, settings.max_flows},
+    auto own = netns_cookie();
+    if (!own) return own.error();
+    netns = *own;
+    auto loaded = Programs::load(Programs::Node{netns, daemon, settings.max_pods, settings.max_flows},
                                  [this](const char* name) { return pinned(pins.path(name)); });
     if (!loaded) return loaded.error();
     programs = std::make_unique<Programs>(std::move(*loaded));
@@ -198,7 +200,9 @@ Result<> Capture::release_all_but(const std::vector<std::string>& uids) {
     for (std::uint64_t cookie : impl_->pins.pods()) {
         auto row = find_row(rows, cookie);
         Fd link = pinned(impl_->pins.pod(cookie) + "/lookup");
-        bool wanted = row && std::find(uids.begin(), uids.end(), row->uid) != uids.end();
+        bool wanted = row && std::any_of(uids.begin(), uids.end(), [&](const std::string& uid) {
+                          return uid.compare(0, sizeof row->uid - 1, row->uid) == 0;
+                      });
         if (wanted && link && netns_of_link(link.get()) != 0) keep.push_back(cookie);
     }
     for (std::uint64_t cookie : impl_->pins.pods())

@@ -22,6 +22,12 @@ constexpr std::string_view old_prefix = "old_";
 
 bool is_old(const std::string& name) { return name.starts_with(old_prefix); }
 
+bool is_still(int directory, const std::string& path) {
+    struct stat held {
+    }, there{};
+    return ::fstat(directory, &held) == 0 && ::stat(path.c_str(), &there) == 0 && held.st_ino == there.st_ino;
+}
+
 bool is_instance_name(const std::string& name) {
     // bpffs keeps names with dots to itself.
     return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](unsigned char c) {
@@ -70,17 +76,20 @@ Result<Pins> Pins::open(const std::string& bpffs, const std::string& instance) {
     if (!is_instance_name(instance))
         return base::problem("instance name \"" + instance + "\": only letters, digits, - and _ are possible");
     std::string home = bpffs + "/culvert/" + instance;
-    if (auto made = make_directory(bpffs + "/culvert"); !made) return made.error();
-    if (auto made = make_directory(home); !made) return made.error();
-    Fd lock{::open(home.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (!lock) return base::errno_while("open " + home);
-    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EWOULDBLOCK)
-            return base::problem("another culvertd runs as instance \"" + instance + "\" (it holds " + home + ")");
-        return base::errno_while("lock " + home);
+    for (;;) {
+        if (auto made = make_directory(bpffs + "/culvert"); !made) return made.error();
+        if (auto made = make_directory(home); !made) return made.error();
+        Fd lock{::open(home.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+        if (!lock) return base::errno_while("open " + home);
+        if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+            if (errno == EWOULDBLOCK)
+                return base::problem("another culvertd runs as instance \"" + instance + "\" (it holds " + home + ")");
+            return base::errno_while("lock " + home);
+        }
+        if (!is_still(lock.get(), home)) continue;  // a cleanup took the directory away before we had the lock
+        if (auto made = make_directory(home + "/pods"); !made) return made.error();
+        return Pins{std::move(home), std::move(lock)};
     }
-    if (auto made = make_directory(home + "/pods"); !made) return made.error();
-    return Pins{std::move(home), std::move(lock)};
 }
 
 bool Pins::exists(const std::string& bpffs, const std::string& instance) {
@@ -99,6 +108,16 @@ std::vector<std::uint64_t> pods_in(const std::string& home) {
 }
 
 std::vector<std::uint64_t> Pins::pods() const { return pods_in(home_); }
+
+std::string Pins::other_owner(std::uint64_t cookie) const {
+    std::filesystem::path ours{home_};
+    for (const std::string& instance : pins_in(ours.parent_path())) {
+        if (instance == ours.filename()) continue;
+        auto pods = pods_in(ours.parent_path() / instance);
+        if (std::find(pods.begin(), pods.end(), cookie) != pods.end()) return instance;
+    }
+    return {};
+}
 
 std::vector<std::string> Pins::olds() const {
     std::vector<std::string> homes;

@@ -40,6 +40,8 @@ public:
     std::string path(const std::string& name) const { return home_ + "/" + name; }
     std::string pod(std::uint64_t cookie) const { return path("pods/" + std::to_string(cookie)); }
     std::vector<std::uint64_t> pods() const;
+    // The other instance that has this pod; empty when none.
+    std::string other_owner(std::uint64_t cookie) const;
 
     // Homes of earlier schemas, oldest first.
     std::vector<std::string> olds() const;

@@ -85,6 +85,11 @@ Result<> Pod::enter(int netns) {
     };
     if (auto visited = base::in_netns(netns_.get(), visit); !visited) return visited;
 
+    if (cookie_ == node_.netns)
+        return base::problem(name_ + " lives in the node's own network namespace and cannot be captured");
+    if (std::string other = node_.pins.other_owner(cookie_); !other.empty())
+        return base::problem(name_ + " is captured by instance \"" + other + "\" (culvertd cleanup ends that)");
+
     if (auto before = find_row(node_.programs.map("cv_pods"), cookie_)) {
         taken_over_ = true;
         row_ = *before;

@@ -27,7 +27,8 @@ struct NodeSide {
     boost::asio::io_context& io;
     const Pins& pins;
     const Programs& programs;
-    std::uint64_t daemon;
+    std::uint64_t netns;   // cookie of its own
+    std::uint64_t daemon;  // what this daemon calls itself in cv_pods
     unsigned workers;
     GuardHook guard_hook;
 };

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an app, or somebody outside, might try to get past the proxy.
+#include "daemon.hpp"
+
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+
+#include <cstring>
+
+namespace culvert::test {
+
+namespace {
+
+// A bare SYN, its checksums left wrong: nobody who matters looks at them before the guard does.
+std::string syn_frame(const char* to_mac, const char* from, const char* to) {
+    auto source = *base::IpAddress::parse(from), destination = *base::IpAddress::parse(to);
+    std::string frame{to_mac, 6};
+    frame += std::string("\x02\0\0\0\x77\x09", 6);
+    std::string tcp("\x9c\x40\0\x50\0\0\0\1\0\0\0\0\x50\x02\xff\xff\0\0\0\0", 20);
+    auto bytes = [](const base::IpAddress& ip, std::size_t skip) {
+        return std::string(reinterpret_cast<const char*>(ip.bytes.data()) + skip, 16 - skip);
+    };
+    if (source.is_v4())
+        return frame + std::string("\x08\0\x45\0\0\x28\0\0\0\0\x40\x06\0\0", 14) + bytes(source, 12) +
+               bytes(destination, 12) + tcp;
+    return frame + std::string("\x86\xdd\x60\0\0\0\0\x14\x06\x40", 10) + bytes(source, 0) + bytes(destination, 0) + tcp;
+}
+
+void send_frame(int netns, const char* device, const std::string& frame) {
+    auto sent = base::in_netns(netns, [&]() -> base::Result<> {
+        Fd raw{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)};
+        sockaddr_ll to{};
+        to.sll_family = AF_PACKET;
+        to.sll_protocol = htons(ETH_P_ARP);  // a lie, as a forger would tell it
+        to.sll_ifindex = static_cast<int>(::if_nametoindex(device));
+        if (::sendto(raw.get(), frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&to), sizeof to) < 0)
+            return base::errno_while("send a frame");
+        return {};
+    });
+    // The guard's drop is told to the sender.
+    if (!sent) CHECK(sent.error().code.value() == ENOBUFS);
+}
+
+}
+
+TEST_SUITE("escape") {
+
+TEST_CASE("escape: a captured socket that is bound or marked anew in mid-flow puts nothing on the wire") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        Tap wire{where};
+        for (const FamilyRow& row : families) {
+            CAPTURE(row.name);
+            auto bound = connect_in(where.pod(), row.at.node, 80), marked = connect_in(where.pod(), row.at.node, 80);
+            REQUIRE(bound.error + marked.error == 0);
+            int zero = 0;
+            REQUIRE(::setsockopt(bound.fd.get(), SOL_SOCKET, SO_BINDTODEVICE, "eth0", 5) == 0);
+            REQUIRE(::setsockopt(marked.fd.get(), SOL_SOCKET, SO_MARK, &zero, sizeof zero) == 0);
+            ::send(bound.fd.get(), "secret", 6, 0);
+            ::send(marked.fd.get(), "secret", 6, 0);
+            ::usleep(50000);
+        }
+        CHECK(wire.tcp_packets() == 0);
+        CHECK(daemon.count("GUARD_CAPTURED") >= 2);
+    });
+}
+
+TEST_CASE("escape: raw SYNs do not leave the pod") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        Tap wire{where};
+        for (const FamilyRow& row : families) send_frame(where.pod(), "eth0", syn_frame("\2\0\0\0\x77\1", row.at.pod, row.at.node));
+        CHECK(wire.tcp_packets() == 0);
+        CHECK(daemon.count("GUARD_SYN") == 2);
+    });
+}
+
+TEST_CASE("escape: a SYN from outside in the pod's own name is dropped at the door") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        Fd app = listen_in(where.pod(), "::", 80);
+        for (const FamilyRow& row : families) send_frame(where.node(), "veth0", syn_frame("\2\0\0\0\x77\2", row.at.pod, row.at.pod));
+        CHECK(daemon.count("GUARD_FORGED") == 2);
+        CHECK(daemon.count("PASS_SELF") == 0);
+    });
+}
+
+TEST_CASE("escape: a listener with a mark of its own still answers the leg") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        Tap wire{where};
+        for (const FamilyRow& row : families) {
+            CAPTURE(row.name);
+            Fd app = listen_in(where.pod(), row.at.pod, 8080, 0x10539);
+            Fd leg = leg_from(daemon, where.pod(), row.family == AF_INET ? "198.51.100.7" : "fd99::7");
+            CHECK(reconnect(leg.get(), row.at.pod, 8080) == 0);
+            Fd closed = leg_from(daemon, where.pod(), row.family == AF_INET ? "198.51.100.7" : "fd99::7");
+            CHECK(reconnect(closed.get(), row.at.pod, 8081) == ECONNREFUSED);  // fwmark_reflect brings the RST home
+        }
+        CHECK(daemon.count("LISTEN_MARK_ZEROED") == 2);
+        CHECK(wire.tcp_packets() == 0);
+    });
+}
+
+TEST_CASE("escape: a v4-mapped socket is an IPv4 one") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        auto made = base::in_netns(where.pod(), [] { return Fd{::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)}; });
+        sockaddr_in6 to{};
+        to.sin6_family = AF_INET6;
+        to.sin6_port = htons(80);
+        ::inet_pton(AF_INET6, "::ffff:10.96.0.10", &to.sin6_addr);
+        CHECK(::connect(made->get(), reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+        Fd proxy = daemon.accept(Arrival::outbound, AF_INET);
+        REQUIRE(bool(proxy));
+        CHECK(base::local_address(proxy.get()).ip.to_string() == ipv4.vip);
+        daemon.kill();
+        auto refused = base::in_netns(where.pod(), [] { return Fd{::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)}; });
+        CHECK(::connect(refused->get(), reinterpret_cast<sockaddr*>(&to), sizeof to) == -1);
+        CHECK(errno == EHOSTUNREACH);
+    });
+}
+
+TEST_CASE("escape: a captured socket that disconnects and connects again is captured again") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        Fd app_server4 = listen_in(where.pod(), "0.0.0.0", 8080), app_server6 = listen_in(where.pod(), ipv6.pod, 8080);
+        for (const FamilyRow& row : families) {
+            CAPTURE(row.name);
+            auto app = connect_in(where.pod(), row.at.vip, 80);
+            REQUIRE(bool(daemon.accept(Arrival::outbound, row.family)));
+            disconnect(app.fd.get());
+            CHECK(reconnect(app.fd.get(), row.at.vip, 81) == 0);
+            CHECK(bool(daemon.accept(Arrival::outbound, row.family)));
+            disconnect(app.fd.get());
+            CHECK(reconnect(app.fd.get(), row.at.pod, 8080) == 0);  // and to itself, alone
+        }
+        CHECK(daemon.count("CONNECT_SELF") == 2);
+    });
+}
+
+TEST_CASE("own dial to the own pod: comes in by the front door") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        for (const FamilyRow& row : families) {
+            CAPTURE(row.name);
+            auto dial = base::in_netns(where.pod(), [&] { return Fd{::socket(row.family, SOCK_STREAM | SOCK_CLOEXEC, 0)}; });
+            REQUIRE(daemon->claim(dial->get(), OwnSocket::dial).has_value());
+            CHECK(reconnect(dial->get(), row.at.pod, 15008) == 0);
+            CHECK(bool(daemon.accept(Arrival::inbound_hbone, row.family)));
+        }
+    });
+}
+
+}
+
+}

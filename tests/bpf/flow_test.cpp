@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of cv_flows from birth to death.
+#include "daemon.hpp"
+
+namespace culvert::test {
+
+namespace {
+
+std::string dump(const Namespaces& where, const Daemon& daemon) {
+    return where.run("bpftool map dump pinned /sys/fs/bpf/culvert/" + daemon.instance() + "/cv_flows");
+}
+
+bool eventually(const std::function<bool()>& true_now) {
+    for (int i = 0; i < 100; ++i) {
+        if (true_now()) return true;
+        ::usleep(5000);
+    }
+    return false;
+}
+
+}
+
+TEST_SUITE("flows") {
+
+TEST_CASE("flow: a captured connection has a row that reads well, and takes it along when it ends") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        auto& flows = daemon->flows();
+        auto app = connect_in(where.pod(), ipv4.vip, 80);
+        Fd proxy = daemon.accept(Arrival::outbound, AF_INET);
+        REQUIRE(bool(proxy));
+        CHECK(flows.used() == 1);
+        {
+            auto flow = flows.claim(proxy.get());
+            flow.identify("spiffe://cluster.local/ns/shop/sa/cart", std::string(500, 'x'));
+            flow.took(CV_PATH_TUNNEL);
+            flow.moved(70000, 5);
+            flow.moved(7, 0);
+            std::string text = dump(where, daemon);
+            for (const char* word : {"\"from_source_bytes\": 70007", "\"to_source_bytes\": 5", "CV_FLOW_OUTBOUND", "CV_FLOW_OPEN",
+                                     "CV_PATH_TUNNEL", "\"source\": \"spiffe://cluster.local/ns/shop/sa/cart\"",
+                                     "\"destination_port\": 80"}) {
+                CAPTURE(word);
+                CHECK(text.find(word) != std::string::npos);
+            }
+            app.fd.reset();
+            proxy.reset();
+            // Held by the worker beyond the socket's end, for the log line.
+            CHECK(eventually([&] { return dump(where, daemon).find("CV_FLOW_CLOSED") != std::string::npos; }));
+            CHECK(flows.used() == 1);
+        }
+        CHECK(flows.used() == 0);
+    });
+}
+
+TEST_CASE("flow: a row that nobody claims goes with its socket; tunnels and plain legs have none") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        auto& flows = daemon->flows();
+        auto app = connect_in(where.pod(), ipv6.vip, 80);
+        Fd proxy = daemon.accept(Arrival::outbound, AF_INET6);
+        REQUIRE(bool(proxy));
+        CHECK(flows.used() == 1);
+        app.fd.reset();
+        proxy.reset();
+        CHECK(eventually([&] { return flows.used() == 0; }));
+
+        Fd server = listen_in(where.pod(), ipv4.pod, 8080);
+        Fd leg = leg_from(daemon, where.pod(), "198.51.100.7", OwnSocket::plain_leg);
+        CHECK(reconnect(leg.get(), ipv4.pod, 8080) == 0);
+        CHECK(flows.used() == 0);
+        Fd tunnel_leg = leg_from(daemon, where.pod(), "198.51.100.8");
+        CHECK(reconnect(tunnel_leg.get(), ipv4.pod, 8080) == 0);
+        CHECK(flows.used() == 1);
+        auto flow = flows.claim(tunnel_leg.get());
+        CHECK(dump(where, daemon).find("CV_FLOW_INBOUND_TUNNEL") != std::string::npos);
+    });
+}
+
+TEST_CASE("flow: when the table is full connections go on without a row, and it is counted") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        std::vector<Fd> open;
+        for (int i = 0; i < 80; ++i) {
+            auto app = connect_in(where.pod(), ipv4.vip, 80);
+            CHECK(app.error == 0);
+            Fd proxy = daemon.accept(Arrival::outbound, AF_INET);
+            CHECK(bool(proxy));
+            open.push_back(std::move(app.fd));
+            open.push_back(std::move(proxy));
+        }
+        CHECK(daemon->flows().used() >= 56);
+        CHECK(daemon.count("FLOWS_FULL") >= 16);
+        CHECK(daemon.count("FLOWS_FULL") + daemon.count("FLOW_OPENED") == 80);
+    });
+}
+
+TEST_CASE("flow: rows that a dead daemon's workers held are free again after a restart") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        {
+            Daemon daemon{where, after.instance};
+            daemon.enrol();
+            auto app = connect_in(where.pod(), ipv4.vip, 80);
+            Fd proxy = daemon.accept(Arrival::outbound, AF_INET);
+            // What a killed process leaves: a held row that no destructor gives back.
+            alignas(capture::Flow) unsigned char abandoned[sizeof(capture::Flow)];
+            new (abandoned) capture::Flow{daemon->flows().claim(proxy.get())};
+            app.fd.reset();
+            proxy.reset();
+            ::usleep(50000);
+            CHECK(daemon->flows().used() == 1);
+        }
+        Daemon daemon{where, after.instance};
+        CHECK(daemon->flows().used() == 0);
+    });
+}
+
+}
+
+}
