@@ -20,11 +20,13 @@ struct Waiter : base::AutoListHook {
 // Owns one connection from its dial to its end.
 class Tunnel final : public Session::Owner, public std::enable_shared_from_this<Tunnel> {
 public:
-    Tunnel(const PoolKey& k, tls::CredentialsPtr o, std::function<void(Tunnel&)> on_end)
-        : key{k}, own{std::move(o)}, on_end_{std::move(on_end)} {}
+    Tunnel(const PoolKey& k, tls::CredentialsPtr o, PoolStats& stats, std::function<void(Tunnel&)> on_end)
+        : key{k}, own{std::move(o)}, stats_{stats}, on_end_{std::move(on_end)} {}
 
     void on_open() override {
         opened = true;
+        ++stats_.opened;
+        ++stats_.live;
         wake();
     }
     void on_request(Incoming) override {}  // a server cannot: push is off
@@ -57,6 +59,7 @@ private:
             waiters.pop_front();
         }
     }
+    PoolStats& stats_;
     std::function<void(Tunnel&)> on_end_;
 };
 
@@ -140,7 +143,7 @@ base::Task<> Pool::Impl::dial(TunnelPtr tunnel) {
 }
 
 TunnelPtr Pool::Impl::start(const PoolKey& key, const tls::CredentialsPtr& own) {
-    auto made = std::make_shared<Tunnel>(key, own, [this](Tunnel& tunnel) { ended(tunnel); });
+    auto made = std::make_shared<Tunnel>(key, own, stats, [this](Tunnel& tunnel) { ended(tunnel); });
     peers[key].push_back(made);
     dials_.spawn(dial(made));
     return made;

@@ -167,9 +167,13 @@ int Session::Callbacks::frame_received(nghttp2_session* http2, const nghttp2_fra
 
 int Session::Callbacks::frame_sent(nghttp2_session* http2, const nghttp2_frame* frame, void* self) {
     auto& session = *static_cast<Session*>(self);
-    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR) {
-        if (!session.verdict_) session.verdict_ = h2_error(nghttp2_http2_strerror(frame->goaway.error_code));
-        return 0;
+    if (frame->hd.type == NGHTTP2_GOAWAY) {
+        if (frame->goaway.error_code != NGHTTP2_NO_ERROR) {
+            if (!session.verdict_) session.verdict_ = h2_error(nghttp2_http2_strerror(frame->goaway.error_code));
+            return 0;
+        }
+        // Only now: nghttp2 lets a PING overtake all but SETTINGS, and its answer is to say that this was heard.
+        return session.said_goaway_ ? 0 : nghttp2_submit_ping(http2, NGHTTP2_FLAG_NONE, drain_payload);
     }
     if (frame->hd.type != NGHTTP2_HEADERS) return 0;
     Stream::Impl* stream = stream_of(http2, frame->hd.stream_id);

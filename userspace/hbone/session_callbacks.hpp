@@ -8,6 +8,9 @@ namespace culvert::hbone {
 
 inline constexpr std::size_t frame_header = 9;
 
+// Its answer says that every stream the peer opened before it heard our first GOAWAY has arrived.
+inline constexpr std::uint8_t drain_payload[8] = {'c', 'u', 'l', 'v', 'e', 'r', 't', '!'};
+
 struct Session::Callbacks {
     static const nghttp2_session_callbacks* all();
     static const nghttp2_option* options();

@@ -12,11 +12,7 @@ namespace culvert::hbone {
 namespace {
 
 using namespace std::chrono_literals;
-using Payload = std::uint8_t[8];
-
-constexpr Payload alive_payload = {'c', 'u', 'l', 'v', 'e', 'r', 't', '?'};
-// Its answer says that every stream the peer opened before it heard our first GOAWAY has arrived.
-constexpr Payload drain_payload = {'c', 'u', 'l', 'v', 'e', 'r', 't', '!'};
+constexpr std::uint8_t alive_payload[8] = {'c', 'u', 'l', 'v', 'e', 'r', 't', '?'};
 
 // How long a peer may take to answer our FIN with its own, before we close without it.
 constexpr auto farewell = 2s;
@@ -38,8 +34,7 @@ void Session::drain() {
     draining_ = true;
     idle_.cancel();
     if (state_ != State::open || role_ == Role::client) return;  // a client's GOAWAY follows its last stream
-    nghttp2_submit_shutdown_notice(http2_.get());
-    nghttp2_submit_ping(http2_.get(), NGHTTP2_FLAG_NONE, drain_payload);
+    nghttp2_submit_shutdown_notice(http2_.get());  // a PING follows it, and the real GOAWAY the answer: pong()
     mark();
 }
 

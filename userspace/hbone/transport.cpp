@@ -116,6 +116,8 @@ void Transport::close_at_once(std::span<const std::byte> last_words) noexcept {
         channel_.close();
     }
     if (!ended_ && waiting()) (void)send_waiting().has_value();
+    // What we leave unread would turn our FIN into a reset, and a reset makes the peer's kernel forget what we just said.
+    if (!ended_) discard();
 }
 
 }
