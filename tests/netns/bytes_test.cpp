@@ -20,7 +20,7 @@ const Pattern down{2};
 
 // The four ways through a daemon.
 struct Path {
-    const char* name;
+    std::string name;
     Pod& client;
     Pod& server;
 };

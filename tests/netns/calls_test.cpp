@@ -24,7 +24,7 @@ TEST_SUITE("calls") {
 
 TEST_CASE("call: between enrolled pods it goes through a tunnel, and the app sees the client" BOTH_FAMILIES) {
     World& world = World::shared();
-    struct Row { const char* name; Pod& server; bool by_vip; };
+    struct Row { std::string name; Pod& server; bool by_vip; };
     for (Family family : families()) {
         for (const Row& row : {Row{"cross-node by VIP", world.far, true}, Row{"cross-node by pod IP", world.far, false},
                                Row{"same node by VIP", world.near, true}, Row{"same node by pod IP", world.near, false}}) {
@@ -70,7 +70,7 @@ TEST_CASE("call: between enrolled pods it goes through a tunnel, and the app see
 
 TEST_CASE("call: to a workload of protocol TCP and to pods unknown to the mesh it goes out as it is" BOTH_FAMILIES) {
     World& world = World::shared();
-    struct Row { const char* name; Pod& server; bool by_vip; };
+    struct Row { std::string name; Pod& server; bool by_vip; };
     for (Family family : families()) {
         for (const Row& row : {Row{"TCP workload by VIP", world.tcp2, true}, Row{"TCP workload by pod IP", world.tcp2, false},
                                Row{"TCP workload on the node", world.tcp1, false},

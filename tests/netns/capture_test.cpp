@@ -41,7 +41,7 @@ TEST_SUITE("capture") {
 TEST_CASE("capture: however an app makes its socket, the call goes through a tunnel" BOTH_FAMILIES) {
     World& world = World::shared();
     Server echo{world.far.netns(), 8080, apps::echo};
-    struct Row { const char* name; std::function<void(int)> prepare; bool mapped; };
+    struct Row { std::string name; std::function<void(int)> prepare; bool mapped; };
     for (Family family : families()) {
         for (const Row& row : {Row{"bound to a device", bind_to_eth0, false},
                                Row{"marked as Istio's proxy marks", set_mark<0x539>, false},
@@ -67,7 +67,7 @@ TEST_CASE("capture: however an app makes its socket, the call goes through a tun
 TEST_CASE("capture: a captured socket that is bound or marked anew in mid-flow sends nothing past the proxy" BOTH_FAMILIES) {
     World& world = World::shared();
     Server echo{world.far.netns(), 8080, apps::echo};
-    struct Row { const char* name; std::function<void(int)> change; };
+    struct Row { std::string name; std::function<void(int)> change; };
     for (Family family : families()) {
         for (const Row& row : {Row{"bound to a device", bind_to_eth0}, Row{"mark taken off", set_mark<0>}}) {
             CAPTURE(row.name);

@@ -115,7 +115,7 @@ TEST_CASE("enrol: a bad file is refused with its line and key, the last good one
     Connection open = world.client.dial(world.vip("far", Family::v4));
     CHECK(open.echoes("before"));
     const std::string good = world.mesh.yaml(1);
-    struct Row { const char* name; std::string yaml; std::vector<std::string> words; };
+    struct Row { std::string name; std::string yaml; std::vector<std::string> words; };
     for (const Row& row : {Row{"unknown key", good + "nonsense: 1\n", {world.one.config_path(), "nonsense", "expected"}},
                            Row{"no YAML at all", "{{{", {world.one.config_path() + ":1"}},
                            Row{"empty", "", {world.one.config_path()}},

@@ -44,7 +44,7 @@ TEST_CASE("failure: a closed port behind a tunnel is 503 on our side and the app
 
 TEST_CASE("failure: a pod that should speak HBONE and does not, and a closed port of a plain one" BOTH_FAMILIES) {
     World& world = World::shared();
-    struct Row { const char* name; SocketAddress target; std::string hbone; };
+    struct Row { std::string name; SocketAddress target; std::string hbone; };
     for (Family family : families()) {
         const std::string behind = world.down.at(family, 8080).to_string();
         for (const Row& row : {Row{"HBONE by VIP", world.vip("down", family), behind},

@@ -50,7 +50,7 @@ void check_alike(const AccessLine& ours, const AccessLine& theirs) {
 }
 
 struct Expected {
-    const char* call;
+    std::string call;
     bool server_side;
     std::size_t recorded;
     Wanted wanted;

@@ -133,7 +133,8 @@ std::vector<Packet> not_tls(const std::vector<Packet>& packets) {
         const std::pair direction{packet.from, packet.to};
         if (packet.syn()) begun.erase(direction);
         if (packet.payload.empty() || !begun.insert(direction).second) continue;
-        if (!packet.payload.starts_with("\x16\x03")) wrong.push_back(packet);
+        if (packet.payload.size() < 2 || packet.payload[0] < 0x14 || packet.payload[0] > 0x17 || packet.payload[1] != 0x03)
+            wrong.push_back(packet);
     }
     return wrong;
 }

@@ -47,7 +47,7 @@ private:
 // The packets that are neither to nor from the tunnel port, and those whose bytes hold the text.
 std::vector<Packet> outside_tunnels(const std::vector<Packet>& packets);
 std::vector<Packet> holding(const std::vector<Packet>& packets, std::string_view text);
-// The streams' first bytes that are no TLS record: a tunnel connection opens with 0x16 0x03 from either side.
+// Each direction's first bytes, where they are not the head of a TLS record (0x14 to 0x17, 0x03).
 std::vector<Packet> not_tls(const std::vector<Packet>& packets);
 
 }
