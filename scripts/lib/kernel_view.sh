@@ -8,28 +8,46 @@ visit_the_kernel() {
     local pins held
     pins=$(pins_of 1)
     heading "the kernel's side of node 1, while curl-1 waits for a slow answer"
-    in_pod curl-1 curl -sS -m 10 -o /dev/null "http://$(ip4_of httpbin-2):8000/drip?numbytes=4&duration=2&delay=0" 9>&- &
+    in_pod curl-1 curl -sS -m 10 -o /dev/null "http://$(ip4_of httpbin-2):8000/drip?numbytes=5&duration=4&delay=0" 9>&- &
     held=$!
-    sleep 0.7
+    eventually 3 flow_answers "$pins" || true
     show_programs "$pins"
     show_pods "$pins"
     show_flows "$pins"
     show_counts "$pins"
-    wait "$held" || true
+    kill "$held" 2>/dev/null || true
 }
 
-# dump PINS MAP: the map's rows as JSON, nothing when it is not there.
-dump() { bpftool -j map dump pinned "$1/$2" 2>/dev/null || echo '[]'; }
+# dump PINS MAP: the map's rows as JSON, none when it is not there. Big numbers become strings: jq would round them.
+dump() {
+    local rows
+    rows=$(bpftool -j map dump pinned "$1/$2" 2>/dev/null) || rows='[]'
+    sed -E 's/:([0-9]{16,})/:"\1"/g' <<<"$rows"
+}
+
+flows() { dump "$1" cv_flows | jq -c '.[].formatted.value | select(.owner != 0)' || true; }
+
+flow_answers() { [[ $(flows "$1" | jq -s 'map(.to_source_bytes) | add // 0') != 0 ]]; }
+
+# The programs that use any of the pinned maps.
+programs() {
+    local pin ids=''
+    for pin in "$1"/cv_*; do
+        ids+=$(bpftool -j map show pinned "$pin" 2>/dev/null | jq '.id // empty' || true)' '
+    done
+    bpftool -j prog show 2>/dev/null | jq -r --arg ids "$ids" \
+        '($ids | split(" ") | map(select(. != "") | tonumber)) as $ours |
+            .[] | select((.map_ids // []) - $ours != (.map_ids // [])) | .id' || true
+}
 
 show_programs() {
-    local pins=$1 map programs
-    map=$(bpftool -j map show pinned "$pins/cv_counts" 2>/dev/null | jq .id) || map=
-    programs=$(bpftool -j prog show 2>/dev/null |
-        jq -r --argjson map "${map:-0}" '.[] | select((.map_ids // []) | index($map)) |
-            "\(.id): \(.type)  name \(.name)  run by \([.pids[]?.comm] | unique | join(", "))"') || programs=
-    say "   bpftool prog, those that count into $pins/cv_counts:"
-    printf '%s\n' "${programs:-(none)}" | sort -t: -k1n | sed 's/^/      /'
-    promise "programs of ours are loaded: sockops, sk_lookup and the guard" has_types "$programs" sock_ops sk_lookup sched_cls
+    local id shown=''
+    for id in $(programs "$1"); do
+        shown+=$(bpftool prog show id "$id" 2>/dev/null | head -n 1 || true)$'\n'
+    done
+    say "   bpftool prog, those that use the maps in $1:"
+    printf '%s' "${shown:-(none)$'\n'}" | sed 's/^/      /'
+    promise "programs of ours are loaded: sockops, sk_lookup and the guard" has_types "$shown" sock_ops sk_lookup sched_cls
 }
 
 has_types() {
@@ -49,7 +67,7 @@ show_pods() {
 # The rows of both ends: the app's socket in curl-1, and nothing else of node 1, for the replica is on node 2.
 show_flows() {
     local rows
-    rows=$(dump "$1" cv_flows | jq -c '.[].formatted.value | select(.owner != 0)') || rows=
+    rows=$(flows "$1")
     say "   bpftool map dump pinned $1/cv_flows, rows in use:"
     printf '%s\n' "${rows:-(none)}" | sed 's/^/      /'
     promise "cv_flows has the connection: both identities, its tunnel, bytes so far" flow_is_there "$rows"

@@ -153,11 +153,12 @@ visit_cross_node() {
     say_identities 2
 }
 
-# Who httpbin-N is by the certificate that its node shows to anyone who connects to its port 15008.
+# Who httpbin-N is by the certificate that its node shows to anyone who connects to its port 15008. Asked from the other
+# node: a connection from the pod's own node is a probe, and goes to the app.
 say_identities() {
     local pod=httpbin-$1 certificate
-    certificate=$(in_pod n1 timeout 5 openssl s_client -connect "$(ip4_of "$pod"):15008" 2>/dev/null </dev/null |
-        openssl x509 -noout -ext subjectAltName 2>/dev/null | sed -n 's/.*URI:\([^ ,]*\).*/\1/p')
+    certificate=$(in_pod "n$((3 - $1))" timeout 5 openssl s_client -connect "$(ip4_of "$pod"):15008" 2>/dev/null </dev/null |
+        openssl x509 -noout -ext subjectAltName 2>/dev/null | sed -n 's/.*URI:\([^ ,]*\).*/\1/p' || true)
     say "   certificate shown on $(ip4_of "$pod"):15008: ${certificate:-(none)}"
     say "   identities in the lines: $(grep -ohE 'spiffe://[^"]*' "$run"/n?.access.log 2>/dev/null | sort -u | paste -sd' ')"
     promise "port 15008 of $pod proves $(identity_of "$pod")" equals "$certificate" "$(identity_of "$pod")"
@@ -169,7 +170,7 @@ visit_the_wire() {
     promise "inside curl-1 tcpdump sees the plain request on its way to culvertd" \
         equals "$([[ ${wire[found]:-} == *"$secret"* ]] && echo seen)" seen
     read_capture "$run/wire.pcap"
-    tcpdump -r "$run/wire.pcap" -n -q -t 'tcp' 2>/dev/null | sed -n '1,6s/^/   /p' || true
+    tcpdump -r "$run/wire.pcap" -n -q -t "tcp and host $(ip4_of curl-1)" 2>/dev/null | sed -n '1,6s/^/   /p' || true
     say "   ..."
     say "   TCP segments to or from port 15008: ${wire[tunnel]:-?} on ${wire[connections]:-?} connections; other TCP: ${wire[other_tcp]:-?}"
     say "   ARP and neighbour discovery: ${wire[neighbour]:-?}; anything else: ${wire[other]:-?}"
