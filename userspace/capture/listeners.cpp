@@ -46,6 +46,10 @@ Result<Fd> open_listener(base::SocketAddress at) {
     if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) != 0)
         return base::errno_while("bind a listener to " + at.to_string());
     if (::listen(fd.get(), backlog) != 0) return base::errno_while("listen on " + at.to_string());
+    // For the sockets accepted from it: they hold the app's own port, also in TIME_WAIT, and without this an app that
+    // restarts would be told EADDRINUSE.
+    if (::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0)
+        return base::errno_while("let apps share ports with a listener's connections");
     return fd;
 }
 
