@@ -65,7 +65,7 @@ public:
         for (const auto& pod : config_.pods) pods_->join(pod);
         if (auto released = capture_->release_all_but(uids); !released)
             base::log::warn("node", "leftovers of an earlier daemon: {}", released.error().to_string());
-        expose(metrics_, *capture_, *certificates_, *access_log_, workers_, *pods_, reloads_);
+        expose(metrics_, *capture_, *certificates_, *access_log_, workers_, *pods_, reloads_, config_.limits.max_pods);
         say_ready();
         return {};
     }

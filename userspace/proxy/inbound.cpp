@@ -113,6 +113,7 @@ base::Task<> answer(Context& context, PodPtr pod, hbone::Incoming incoming) {
     capture::Flow flow_row = context.shared.capture.flows().claim((*leg)->fd());
     if (!flow_row) context.counters.flows_unlisted.add();
     flow_row.identify(tunnel.identity ? tunnel.identity->to_string() : "", own->identity().to_string());
+    flow_row.took(CV_PATH_TUNNEL);
 
     hbone::Stream stream = incoming.accept(baggage_of(*own));
     TunnelPump pump{**leg, stream, {record, context.counters, flow_row, false}};

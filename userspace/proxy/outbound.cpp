@@ -115,7 +115,7 @@ base::Task<> carry_outbound(Context& context, PodPtr pod, Accepted accepted) {
     Meter meter{record, context.counters, flow_row, true};
 
     if (route->via != state::Via::hbone) {
-        flow_row.identify({}, {});
+        flow_row.took(CV_PATH_PLAIN);
         co_await through_plain_tcp(context, pod, *route, app, record, meter);
         co_return;
     }
@@ -125,6 +125,7 @@ base::Task<> carry_outbound(Context& context, PodPtr pod, Accepted accepted) {
         co_return;
     }
     flow_row.identify(source->identity().to_string(), route->destination->identity().to_string());
+    flow_row.took(CV_PATH_TUNNEL);
     co_await through_tunnel(context, pod, std::move(own), *source, *route, app, record, meter);
 }
 

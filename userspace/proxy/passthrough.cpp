@@ -39,6 +39,7 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
     record.entry.source_workload = mesh->workload_by_ip(pod->network, accepted.source.ip);
     record.entry.destination_workload = own;
     record.context_known();
+    flow_row.took(CV_PATH_PLAIN);
 
     auto dialling = dial_app(context, pod, accepted.source.ip, accepted.target);
     auto app = co_await std::move(dialling);
