@@ -96,10 +96,7 @@ Reader policies() {
                     policy().read(item);
                     ++count;
                 });
-                if (count != 0)
-                    at.refuse(
-                        "policies are not enforced yet: remove them, or keep the pods that they protect out of "
-                        "this file");
+                if (count != 0) at.refuse(not_enforced);
             }};
 }
 

@@ -12,6 +12,8 @@ yaml::Reader workload(state::Workload& into);
 yaml::Reader service(state::Service& into);
 // Reads and checks every policy, then refuses the list: a policy that is not enforced must not look as if it were.
 yaml::Reader policies();
+inline constexpr std::string_view not_enforced =
+    "policies are not enforced yet: remove them, or keep the pods that they protect out of this file";
 
 // A file that has been read, before its parts are compared.
 struct Draft {

@@ -143,7 +143,7 @@ Reader policy_names(std::vector<std::string>& into) {
                     into.push_back(namespaced(item, R"("<namespace>/<name>" of a policy)").to_string());
                 });
                 // ztunnel skips the name of a policy that it does not have, and lets the traffic through.
-                if (!into.empty()) at.refuse("policies are not enforced yet; remove this key");
+                if (!into.empty()) at.refuse(not_enforced);
             }};
 }
 

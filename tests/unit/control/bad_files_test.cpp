@@ -263,7 +263,8 @@ TEST_CASE("bad file: what is not done yet is refused, not ignored") {
          "f.yaml:3: workloads[0].hostname: a workload known only by its host name is not supported yet; give its "
          "workloadIps"},
         {"policy by name", workload("authorizationPolicies: [a/p]"),
-         "f.yaml:4: workloads[0].authorizationPolicies: policies are not enforced yet; remove this key"},
+         "f.yaml:4: workloads[0].authorizationPolicies: policies are not enforced yet: remove them, or keep the pods "
+         "that they protect out of this file"},
     });
 }
 
