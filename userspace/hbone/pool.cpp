@@ -103,10 +103,11 @@ Pool::Impl::~Impl() {
     while (!peers.empty()) {
         TunnelPtr last = peers.begin()->second.back();
         last->retired = true;
-        if (last->session)
-            last->session->abort(why);  // takes it off the list
-        else
-            last->end(&why);
+        if (last->session) {
+            last->session->abort(why);
+            last->session->disown();  // it may be in the middle of something, and end later in this round
+        }
+        if (!last->ended) last->end(&why);
     }
 }
 

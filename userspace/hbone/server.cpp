@@ -12,7 +12,9 @@ class Tunnel final : public Session::Owner, public base::AutoListHook {
 public:
     Tunnel(base::Loop& loop, RequestHandler& handler) noexcept : ended{loop}, handler_{handler} {}
     ~Tunnel() {
-        if (session) session->abort(drain_error());
+        if (!session) return;
+        session->abort(drain_error());
+        session->disown();  // it may be in the middle of something, and end later in this round
     }
 
     void on_open() override {}

@@ -139,7 +139,7 @@ void Session::begin_http2() {
     ping_.arm(settings_.ping_interval);
     if (role_ == Role::client) idle_.arm(settings_.pool_idle);
     mark();
-    owner_->on_open();
+    if (owner_) owner_->on_open();
     if (std::exchange(draining_, false)) drain();
 }
 

@@ -34,7 +34,7 @@ public:
         ~Owner() = default;
     };
 
-    // The owner must outlive the session's connection: abort() it first otherwise.
+    // An owner that goes before on_closed() aborts the session and disowns it.
     static std::shared_ptr<Session> start(Role role, std::unique_ptr<base::Socket> socket, tls::Channel channel,
                                           const Settings& settings, Owner& owner);
     Session(Role role, std::unique_ptr<base::Socket> socket, tls::Channel channel, const Settings& settings,
@@ -52,6 +52,7 @@ public:
     void drain();
     // Ends now: streams fail with this error, the peer hears GOAWAY and close_notify if it listens.
     void abort(const base::Error& why);
+    void disown() noexcept { owner_ = nullptr; }
 
     bool going_away() const noexcept { return going_away_ || draining_ || state_ != State::open; }
     bool ping_timed_out() const noexcept { return ping_timed_out_; }

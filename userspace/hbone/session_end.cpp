@@ -147,7 +147,7 @@ void Session::close_now(const base::Error* why) {
     transport_.reset();
     lose_streams(said ? *said : h2_error("the tunnel has ended"));
     http2_.reset();
-    std::exchange(owner_, nullptr)->on_closed(said ? &*said : nullptr);
+    if (Owner* owner = std::exchange(owner_, nullptr)) owner->on_closed(said ? &*said : nullptr);
 }
 
 bool Session::takes_streams() const noexcept {

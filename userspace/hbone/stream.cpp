@@ -91,10 +91,11 @@ void Stream::Impl::lost(const base::Error& why) {
 }
 
 void Stream::Impl::deliver() {
-    if (asked && asked->stream && over) asked.reset();  // reset in the same breath: nobody need decide
     if (asked && asked->stream) {
-        session->owner_->on_request(Incoming{std::shared_ptr<Incoming::Impl>{std::move(asked)}});
-        return;  // its user comes later, if at all
+        std::shared_ptr<Incoming::Impl> request{std::move(asked)};
+        // One that was reset in the same breath needs nobody's decision. The user comes later, if at all.
+        if (!over && session->owner_) session->owner_->on_request(Incoming{std::move(request)});
+        return;
     }
     if (std::exchange(in_batch_, false) && user_) user_->on_batch_end();
     if (got_end && user_ && !std::exchange(told_end_, true)) user_->on_end();

@@ -3,10 +3,9 @@
 
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
-#include <map>
 #include <stdexcept>
 
 namespace fixtures {
@@ -98,7 +97,7 @@ void Echo::start(hbone::Stream s) {
 
 Filled Echo::fill(std::span<std::byte> room) {
     std::size_t n = std::min(room.size(), held_.size());
-    std::memcpy(room.data(), held_.data(), n);
+    std::copy_n(held_.begin(), n, room.begin());
     held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(n));
     stream.consumed(n);
     if (!held_.empty()) return {n, Outcome::more};
