@@ -125,6 +125,8 @@ base::Result<std::unique_ptr<Authority>> Authority::load(const std::string& cert
     auto key = read_key(*key_pem);
     if (!key) return file_problem(key_file, key.error().to_string() + advice_replace);
 
+    if (others_may_read(key_file))
+        base::log::warn("tls", "CA file {} can be read by others than its owner; chmod 600 it", key_file);
     auto impl = std::make_unique<Impl>();
     impl->root = std::move(certificates->front());
     impl->key = std::move(*key);

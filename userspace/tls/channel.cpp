@@ -133,7 +133,8 @@ base::Result<std::size_t> Channel::open(std::span<std::byte> plaintext) {
 }
 
 bool Channel::peer_closed() const noexcept {
-    return SSL_get_shutdown(impl_->ssl.get()) & SSL_RECEIVED_SHUTDOWN;
+    // OpenSSL notes a fatal alert as a shutdown too; that is no orderly end.
+    return !impl_->failure && (SSL_get_shutdown(impl_->ssl.get()) & SSL_RECEIVED_SHUTDOWN);
 }
 
 base::Result<> Channel::seal(std::span<const std::byte> plaintext) {

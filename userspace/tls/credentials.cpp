@@ -47,7 +47,7 @@ bool set_protocol(SSL_CTX* ctx) noexcept {
     SSL_CTX_set_security_level(ctx, 2);  // whatever openssl.cnf says
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_TICKET);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    // Without NO_AUTO_CHAIN a leaf without intermediates would be sent with the root behind it.
+    // Without NO_AUTO_CHAIN every handshake would search for more certificates to send.
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
     // Into OpenSSL's own 17 KiB. A larger default_read_buffer_len was measured and is slower to open on 3.0 and 3.5 (64
     // KiB: -8 % on 16 KiB records, -40 % on 1000 bytes): a read costs us a memcpy, what is left over a memmove.

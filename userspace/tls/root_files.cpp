@@ -60,6 +60,11 @@ base::Result<std::string> read_file(const std::string& path) {
     }
 }
 
+bool others_may_read(const std::string& path) noexcept {
+    struct stat status;
+    return ::stat(path.c_str(), &status) == 0 && (status.st_mode & 077) != 0;
+}
+
 bool RootFiles::has_certificate() const noexcept {
     return exists(certificate_file());
 }

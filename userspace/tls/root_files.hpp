@@ -9,6 +9,7 @@
 namespace culvert::tls {
 
 base::Result<std::string> read_file(const std::string& path);
+bool others_may_read(const std::string& path) noexcept;
 
 class RootFiles {
 public:

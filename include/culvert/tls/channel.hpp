@@ -43,8 +43,10 @@ public:
     base::Result<bool> handshake();
 
     // Plaintext of what was received, as much as fits. 0: more input is needed, or the peer has closed.
+    // Fails with "tls error: ...", after everything that was good has been given out; then for ever.
     base::Result<std::size_t> open(std::span<std::byte> plaintext);
-    bool peer_closed() const noexcept;  // close_notify has been read
+    // close_notify has been read. An end of the socket without it is a cut: the owner must not take it for an end.
+    bool peer_closed() const noexcept;
 
     // Appends the records of this plaintext to the output.
     base::Result<> seal(std::span<const std::byte> plaintext);

@@ -89,6 +89,7 @@ TEST_CASE("handshake: a client of another trust domain is refused by name") {
     auto opened = open_all(p.client, p.to_client);
     CHECK(begins_with(opened.error, "tls error: "));
     CHECK(opened.error.find("alert bad certificate") != std::string::npos);
+    CHECK(!p.client.peer_closed());
 }
 
 TEST_CASE("handshake: a client without any SPIFFE name is refused, and got says so") {
@@ -203,6 +204,33 @@ TEST_CASE("handshake: istiod's RSA root over EC leaves, and RSA intermediates, a
             CHECK(p.server.peer() == alice);
         }
     }
+}
+
+TEST_CASE("handshake: leaf and intermediates are sent, the root is not") {
+    Issuer root = Issuer::root("cluster.local");
+    Issuer middle = root.intermediate("middle");
+    auto own = leaf(root, {.uris = {alice.to_string()}});
+    for (bool through_middle : {false, true}) {
+        tls::Pem pem = leaf(through_middle ? middle : root, {.uris = {bob.to_string()}});
+        if (through_middle) pem.chain += middle.pem();
+        pem.chain += root.pem();
+        pem.roots = root.pem();
+        auto server = *Channel::server(credentials(pem, bob));
+        Stranger client{TLS_client_method(), &own};
+        SSL_CTX_set_alpn_protos(client.ctx.get(), only_h2, sizeof only_h2);
+        client.start(true);
+        CHECK(client.shake(server) == "");
+        CHECK(sk_X509_num(SSL_get_peer_cert_chain(client.ssl.get())) == (through_middle ? 2 : 1));
+    }
+}
+
+TEST_CASE("handshake: an intermediate in the bundle of roots is trusted without its root") {
+    Issuer middle = Issuer::root("unknown").intermediate("middle");
+    auto p = pair(good(middle, alice), good(middle, bob), {bob.to_string()});
+    p.shake();
+    CHECK(p.client_error == "");
+    CHECK(p.server_error == "");
+    CHECK(p.server_done);
 }
 
 TEST_CASE("handshake: an intermediate that was not sent is missed") {
