@@ -154,6 +154,30 @@ TEST_CASE("escape: a captured socket that disconnects and connects again is capt
     });
 }
 
+TEST_CASE("escape: an app that closes with a reset is heard by the proxy, and by nobody on the wire") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        Tap wire{where};
+        for (const FamilyRow& row : families) {
+            CAPTURE(row.name);
+            auto app = connect_in(where.pod(), row.at.node, 80);
+            Fd proxy = daemon.accept(Arrival::outbound, row.family);
+            REQUIRE(bool(proxy));
+            linger reset{1, 0};
+            ::setsockopt(app.fd.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+            app.fd.reset();
+            ::usleep(20000);
+            char heard[8];
+            CHECK(::recv(proxy.get(), heard, sizeof heard, 0) == -1);
+            CHECK(errno == ECONNRESET);
+        }
+        CHECK(wire.tcp_packets() == 0);
+        CHECK(daemon.count("GUARD_CAPTURED") == 0);
+    });
+}
+
 TEST_CASE("own dial to the own pod: comes in by the front door") {
     on_node([](Namespaces& where) {
         Cleaned after;

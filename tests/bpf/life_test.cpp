@@ -47,6 +47,8 @@ TEST_CASE("leaving: new connections are the app's own, captured ones go on; then
         auto old_app = connect_in(where.pod(), ipv4.vip, 80);
         Fd proxy = daemon.accept(Arrival::outbound, AF_INET);
         REQUIRE(bool(proxy));
+        auto used_again = connect_in(where.pod(), ipv4.vip, 81);
+        disconnect(used_again.fd.get());
         REQUIRE(daemon->stop_capturing("uid-1").has_value());
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
@@ -54,6 +56,8 @@ TEST_CASE("leaving: new connections are the app's own, captured ones go on; then
             auto app = connect_in(where.pod(), row.at.node, 80);
             CHECK(app.error == 0);
             CHECK(bool(accept_from(server.get())));
+            // The guard remembers a socket, not what it was.
+            if (row.family == AF_INET) CHECK(reconnect(used_again.fd.get(), row.at.node, 80) == 0);
         }
         REQUIRE(::send(old_app.fd.get(), "still", 5, 0) == 5);
         ::usleep(20000);

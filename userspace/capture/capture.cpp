@@ -240,4 +240,12 @@ std::vector<ReasonCount> Capture::reasons() const {
     };
 }
 
+std::vector<MapFill> Capture::fills() const {
+    std::vector<MapFill> fills;
+    for (const char* name : {"cv_pods", "cv_own_ips", "cv_pod_ips"})
+        fills.push_back(impl_->programs->fill_of(name));
+    fills.push_back({"cv_flows", impl_->flows.used(), impl_->flows.size()});
+    return fills;
+}
+
 }

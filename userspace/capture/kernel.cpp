@@ -98,7 +98,10 @@ int log_libbpf(libbpf_print_level level, const char* format, va_list arguments) 
     while (!message.empty() && message.back() == '\n') message.remove_suffix(1);
     // A verifier log ends with the reason; its beginning is of use to nobody.
     if (message.size() > 2048) message.remove_prefix(message.size() - 2048);
-    base::log::write(level == LIBBPF_WARN ? base::log::Level::warn : base::log::Level::debug, "capture", message);
+    // What netlink says beside the error code that we report ourselves.
+    if (message.starts_with("libbpf: Kernel error message")) level = LIBBPF_INFO;
+    auto ours = level == LIBBPF_WARN ? base::log::Level::warn : base::log::Level::debug;
+    if (base::log::enabled(ours)) base::log::write(ours, "capture", message);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <string_view>
+#include <vector>
 
 #include <cv_cap.skel.h>
 
@@ -121,6 +122,15 @@ int Programs::program(const char* name) const {
 }
 
 int Programs::map(const char* name) const { return bpf_object__find_map_fd_by_name(skeleton_->cap->obj, name); }
+
+MapFill Programs::fill_of(const char* name) const {
+    bpf_map* map = bpf_object__find_map_by_name(skeleton_->cap->obj, name);
+    std::vector<char> key(bpf_map__key_size(map)), next(key.size());
+    std::uint64_t used = 0;
+    for (void* from = nullptr; bpf_map__get_next_key(map, from, next.data(), next.size()) == 0; from = key.data(), ++used)
+        key = next;
+    return {name, used, bpf_map__max_entries(map)};
+}
 
 void Programs::each_shared_map(const std::function<void(const char*, int)>& visit) const {
     bpf_map* map;

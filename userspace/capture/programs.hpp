@@ -9,6 +9,7 @@
 
 #include <culvert/base/fd.hpp>
 #include <culvert/base/result.hpp>
+#include <culvert/capture/capture.hpp>
 
 namespace culvert::capture {
 
@@ -39,6 +40,7 @@ public:
     // Borrowed: libbpf owns them.
     int program(const char* name) const;
     int map(const char* name) const;
+    MapFill fill_of(const char* map) const;  // counts the keys
     // Every map that is shared by all pods, in the order to pin them.
     void each_shared_map(const std::function<void(const char* name, int fd)>&) const;
 

@@ -57,6 +57,13 @@ struct ReasonCount {
     std::uint64_t count;
 };
 
+// How full a bounded map is, for the metrics door. Probe notes are not among them: their maps are always full, by design.
+struct MapFill {
+    std::string name;
+    std::uint64_t used;
+    std::uint64_t size;
+};
+
 class Capture {
 public:
     // Probes the kernel, mounts bpffs and cgroup2 where they are missing, takes over what an earlier daemon of this
@@ -80,9 +87,11 @@ public:
 
     // Marks a fresh, unconnected socket of ours, so that no program captures it. Any thread; one syscall.
     base::Result<> claim(int fd, OwnSocket kind) noexcept;
+    // Flows end before Capture does: they live in its mapped memory.
     FlowTable& flows() noexcept;
 
     std::vector<ReasonCount> reasons() const;
+    std::vector<MapFill> fills() const;
 
     // Removes every trace of an instance, with no daemon running. Idempotent.
     static base::Result<> cleanup(const std::string& instance);
