@@ -52,7 +52,6 @@ public:
         base::log::info("node", "culvertd {} ({}) starts as node {}", version, commit, config_.node.name);
         readiness_.pending("pods");
         if (auto opened = open_doors(); !opened) return opened;
-        // Before the mesh is built from the file, so that no change falls between.
         auto watch = control::FileWatch::start(io_, file_, [this] { reload(); });
         if (!watch) return watch.error();
         watch_ = std::move(*watch);
@@ -75,6 +74,7 @@ public:
         signals_.add(SIGINT);
         signals_.add(SIGHUP);
         wait_for_signal();
+        reload();  // main read the file before anybody watched it
         io_.run();
     }
 

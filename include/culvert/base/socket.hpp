@@ -12,7 +12,9 @@ struct KeepAlive {
     int idle_s = 180;
     int interval_s = 180;
     int retries = 9;
-    int user_timeout_ms = 0;  // 0: the kernel's own. With unacknowledged data, gives up after this long
+    // With data that nobody acknowledges, gives up after this long; 0: the kernel's own. Off in ztunnel, which would take
+    // time + retries x interval, as we do.
+    int user_timeout_ms = 1'800'000;
 };
 Result<> set_keepalive(int fd, const KeepAlive&);
 Result<> set_nodelay(int fd);

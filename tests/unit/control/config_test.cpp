@@ -102,7 +102,7 @@ TEST_CASE("config: a node's name is enough, the rest has defaults") {
     CHECK(loaded->doors.ready->to_string() == "[::]:15021");
     CHECK(loaded->limits == LimitSettings{1024, 16384, 16384, 10s, 10s});
     CHECK(loaded->keepalive.idle_s == 180);
-    CHECK(loaded->keepalive.user_timeout_ms == 0);
+    CHECK(loaded->keepalive.user_timeout_ms == 1'800'000);
     CHECK(loaded->pods.empty());
 }
 
