@@ -96,11 +96,12 @@ TEST_CASE("access log: appends to a file that others may not read") {
     CHECK(number_of(lines[1]) == 2);
 }
 
-TEST_CASE("access log: a line is in the file within 20 ms") {
+TEST_CASE("access log: on a quiet node a line is in the file within 20 ms") {
     Folder folder;
     auto log = open_log(folder / "access.log");
     auto best = 10s * 1.0;
     for (std::uint64_t n = 1; n <= 10; ++n) {
+        std::this_thread::sleep_for(10ms);  // quiet: the writer sleeps until it is woken
         auto submitted = Clock::now();
         log->submit(0, numbered(n));
         REQUIRE(eventually([&] { return log->stats().written == n; }));

@@ -107,6 +107,9 @@ TEST_CASE("metrics: the process's own figures are true") {
     base::Fd one_more{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
     auto text = metrics.text();
     CHECK(value_of(text, "process_open_fds") == before + 1);
+    int open = 0;
+    for (int fd = 0; fd < 1024; ++fd) open += ::fcntl(fd, F_GETFD) >= 0;
+    CHECK(value_of(text, "process_open_fds") == open);
     CHECK(value_of(text, "process_max_fds") >= before);
     CHECK(value_of(text, "process_resident_memory_bytes") > 1e6);
     CHECK(value_of(text, "process_cpu_seconds_total") > 0);
