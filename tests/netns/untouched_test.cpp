@@ -82,6 +82,26 @@ TEST_CASE("untouched: a probe from the node reaches the app with the node's addr
     }
 }
 
+TEST_CASE("untouched: an app that restarts gets its port back, whatever connections the mesh carries for it" BOTH_FAMILIES) {
+    World& world = World::shared();
+    for (Family family : families()) {
+        CAPTURE(to_string(family));
+        std::vector<Connection> open;
+        for (int restart = 0; restart < 3; ++restart) {
+            Server echo{world.near.netns(), 8080, apps::echo};
+            for (Pod* from : {&world.client, &world.plain1}) {
+                open.push_back(from->dial(world.near.at(family, 8080)));
+                CHECK(open.back().echoes("served"));
+            }
+        }
+        // Nor do calls to far ports of the same number stand in the way.
+        Server far{world.plain2.netns(), 4443, apps::echo};
+        Connection out = world.near.dial(world.plain2.at(family, 4443));
+        CHECK(out.echoes("going out"));
+        Server own{world.near.netns(), 4443, apps::echo};
+    }
+}
+
 TEST_CASE("untouched: the other node's processes are callers like any other" BOTH_FAMILIES) {
     World& world = World::shared();
     for (Family family : families()) {
