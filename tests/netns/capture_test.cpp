@@ -147,7 +147,7 @@ TEST_CASE("capture: a worker that falls behind is spared, and every connection i
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("warm"));
     world.one.signal(SIGSTOP);
     std::vector<Connection> waiting;
-    for (int i = 0; i < 14; ++i) waiting.push_back(world.client.dial(world.far.at(Family::v4, 8080)));
+    for (int i = 0; i < 22; ++i) waiting.push_back(world.client.dial(world.far.at(Family::v4, 8080)));
     world.one.signal(SIGCONT);
     for (Connection& app : waiting) CHECK(app.echoes("served"));
     CHECK(counted(world.one, "SLOT_CROWDED") > 0);

@@ -65,7 +65,7 @@ Node::~Node() {
     if (running()) {
         count_reasons();
         signal(SIGTERM);
-        signal(SIGTERM);  // the second one: now, not after a drain
+        if (!wait_exit(300ms)) signal(SIGTERM);  // the second one: now, not after a drain
         const auto status = wait_exit(5s);
         if (status != 0)
             note_failure(name_ + (status ? " exited with " + std::to_string(*status) : " did not end") + " at teardown\n" +
