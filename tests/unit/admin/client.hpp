@@ -9,6 +9,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cerrno>
 #include <chrono>
 #include <future>
 #include <string>
@@ -80,10 +81,12 @@ public:
         return response();
     }
     // Waits for the door to close; false when there is something else to read, or nothing happens for ten seconds.
-    bool closed() {
+    bool closed() { return ended_politely() || errno == ECONNRESET; }
+    // The same, and it did not reset the connection.
+    bool ended_politely() {
         char byte;
-        auto n = ::recv(socket_.get(), &byte, 1, 0);
-        return received_.empty() && (n == 0 || (n < 0 && errno == ECONNRESET));
+        errno = 0;
+        return received_.empty() && ::recv(socket_.get(), &byte, 1, 0) == 0;
     }
 
 private:
