@@ -26,14 +26,13 @@ struct sock {
 
 struct tcp_sock;
 
-static __always_inline void read_syn(struct bpf_sk_lookup *ctx, struct cv_note_key *syn)
-{
+static __always_inline void read_syn(struct bpf_sk_lookup* ctx, struct cv_note_key* syn) {
     __u32 family = READ(ctx->family);
     __u32 from4 = READ(ctx->remote_ip4), to4 = READ(ctx->local_ip4);
-    struct words from = {{READ(ctx->remote_ip6[0]), READ(ctx->remote_ip6[1]), READ(ctx->remote_ip6[2]),
-                          READ(ctx->remote_ip6[3])}};
-    struct words to = {{READ(ctx->local_ip6[0]), READ(ctx->local_ip6[1]), READ(ctx->local_ip6[2]),
-                        READ(ctx->local_ip6[3])}};
+    struct words from = {
+        {READ(ctx->remote_ip6[0]), READ(ctx->remote_ip6[1]), READ(ctx->remote_ip6[2]), READ(ctx->remote_ip6[3])}};
+    struct words to = {
+        {READ(ctx->local_ip6[0]), READ(ctx->local_ip6[1]), READ(ctx->local_ip6[2]), READ(ctx->local_ip6[3])}};
 
     syn->netns_cookie = pod_netns;
     syn->source_port = bpf_ntohs(READ(ctx->remote_port));
@@ -50,42 +49,35 @@ static __always_inline void read_syn(struct bpf_sk_lookup *ctx, struct cv_note_k
     }
 }
 
-static __always_inline int is_fresh(const struct cv_note *note)
-{
+static __always_inline int is_fresh(const struct cv_note* note) {
     return note && bpf_ktime_get_ns() - note->at_ns < CV_NOTE_LIFE_NS;
 }
 
-static __always_inline enum cv_reason by_port(const struct cv_note_key *syn)
-{
+static __always_inline enum cv_reason by_port(const struct cv_note_key* syn) {
     return syn->destination_port == CV_TUNNEL_PORT ? CV_REASON_TO_TUNNEL : CV_REASON_TO_INBOUND;
 }
 
-static __always_inline enum cv_reason classify_arriving(const struct cv_note_key *syn)
-{
-    struct cv_note *note;
+static __always_inline enum cv_reason classify_arriving(const struct cv_note_key* syn) {
+    struct cv_note* note;
 
     /* The proxy's own come first: a leg may carry any client's address, also the pod's. */
     note = bpf_map_lookup_elem(&cv_legs, syn);
-    if (is_fresh(note))
-        return note->kind == CV_NOTE_LEG ? CV_REASON_PASS_LEG : by_port(syn);
+    if (is_fresh(note)) return note->kind == CV_NOTE_LEG ? CV_REASON_PASS_LEG : by_port(syn);
 
     if (is_loopback(syn->source_ip, syn->family) || is_own(pod_netns, syn->source_ip, syn->family))
         return CV_REASON_PASS_SELF;
 
     note = bpf_map_lookup_elem(&cv_probes, syn);
-    if (is_fresh(note))
-        return CV_REASON_PASS_PROBE;
+    if (is_fresh(note)) return CV_REASON_PASS_PROBE;
     return by_port(syn);
 }
 
-static __always_inline enum cv_reason classify(const struct cv_note_key *syn, __u32 ingress_ifindex)
-{
+static __always_inline enum cv_reason classify(const struct cv_note_key* syn, __u32 ingress_ifindex) {
     if (is_loopback(syn->destination_ip, syn->family))
         return CV_REASON_PASS_LOOPBACK; /* the kernel drops such packets from outside before us */
 
     /* Not by interface: what is looped to an own address reports the interface that has the address. */
-    if (is_own(pod_netns, syn->destination_ip, syn->family))
-        return classify_arriving(syn);
+    if (is_own(pod_netns, syn->destination_ip, syn->family)) return classify_arriving(syn);
 
     /* The own source is for device-bound sockets, which loop by their device. Outside packets cannot claim it:
      * cv_in_guard. */
@@ -94,9 +86,8 @@ static __always_inline enum cv_reason classify(const struct cv_note_key *syn, __
     return CV_REASON_DROP_FOREIGN;
 }
 
-static __always_inline __u32 hash(const struct cv_note_key *syn)
-{
-    const __u32 *word = (const __u32 *)syn->source_ip;
+static __always_inline __u32 hash(const struct cv_note_key* syn) {
+    const __u32* word = (const __u32*)syn->source_ip;
     __u32 h = syn->source_port << 16 | syn->destination_port;
 
 #pragma unroll
@@ -109,20 +100,17 @@ static __always_inline __u32 hash(const struct cv_note_key *syn)
 }
 
 /* Over half full: its worker is behind, and a full backlog hangs the client. */
-static __always_inline int is_crowded(struct bpf_sock *listener)
-{
-    struct sock *sk = (struct sock *)bpf_skc_to_tcp_sock(listener);
+static __always_inline int is_crowded(struct bpf_sock* listener) {
+    struct sock* sk = (struct sock*)bpf_skc_to_tcp_sock(listener);
 
     return sk && sk->sk_ack_backlog > sk->sk_max_ack_backlog / 2;
 }
 
-static __always_inline enum cv_reason offer(struct bpf_sk_lookup *ctx, __u32 slot, int last, enum cv_reason reason)
-{
-    struct bpf_sock *listener = bpf_map_lookup_elem(&cv_listeners, &slot);
+static __always_inline enum cv_reason offer(struct bpf_sk_lookup* ctx, __u32 slot, int last, enum cv_reason reason) {
+    struct bpf_sock* listener = bpf_map_lookup_elem(&cv_listeners, &slot);
     long err;
 
-    if (!listener)
-        return CV_REASON_DROP_NO_LISTENER;
+    if (!listener) return CV_REASON_DROP_NO_LISTENER;
     if (!last && is_crowded(listener)) {
         bpf_sk_release(listener);
         return CV_REASON_SLOT_CROWDED;
@@ -132,9 +120,8 @@ static __always_inline enum cv_reason offer(struct bpf_sk_lookup *ctx, __u32 slo
     return err ? CV_REASON_DROP_ASSIGN_FAILED : reason;
 }
 
-static __always_inline enum cv_reason steer(struct bpf_sk_lookup *ctx, const struct cv_note_key *syn,
-                                            enum cv_reason reason)
-{
+static __always_inline enum cv_reason steer(struct bpf_sk_lookup* ctx, const struct cv_note_key* syn,
+                                            enum cv_reason reason) {
     __u32 arrival = reason == CV_REASON_TO_OUTBOUND  ? CV_ARRIVAL_OUTBOUND
                     : reason == CV_REASON_TO_INBOUND ? CV_ARRIVAL_INBOUND_PLAIN
                                                      : CV_ARRIVAL_INBOUND_TUNNEL;
@@ -144,59 +131,49 @@ static __always_inline enum cv_reason steer(struct bpf_sk_lookup *ctx, const str
 
     for (__u32 i = 0; i < SLOT_TRIES && i < workers; i++) {
         said = offer(ctx, base + (first + i) % workers, 0, reason);
-        if (said != CV_REASON_SLOT_CROWDED)
-            return said;
+        if (said != CV_REASON_SLOT_CROWDED) return said;
         count(CV_REASON_SLOT_CROWDED);
     }
     return offer(ctx, base + first % workers, 1, reason);
 }
 
-static __always_inline enum cv_reason decide(struct bpf_sk_lookup *ctx)
-{
+static __always_inline enum cv_reason decide(struct bpf_sk_lookup* ctx) {
     __u32 ingress_ifindex = READ(ctx->ingress_ifindex);
-    struct cv_pod *pod = find_pod(pod_netns);
+    struct cv_pod* pod = find_pod(pod_netns);
     struct cv_note_key syn;
     enum cv_reason reason;
 
-    if (!pod || pod->state != CV_POD_CAPTURING)
-        return CV_REASON_PASS_LEAVING;
+    if (!pod || pod->state != CV_POD_CAPTURING) return CV_REASON_PASS_LEAVING;
 
     read_syn(ctx, &syn);
     reason = classify(&syn, ingress_ifindex);
     switch (reason) {
-    case CV_REASON_TO_OUTBOUND:
-    case CV_REASON_TO_INBOUND:
-    case CV_REASON_TO_TUNNEL:
-        return steer(ctx, &syn, reason);
-    default:
-        return reason;
+        case CV_REASON_TO_OUTBOUND:
+        case CV_REASON_TO_INBOUND:
+        case CV_REASON_TO_TUNNEL: return steer(ctx, &syn, reason);
+        default: return reason;
     }
 }
 
-static __always_inline int verdict(enum cv_reason reason)
-{
+static __always_inline int verdict(enum cv_reason reason) {
     switch (reason) {
-    case CV_REASON_TO_OUTBOUND:
-    case CV_REASON_TO_INBOUND:
-    case CV_REASON_TO_TUNNEL:
-    case CV_REASON_PASS_LOOPBACK:
-    case CV_REASON_PASS_SELF:
-    case CV_REASON_PASS_PROBE:
-    case CV_REASON_PASS_LEG:
-    case CV_REASON_PASS_LEAVING:
-        return SK_PASS;
-    default:
-        return SK_DROP;
+        case CV_REASON_TO_OUTBOUND:
+        case CV_REASON_TO_INBOUND:
+        case CV_REASON_TO_TUNNEL:
+        case CV_REASON_PASS_LOOPBACK:
+        case CV_REASON_PASS_SELF:
+        case CV_REASON_PASS_PROBE:
+        case CV_REASON_PASS_LEG:
+        case CV_REASON_PASS_LEAVING: return SK_PASS;
+        default: return SK_DROP;
     }
 }
 
 SEC("sk_lookup")
-int cv_lookup(struct bpf_sk_lookup *ctx)
-{
+int cv_lookup(struct bpf_sk_lookup* ctx) {
     enum cv_reason reason;
 
-    if (READ(ctx->protocol) != IPPROTO_TCP)
-        return SK_PASS;
+    if (READ(ctx->protocol) != IPPROTO_TCP) return SK_PASS;
     reason = decide(ctx);
     count(reason);
     return verdict(reason);

@@ -21,14 +21,13 @@ const volatile __u64 node_netns;  /* the cookie of the netns that the daemon liv
 const volatile __u64 this_daemon; /* matches cv_pod.daemon */
 
 /* Reads the tuple of a connect: source is the caller. A v4-mapped socket sends IPv4. */
-static __always_inline void read_connect(struct bpf_sock_ops *ctx, struct cv_note_key *to)
-{
+static __always_inline void read_connect(struct bpf_sock_ops* ctx, struct cv_note_key* to) {
     __u32 family = READ(ctx->family);
     __u32 from4 = READ(ctx->local_ip4), to4 = READ(ctx->remote_ip4);
-    struct words from6 = {{READ(ctx->local_ip6[0]), READ(ctx->local_ip6[1]), READ(ctx->local_ip6[2]),
-                           READ(ctx->local_ip6[3])}};
-    struct words to6 = {{READ(ctx->remote_ip6[0]), READ(ctx->remote_ip6[1]), READ(ctx->remote_ip6[2]),
-                         READ(ctx->remote_ip6[3])}};
+    struct words from6 = {
+        {READ(ctx->local_ip6[0]), READ(ctx->local_ip6[1]), READ(ctx->local_ip6[2]), READ(ctx->local_ip6[3])}};
+    struct words to6 = {
+        {READ(ctx->remote_ip6[0]), READ(ctx->remote_ip6[1]), READ(ctx->remote_ip6[2]), READ(ctx->remote_ip6[3])}};
 
     to->source_port = READ(ctx->local_port);
     to->destination_port = bpf_ntohl(READ(ctx->remote_port));
@@ -43,22 +42,19 @@ static __always_inline void read_connect(struct bpf_sock_ops *ctx, struct cv_not
     }
 }
 
-static __always_inline long set_our_bits(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u32 bits)
-{
+static __always_inline long set_our_bits(struct bpf_sock_ops* ctx, struct bpf_sock* sk, __u32 bits) {
     __u32 mark = (sk->mark & ~CV_MARK_MASK) | bits;
 
     return bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
 }
 
-static __always_inline void ask_for(struct bpf_sock_ops *ctx, int flags)
-{
+static __always_inline void ask_for(struct bpf_sock_ops* ctx, int flags) {
     bpf_sock_ops_cb_flags_set(ctx, READ(ctx->bpf_sock_ops_cb_flags) | flags);
 }
 
 /* RTO_CB runs before a SYN is sent again: the note is then renewed, so its life can be short. */
-static __always_inline void note(struct bpf_sock_ops *ctx, void *map, const struct cv_note_key *key,
-                                 enum cv_note_kind kind)
-{
+static __always_inline void note(struct bpf_sock_ops* ctx, void* map, const struct cv_note_key* key,
+                                 enum cv_note_kind kind) {
     struct cv_note note = {.at_ns = bpf_ktime_get_ns(), .kind = kind};
 
     bpf_map_update_elem(map, key, &note, BPF_ANY);
@@ -66,26 +62,22 @@ static __always_inline void note(struct bpf_sock_ops *ctx, void *map, const stru
 }
 
 /* A socket of the node's that connects to a pod. Written by the socket's own connect, so no pod can forge it. */
-static __always_inline enum cv_reason note_probe(struct bpf_sock_ops *ctx, struct cv_note_key *to)
-{
+static __always_inline enum cv_reason note_probe(struct bpf_sock_ops* ctx, struct cv_note_key* to) {
     struct cv_pod_ip_key ip = {.family = to->family};
-    struct cv_pod_key *pod;
+    struct cv_pod_key* pod;
 
     __builtin_memcpy(ip.ip, to->destination_ip, 16);
     pod = bpf_map_lookup_elem(&cv_pod_ips, &ip);
-    if (!pod)
-        return CV_REASON_COUNT; /* none of our business */
+    if (!pod) return CV_REASON_COUNT; /* none of our business */
     to->netns_cookie = pod->netns_cookie;
     note(ctx, &cv_probes, to, CV_NOTE_PROBE);
     return CV_REASON_CONNECT_PROBE;
 }
 
-static __always_inline enum cv_reason let_own_through(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
-                                                      const struct cv_note_key *to, enum cv_own_kind kind)
-{
+static __always_inline enum cv_reason let_own_through(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
+                                                      const struct cv_note_key* to, enum cv_own_kind kind) {
     if (kind == CV_OWN_DIAL) {
-        if (is_own(to->netns_cookie, to->destination_ip, to->family))
-            note(ctx, &cv_legs, to, CV_NOTE_DIAL);
+        if (is_own(to->netns_cookie, to->destination_ip, to->family)) note(ctx, &cv_legs, to, CV_NOTE_DIAL);
         return CV_REASON_CONNECT_OWN;
     }
     /* With this mark the app's accepted socket inherits it (tcp_fwmark_accept), and replies to a foreign client's
@@ -96,9 +88,8 @@ static __always_inline enum cv_reason let_own_through(struct bpf_sock_ops *ctx, 
 }
 
 /* The socket may have been captured in an earlier life; the guard must not hold that against this one. */
-static __always_inline enum cv_reason leave_alone(struct bpf_sock_ops *ctx, struct bpf_sock *sk, enum cv_reason why)
-{
-    struct cv_sock *known = bpf_sk_storage_get(&cv_socks, sk, 0, 0);
+static __always_inline enum cv_reason leave_alone(struct bpf_sock_ops* ctx, struct bpf_sock* sk, enum cv_reason why) {
+    struct cv_sock* known = bpf_sk_storage_get(&cv_socks, sk, 0, 0);
 
     if (known && known->note == CV_SOCK_CAPTURED) {
         known->note = CV_SOCK_PLAIN;
@@ -107,51 +98,39 @@ static __always_inline enum cv_reason leave_alone(struct bpf_sock_ops *ctx, stru
     return why;
 }
 
-static __always_inline enum cv_reason capture(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
-{
-    struct cv_sock *known = bpf_sk_storage_get(&cv_socks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+static __always_inline enum cv_reason capture(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
+    struct cv_sock* known = bpf_sk_storage_get(&cv_socks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
-    if (known)
-        known->note = CV_SOCK_CAPTURED;
+    if (known) known->note = CV_SOCK_CAPTURED;
     ask_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
     /* An app's own mark exempts it from nothing, whatever it is. */
-    if (set_our_bits(ctx, sk, CV_MARK_REFUSE))
-        return CV_REASON_CONNECT_MARK_FAILED;
+    if (set_our_bits(ctx, sk, CV_MARK_REFUSE)) return CV_REASON_CONNECT_MARK_FAILED;
     return known ? CV_REASON_CONNECT_CAPTURED : CV_REASON_CONNECT_NO_STORAGE;
 }
 
-static __always_inline enum cv_reason on_connect(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
-{
+static __always_inline enum cv_reason on_connect(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
     struct cv_note_key to = {.netns_cookie = bpf_get_netns_cookie(ctx)};
-    struct cv_pod *pod = find_pod(to.netns_cookie);
-    struct cv_own_sock *own;
+    struct cv_pod* pod = find_pod(to.netns_cookie);
+    struct cv_own_sock* own;
 
-    if (!pod && to.netns_cookie != node_netns)
-        return CV_REASON_COUNT;
+    if (!pod && to.netns_cookie != node_netns) return CV_REASON_COUNT;
 
     read_connect(ctx, &to);
     own = bpf_sk_storage_get(&cv_own_socks, sk, 0, 0);
-    if (!pod)
-        return own ? CV_REASON_COUNT : note_probe(ctx, &to);
-    if (own)
-        return let_own_through(ctx, sk, &to, own->kind);
-    if (is_loopback(to.destination_ip, to.family))
-        return leave_alone(ctx, sk, CV_REASON_CONNECT_LOOPBACK);
-    if (is_own(to.netns_cookie, to.destination_ip, to.family))
-        return leave_alone(ctx, sk, CV_REASON_CONNECT_SELF);
-    if (pod->state != CV_POD_CAPTURING)
-        return leave_alone(ctx, sk, CV_REASON_CONNECT_LEAVING);
+    if (!pod) return own ? CV_REASON_COUNT : note_probe(ctx, &to);
+    if (own) return let_own_through(ctx, sk, &to, own->kind);
+    if (is_loopback(to.destination_ip, to.family)) return leave_alone(ctx, sk, CV_REASON_CONNECT_LOOPBACK);
+    if (is_own(to.netns_cookie, to.destination_ip, to.family)) return leave_alone(ctx, sk, CV_REASON_CONNECT_SELF);
+    if (pod->state != CV_POD_CAPTURING) return leave_alone(ctx, sk, CV_REASON_CONNECT_LEAVING);
     return capture(ctx, sk);
 }
 
 /* A SYN is about to be sent again: its note has died meanwhile. */
-static __always_inline void on_rto(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
-{
+static __always_inline void on_rto(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
     struct cv_note_key to = {.netns_cookie = bpf_get_netns_cookie(ctx)};
-    struct cv_own_sock *own;
+    struct cv_own_sock* own;
 
-    if (READ(ctx->state) != BPF_TCP_SYN_SENT)
-        return;
+    if (READ(ctx->state) != BPF_TCP_SYN_SENT) return;
     read_connect(ctx, &to);
     own = bpf_sk_storage_get(&cv_own_socks, sk, 0, 0);
     if (own)
@@ -162,20 +141,17 @@ static __always_inline void on_rto(struct bpf_sock_ops *ctx, struct bpf_sock *sk
 
 /* A listener's own mark would win over the SYN's, and replies of the leg would leave for the real client. All of the
  * mark: the kernel inherits the SYN's only when the listener has none. */
-static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
-{
+static __always_inline void on_listen(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
     __u32 none = 0;
 
-    if (sk->mark == 0 || !find_pod(bpf_get_netns_cookie(ctx)))
-        return;
+    if (sk->mark == 0 || !find_pod(bpf_get_netns_cookie(ctx))) return;
     bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &none, sizeof(none));
     count(CV_REASON_LISTEN_MARK_ZEROED);
 }
 
-static __always_inline void on_established(struct bpf_sock_ops *ctx, struct bpf_sock *sk, int accepted)
-{
-    struct cv_listen_sock *listener;
-    struct cv_own_sock *own;
+static __always_inline void on_established(struct bpf_sock_ops* ctx, struct bpf_sock* sk, int accepted) {
+    struct cv_listen_sock* listener;
+    struct cv_own_sock* own;
 
     if (accepted) {
         listener = bpf_sk_storage_get(&cv_listen_socks, sk, 0, 0);
@@ -184,19 +160,16 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx, struct bpf_
         open_flow(ctx, sk, listener->arrival == CV_ARRIVAL_OUTBOUND ? CV_FLOW_OUTBOUND : CV_FLOW_INBOUND_PLAIN);
     } else {
         own = bpf_sk_storage_get(&cv_own_socks, sk, 0, 0);
-        if (!own || own->kind != CV_OWN_LEG)
-            return;
+        if (!own || own->kind != CV_OWN_LEG) return;
         open_flow(ctx, sk, CV_FLOW_INBOUND_TUNNEL);
     }
 }
 
-static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
-{
+static __always_inline void on_state(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
     __u32 before = READ(ctx->args[0]), now = READ(ctx->args[1]);
-    struct cv_sock *known = bpf_sk_storage_get(&cv_socks, sk, 0, 0);
+    struct cv_sock* known = bpf_sk_storage_get(&cv_socks, sk, 0, 0);
 
-    if (!known || now != BPF_TCP_CLOSE)
-        return;
+    if (!known || now != BPF_TCP_CLOSE) return;
     if (known->note == CV_SOCK_FLOW) {
         close_flow(ctx, known);
         return;
@@ -204,61 +177,40 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
     /* Taken back only where nothing was sent: on an established socket the reset that is still to come needs the
      * mark to find its way to the proxy. Left on, the next connect of the same socket would be told EACCES. */
     if (known->note == CV_SOCK_CAPTURED && before == BPF_TCP_SYN_SENT) {
-        if ((sk->mark & CV_MARK_MASK) == CV_MARK_REFUSE)
-            count(CV_REASON_CONNECT_REFUSED);
+        if ((sk->mark & CV_MARK_MASK) == CV_MARK_REFUSE) count(CV_REASON_CONNECT_REFUSED);
         set_our_bits(ctx, sk, 0);
     }
 }
 
 SEC("sockops")
-int cv_sockops(struct bpf_sock_ops *ctx)
-{
-    struct bpf_sock *sk = ctx->sk;
+int cv_sockops(struct bpf_sock_ops* ctx) {
+    struct bpf_sock* sk = ctx->sk;
 
-    if (!sk)
-        return 1;
+    if (!sk) return 1;
     switch (READ(ctx->op)) {
-    case BPF_SOCK_OPS_TCP_CONNECT_CB:
-        count(on_connect(ctx, sk));
-        break;
-    case BPF_SOCK_OPS_TCP_LISTEN_CB:
-        on_listen(ctx, sk);
-        break;
-    case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-        on_established(ctx, sk, 1);
-        break;
-    case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-        on_established(ctx, sk, 0);
-        break;
-    case BPF_SOCK_OPS_RTO_CB:
-        on_rto(ctx, sk);
-        break;
-    case BPF_SOCK_OPS_RETRANS_CB:
-        update_flow(ctx, sk);
-        break;
-    case BPF_SOCK_OPS_STATE_CB:
-        on_state(ctx, sk);
-        break;
+        case BPF_SOCK_OPS_TCP_CONNECT_CB: count(on_connect(ctx, sk)); break;
+        case BPF_SOCK_OPS_TCP_LISTEN_CB: on_listen(ctx, sk); break;
+        case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB: on_established(ctx, sk, 1); break;
+        case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB: on_established(ctx, sk, 0); break;
+        case BPF_SOCK_OPS_RTO_CB: on_rto(ctx, sk); break;
+        case BPF_SOCK_OPS_RETRANS_CB: update_flow(ctx, sk); break;
+        case BPF_SOCK_OPS_STATE_CB: on_state(ctx, sk); break;
     }
     return 1;
 }
 
 SEC("sockops")
-int cv_alive(struct bpf_sock_ops *ctx)
-{
-    struct bpf_sock *sk = ctx->sk;
-    struct cv_sock *known;
-    struct cv_pod *pod;
+int cv_alive(struct bpf_sock_ops* ctx) {
+    struct bpf_sock* sk = ctx->sk;
+    struct cv_sock* known;
+    struct cv_pod* pod;
 
-    if (!sk || READ(ctx->op) != BPF_SOCK_OPS_TCP_CONNECT_CB)
-        return 1;
+    if (!sk || READ(ctx->op) != BPF_SOCK_OPS_TCP_CONNECT_CB) return 1;
     known = bpf_sk_storage_get(&cv_socks, sk, 0, 0);
-    if (!known || known->note != CV_SOCK_CAPTURED || (sk->mark & CV_MARK_MASK) != CV_MARK_REFUSE)
-        return 1;
+    if (!known || known->note != CV_SOCK_CAPTURED || (sk->mark & CV_MARK_MASK) != CV_MARK_REFUSE) return 1;
     /* A daemon that has just started speaks only for pods whose listeners it has put in place. */
     pod = find_pod(bpf_get_netns_cookie(ctx));
-    if (pod && pod->daemon == this_daemon)
-        set_our_bits(ctx, sk, CV_MARK_LOOP);
+    if (pod && pod->daemon == this_daemon) set_our_bits(ctx, sk, CV_MARK_LOOP);
     return 1;
 }
 

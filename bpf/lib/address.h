@@ -9,47 +9,41 @@
 
 /* A field of a context, read here and now. clang 14 moves such loads behind a branch and merges two of them into one
  * through a computed pointer; the verifier answers "dereference of modified ctx ptr". */
-#define READ(field)            \
-    ({                         \
+#define READ(field)             \
+    ({                          \
         __u32 value_ = (field); \
-        barrier_var(value_);   \
-        value_;                \
+        barrier_var(value_);    \
+        value_;                 \
     })
 
 struct words {
     __u32 w[4];
 };
 
-static __always_inline int is_mapped(const struct words *ip)
-{
+static __always_inline int is_mapped(const struct words* ip) {
     return ip->w[0] == 0 && ip->w[1] == 0 && ip->w[2] == bpf_htonl(0xffff);
 }
 
-static __always_inline void write_ip(__u8 *out, const struct words *ip)
-{
+static __always_inline void write_ip(__u8* out, const struct words* ip) {
     __builtin_memcpy(out, ip, 16);
 }
 
-static __always_inline void write_ip4(__u8 *out, __u32 ip)
-{
+static __always_inline void write_ip4(__u8* out, __u32 ip) {
     struct words mapped = {{0, 0, bpf_htonl(0xffff), ip}};
 
     write_ip(out, &mapped);
 }
 
 /* 127/8 in IPv4; ::1 in IPv6. */
-static __always_inline int is_loopback(const __u8 *ip, enum cv_family family)
-{
+static __always_inline int is_loopback(const __u8* ip, enum cv_family family) {
     struct words words;
 
     __builtin_memcpy(&words, ip, 16);
-    if (family == CV_IPV4)
-        return (words.w[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+    if (family == CV_IPV4) return (words.w[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
     return words.w[0] == 0 && words.w[1] == 0 && words.w[2] == 0 && words.w[3] == bpf_htonl(1);
 }
 
-static __always_inline int is_own(__u64 netns_cookie, const __u8 *ip, enum cv_family family)
-{
+static __always_inline int is_own(__u64 netns_cookie, const __u8* ip, enum cv_family family) {
     struct cv_own_ip_key key = {.netns_cookie = netns_cookie, .family = family};
 
     __builtin_memcpy(key.ip, ip, 16);

@@ -36,56 +36,47 @@ enum parsed {
 struct packet {
     __u8 source_ip[16];
     enum cv_family family;
-    __u32 network;      /* where the IP header starts */
-    __u32 next;         /* where the transport header starts */
+    __u32 network; /* where the IP header starts */
+    __u32 next;    /* where the transport header starts */
     __u8 protocol;
     __u8 later_fragment; /* no transport header here */
 };
 
-static __always_inline enum parsed find_network(struct __sk_buff *skb, enum l2 l2, struct packet *packet)
-{
+static __always_inline enum parsed find_network(struct __sk_buff* skb, enum l2 l2, struct packet* packet) {
     __u16 type = 0;
     __u8 version;
 
     packet->network = 0;
     if (l2 == L2_NONE) {
-        if (bpf_skb_load_bytes(skb, 0, &version, 1))
-            return PARSED_UNREADABLE;
+        if (bpf_skb_load_bytes(skb, 0, &version, 1)) return PARSED_UNREADABLE;
         packet->family = version >> 4 == 4 ? CV_IPV4 : CV_IPV6;
         return version >> 4 == 4 || version >> 4 == 6 ? PARSED : PARSED_NOT_IP;
     }
     packet->network = ETH_HLEN;
-    if (bpf_skb_load_bytes(skb, ETH_HLEN - 2, &type, 2))
-        return PARSED_UNREADABLE;
+    if (bpf_skb_load_bytes(skb, ETH_HLEN - 2, &type, 2)) return PARSED_UNREADABLE;
 #pragma unroll
     for (int i = 0; i < VLAN_TAGS; i++) {
-        if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD))
-            break;
-        if (bpf_skb_load_bytes(skb, packet->network + 2, &type, 2))
-            return PARSED_UNREADABLE;
+        if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD)) break;
+        if (bpf_skb_load_bytes(skb, packet->network + 2, &type, 2)) return PARSED_UNREADABLE;
         packet->network += 4;
     }
-    if (type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD))
-        return PARSED_UNREADABLE;
+    if (type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD)) return PARSED_UNREADABLE;
     packet->family = type == bpf_htons(ETH_P_IP) ? CV_IPV4 : CV_IPV6;
     return type == bpf_htons(ETH_P_IP) || type == bpf_htons(ETH_P_IPV6) ? PARSED : PARSED_NOT_IP;
 }
 
-static __always_inline enum parsed parse_ipv4(struct __sk_buff *skb, struct packet *packet)
-{
+static __always_inline enum parsed parse_ipv4(struct __sk_buff* skb, struct packet* packet) {
     __u8 header[20];
 
-    if (bpf_skb_load_bytes(skb, packet->network, header, sizeof(header)))
-        return PARSED_UNREADABLE;
+    if (bpf_skb_load_bytes(skb, packet->network, header, sizeof(header))) return PARSED_UNREADABLE;
     packet->protocol = header[9];
     packet->later_fragment = (header[6] & 0x1f) != 0 || header[7] != 0;
     packet->next = packet->network + (header[0] & 0x0f) * 4;
-    write_ip4(packet->source_ip, *(__u32 *)&header[12]);
+    write_ip4(packet->source_ip, *(__u32*)&header[12]);
     return PARSED;
 }
 
-static __always_inline enum parsed parse_ipv6(struct __sk_buff *skb, struct packet *packet)
-{
+static __always_inline enum parsed parse_ipv6(struct __sk_buff* skb, struct packet* packet) {
     struct words source;
     __u8 extension[4];
 
@@ -98,18 +89,15 @@ static __always_inline enum parsed parse_ipv6(struct __sk_buff *skb, struct pack
 
     for (int i = 0; i < EXTENSIONS; i++) {
         switch (packet->protocol) {
-        case IPPROTO_EXT_HOPS:
-        case IPPROTO_EXT_ROUTING:
-        case IPPROTO_EXT_FRAGMENT:
-        case IPPROTO_EXT_AUTH:
-        case IPPROTO_EXT_OPTIONS:
-        case IPPROTO_EXT_MOBILITY:
-            break;
-        default:
-            return PARSED;
+            case IPPROTO_EXT_HOPS:
+            case IPPROTO_EXT_ROUTING:
+            case IPPROTO_EXT_FRAGMENT:
+            case IPPROTO_EXT_AUTH:
+            case IPPROTO_EXT_OPTIONS:
+            case IPPROTO_EXT_MOBILITY: break;
+            default: return PARSED;
         }
-        if (bpf_skb_load_bytes(skb, packet->next, extension, sizeof(extension)))
-            return PARSED_UNREADABLE;
+        if (bpf_skb_load_bytes(skb, packet->next, extension, sizeof(extension))) return PARSED_UNREADABLE;
         if (packet->protocol == IPPROTO_EXT_FRAGMENT) {
             packet->next += 8;
             if (extension[2] != 0 || (extension[3] & 0xf8) != 0) {
@@ -127,11 +115,9 @@ static __always_inline enum parsed parse_ipv6(struct __sk_buff *skb, struct pack
     return PARSED_UNREADABLE;
 }
 
-static __always_inline enum parsed parse(struct __sk_buff *skb, enum l2 l2, struct packet *packet)
-{
+static __always_inline enum parsed parse(struct __sk_buff* skb, enum l2 l2, struct packet* packet) {
     enum parsed found = find_network(skb, l2, packet);
 
-    if (found != PARSED)
-        return found;
+    if (found != PARSED) return found;
     return packet->family == CV_IPV4 ? parse_ipv4(skb, packet) : parse_ipv6(skb, packet);
 }

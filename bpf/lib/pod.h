@@ -2,8 +2,7 @@
 #pragma once
 #include "../maps.h"
 
-static __always_inline struct cv_pod *find_pod(__u64 netns_cookie)
-{
+static __always_inline struct cv_pod* find_pod(__u64 netns_cookie) {
     struct cv_pod_key key = {.netns_cookie = netns_cookie};
 
     return bpf_map_lookup_elem(&cv_pods, &key);

@@ -87,8 +87,8 @@ TEST_CASE("loopback and own address: left alone") {
         Cleaned after;
         Daemon daemon{where, after.instance};
         daemon.enrol();
-        for (auto [any, to] : {std::pair{"0.0.0.0", "127.0.0.1"}, std::pair{"0.0.0.0", ipv4.pod}, std::pair{"::", "::1"},
-                               std::pair{"::", ipv6.pod}}) {
+        for (auto [any, to] : {std::pair{"0.0.0.0", "127.0.0.1"}, std::pair{"0.0.0.0", ipv4.pod},
+                               std::pair{"::", "::1"}, std::pair{"::", ipv6.pod}}) {
             CAPTURE(to);
             Fd app = listen_in(where.pod(), any, 8080);
             auto client = connect_in(where.pod(), to, 8080);
@@ -164,7 +164,8 @@ TEST_CASE("own sockets: a dial leaves the pod unmarked, a leg in the client's na
             auto flow = daemon->flows().claim(leg.get());
             flow.identify("spiffe://cluster.local/ns/a/sa/b", "spiffe://cluster.local/ns/c/sa/d");
             flow.moved(3, 5);
-            std::string dump = where.run("bpftool map dump pinned /sys/fs/bpf/culvert/" + daemon.instance() + "/cv_flows");
+            std::string dump =
+                where.run("bpftool map dump pinned /sys/fs/bpf/culvert/" + daemon.instance() + "/cv_flows");
             CHECK(dump.find("spiffe://cluster.local/ns/a/sa/b") != std::string::npos);
             CHECK(dump.find("CV_FLOW_INBOUND_TUNNEL") != std::string::npos);
         }

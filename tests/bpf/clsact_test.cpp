@@ -35,8 +35,12 @@ TEST_CASE("clsact: the guard is put on both ways, comes back when it was taken o
         };
         guard();
         CHECK(has_both());
+        // Again, and nobody who listens for changes hears of it: capture listens, and would never rest.
+        auto changes = base::in_netns(where.pod(), capture::open_change_socket);
         guard();
         CHECK(has_both());
+        char change[4096];
+        CHECK(::recv(changes->get(), change, sizeof change, 0) == -1);
         where.run("tc -n $POD qdisc del dev eth0 clsact");
         CHECK(!has_both());
         guard();

@@ -122,7 +122,8 @@ inline const FamilyRow families[] = {{"IPv4", AF_INET, ipv4}, {"IPv6", AF_INET6,
 // The proxy's last step, in a client's name: claimed, bound to the address, not connected yet.
 inline Fd leg_from(Daemon& daemon, int pod, const char* client, OwnSocket kind = OwnSocket::inbound_leg) {
     auto ip = *base::IpAddress::parse(client);
-    auto made = base::in_netns(pod, [&] { return Fd{::socket(ip.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)}; });
+    auto made =
+        base::in_netns(pod, [&] { return Fd{::socket(ip.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)}; });
     REQUIRE(daemon->claim(made->get(), kind).has_value());
     int one = 1;
     if (ip.is_v4())

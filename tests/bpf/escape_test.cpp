@@ -76,7 +76,8 @@ TEST_CASE("escape: raw SYNs do not leave the pod") {
         Daemon daemon{where, after.instance};
         daemon.enrol();
         Tap wire{where};
-        for (const FamilyRow& row : families) send_frame(where.pod(), "eth0", syn_frame("\2\0\0\0\x77\1", row.at.pod, row.at.node));
+        for (const FamilyRow& row : families)
+            send_frame(where.pod(), "eth0", syn_frame("\2\0\0\0\x77\1", row.at.pod, row.at.node));
         CHECK(wire.tcp_packets() == 0);
         CHECK(daemon.count("GUARD_SYN") == 2);
     });
@@ -88,7 +89,8 @@ TEST_CASE("escape: a SYN from outside in the pod's own name is dropped at the do
         Daemon daemon{where, after.instance};
         daemon.enrol();
         Fd app = listen_in(where.pod(), "::", 80);
-        for (const FamilyRow& row : families) send_frame(where.node(), "veth0", syn_frame("\2\0\0\0\x77\2", row.at.pod, row.at.pod));
+        for (const FamilyRow& row : families)
+            send_frame(where.node(), "veth0", syn_frame("\2\0\0\0\x77\2", row.at.pod, row.at.pod));
         CHECK(daemon.count("GUARD_FORGED") == 2);
         CHECK(daemon.count("PASS_SELF") == 0);
     });
@@ -128,7 +130,8 @@ TEST_CASE("escape: a v4-mapped socket is an IPv4 one") {
         REQUIRE(bool(proxy));
         CHECK(base::local_address(proxy.get()).ip.to_string() == ipv4.vip);
         daemon.kill();
-        auto refused = base::in_netns(where.pod(), [] { return Fd{::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)}; });
+        auto refused =
+            base::in_netns(where.pod(), [] { return Fd{::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)}; });
         CHECK(::connect(refused->get(), reinterpret_cast<sockaddr*>(&to), sizeof to) == -1);
         CHECK(errno == EHOSTUNREACH);
     });
@@ -185,7 +188,8 @@ TEST_CASE("own dial to the own pod: comes in by the front door") {
         daemon.enrol();
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
-            auto dial = base::in_netns(where.pod(), [&] { return Fd{::socket(row.family, SOCK_STREAM | SOCK_CLOEXEC, 0)}; });
+            auto dial =
+                base::in_netns(where.pod(), [&] { return Fd{::socket(row.family, SOCK_STREAM | SOCK_CLOEXEC, 0)}; });
             REQUIRE(daemon->claim(dial->get(), OwnSocket::dial).has_value());
             CHECK(reconnect(dial->get(), row.at.pod, 15008) == 0);
             CHECK(bool(daemon.accept(Arrival::inbound_hbone, row.family)));

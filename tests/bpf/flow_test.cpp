@@ -39,9 +39,10 @@ TEST_CASE("flow: a captured connection has a row that reads well, and takes it a
             flow.moved(70000, 5);
             flow.moved(7, 0);
             std::string text = dump(where, daemon);
-            for (const char* word : {"\"from_source_bytes\": 70007", "\"to_source_bytes\": 5", "CV_FLOW_OUTBOUND", "CV_FLOW_OPEN",
-                                     "CV_PATH_TUNNEL", "\"source\": \"spiffe://cluster.local/ns/shop/sa/cart\"",
-                                     "\"destination_port\": 80"}) {
+            for (const char* word :
+                 {"\"from_source_bytes\": 70007", "\"to_source_bytes\": 5", "CV_FLOW_OUTBOUND", "CV_FLOW_OPEN",
+                  "CV_PATH_TUNNEL", "\"source\": \"spiffe://cluster.local/ns/shop/sa/cart\"",
+                  "\"destination_port\": 80"}) {
                 CAPTURE(word);
                 CHECK(text.find(word) != std::string::npos);
             }

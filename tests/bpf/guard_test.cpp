@@ -13,12 +13,18 @@ namespace {
 
 using Bytes = std::string;
 
-Bytes u16(unsigned value) { return {static_cast<char>(value >> 8), static_cast<char>(value)}; }
-Bytes zeros(std::size_t count) { return Bytes(count, '\0'); }
+Bytes u16(unsigned value) {
+    return {static_cast<char>(value >> 8), static_cast<char>(value)};
+}
+Bytes zeros(std::size_t count) {
+    return Bytes(count, '\0');
+}
 
 constexpr unsigned syn = 0x02, syn_ack = 0x12, ack = 0x10;
 
-Bytes tcp(unsigned flags) { return u16(40000) + u16(80) + zeros(8) + Bytes{'\x50', static_cast<char>(flags)} + zeros(6); }
+Bytes tcp(unsigned flags) {
+    return u16(40000) + u16(80) + zeros(8) + Bytes{'\x50', static_cast<char>(flags)} + zeros(6);
+}
 
 Bytes raw_ip(const char* ip, bool v4) {
     auto parsed = *base::IpAddress::parse(ip);
@@ -40,14 +46,21 @@ Bytes extension(unsigned next, unsigned more_octets = 0) {
     return Bytes{static_cast<char>(next), static_cast<char>(more_octets)} + zeros(6 + more_octets * 8);
 }
 
-Bytes fragment(unsigned next, unsigned offset) { return Bytes{static_cast<char>(next), '\0'} + u16(offset) + zeros(4); }
+Bytes fragment(unsigned next, unsigned offset) {
+    return Bytes{static_cast<char>(next), '\0'} + u16(offset) + zeros(4);
+}
 
-Bytes ethernet(unsigned type, const Bytes& body) { return zeros(12) + u16(type) + body; }
-Bytes tagged(unsigned type, unsigned inner, const Bytes& body) { return zeros(12) + u16(type) + u16(5) + u16(inner) + body; }
+Bytes ethernet(unsigned type, const Bytes& body) {
+    return zeros(12) + u16(type) + body;
+}
+Bytes tagged(unsigned type, unsigned inner, const Bytes& body) {
+    return zeros(12) + u16(type) + u16(5) + u16(inner) + body;
+}
 
 int run(bpf_program* program, Bytes packet) {
     if (packet.size() < 15) packet.resize(15);
-    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet.data(), .data_size_in = static_cast<__u32>(packet.size()));
+    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet.data(),
+                .data_size_in = static_cast<__u32>(packet.size()));
     REQUIRE(bpf_prog_test_run_opts(bpf_program__fd(program), &options) == 0);
     return static_cast<int>(options.retval);
 }
@@ -75,7 +88,8 @@ TEST_CASE("guard: a SYN that is not ours does not leave, wherever it hides") {
         {"behind a tag", tagged(0x8100, ip4, ipv4(pod4, 6, tcp(syn))), &cv_counts::GUARD_SYN},
         {"behind two tags", tagged(0x88a8, 0x8100, u16(7) + u16(ip6) + ipv6(pod6, 6, tcp(syn))), &cv_counts::GUARD_SYN},
         {"behind options", ethernet(ip6, ipv6(pod6, 60, extension(6, 1) + tcp(syn))), &cv_counts::GUARD_SYN},
-        {"behind three headers", ethernet(ip6, ipv6(pod6, 0, extension(43) + extension(60, 2) + extension(6) + tcp(syn))),
+        {"behind three headers",
+         ethernet(ip6, ipv6(pod6, 0, extension(43) + extension(60, 2) + extension(6) + tcp(syn))),
          &cv_counts::GUARD_SYN},
         {"in a first fragment", ethernet(ip4, ipv4(pod4, 6, tcp(syn), 0x2000)), &cv_counts::GUARD_SYN},
         {"in a tiny first fragment", ethernet(ip4, ipv4(pod4, 6, tcp(syn).substr(0, 8), 0x2000)),
@@ -84,11 +98,14 @@ TEST_CASE("guard: a SYN that is not ours does not leave, wherever it hides") {
          &cv_counts::GUARD_UNREADABLE},
         {"a later fragment", ethernet(ip4, ipv4(pod4, 6, zeros(16), 3)), nullptr},
         {"a later fragment, IPv6", ethernet(ip6, ipv6(pod6, 44, fragment(6, 8) + zeros(16))), nullptr},
-        {"headers without end", ethernet(ip6, ipv6(pod6, 60, [] {
-             Bytes many;
-             for (int i = 0; i < 12; ++i) many += extension(60);
-             return many;
-         }())), &cv_counts::GUARD_UNREADABLE},
+        {"headers without end",
+         ethernet(ip6, ipv6(pod6, 60,
+                            [] {
+                                Bytes many;
+                                for (int i = 0; i < 12; ++i) many += extension(60);
+                                return many;
+                            }())),
+         &cv_counts::GUARD_UNREADABLE},
     };
     for (const Row& row : rows) {
         CAPTURE(row.name);

@@ -26,7 +26,8 @@ template <class Do>
 int in_child(Do work) {
     pid_t child = ::fork();
     if (child == 0) {
-        if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) ::_exit(99);
+        if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+            ::_exit(99);
         ::_exit(work());
     }
     int status = 0;
@@ -84,7 +85,9 @@ TEST_CASE("cgroup: a namespace's own root is refused, with a sentence that says 
     std::filesystem::remove(group);
 }
 
-TEST_CASE("kernel: what this one has is enough") { CHECK(capture::check_kernel().has_value()); }
+TEST_CASE("kernel: what this one has is enough") {
+    CHECK(capture::check_kernel().has_value());
+}
 
 TEST_CASE("fill: the metrics door hears how full the maps are") {
     on_node([](Namespaces& where) {

@@ -17,14 +17,14 @@ TEST_CASE("names: programs and maps fit the kernel's 15 letters, and no two maps
     base::Handle<cv_cap, cv_cap::destroy> cap{cv_cap::open()};
     std::set<std::string> seen;
     bpf_program* program;
-    bpf_object__for_each_program(program, cap->obj) {
+    bpf_object__for_each_program (program, cap->obj) {
         std::string name = bpf_program__name(program);
         CAPTURE(name);
         CHECK(name.size() <= 15);
         CHECK(name.starts_with("cv_"));
     }
     bpf_map* map;
-    bpf_object__for_each_map(map, cap->obj) {
+    bpf_object__for_each_map (map, cap->obj) {
         std::string name = bpf_map__name(map);
         CAPTURE(name);
         CHECK(name.size() <= 15);
@@ -36,7 +36,7 @@ TEST_CASE("names: programs and maps fit the kernel's 15 letters, and no two maps
 TEST_CASE("maps: every one but the sockmap carries types, so that a dump has words in it") {
     Programs programs;
     bpf_map* map;
-    bpf_object__for_each_map(map, programs->obj) {
+    bpf_object__for_each_map (map, programs->obj) {
         if (bpf_map__is_internal(map) || bpf_map__type(map) == BPF_MAP_TYPE_SOCKMAP) continue;
         bpf_map_info info{};
         __u32 size = sizeof info;

@@ -40,9 +40,10 @@ TEST_CASE("leaving: new connections are the app's own, captured ones go on; then
     on_node([](Namespaces& where) {
         Cleaned after;
         Daemon daemon{where, after.instance};
-        std::string before = where.run("ip -n $POD rule; ip -n $POD -6 rule; ip -n $POD route show table 100; "
-                                       "ip netns exec $POD sysctl net.ipv4.tcp_fwmark_accept net.ipv4.fwmark_reflect "
-                                       "net.ipv6.fwmark_reflect");
+        std::string before = where.run(
+            "ip -n $POD rule; ip -n $POD -6 rule; ip -n $POD route show table 100; "
+            "ip netns exec $POD sysctl net.ipv4.tcp_fwmark_accept net.ipv4.fwmark_reflect "
+            "net.ipv6.fwmark_reflect");
         daemon.enrol();
         auto old_app = connect_in(where.pod(), ipv4.vip, 80);
         Fd proxy = daemon.accept(Arrival::outbound, AF_INET);
@@ -64,9 +65,10 @@ TEST_CASE("leaving: new connections are the app's own, captured ones go on; then
         char heard[8];
         CHECK(::recv(proxy.get(), heard, sizeof heard, 0) == 5);
         REQUIRE(daemon->release("uid-1").has_value());
-        std::string left = where.run("ip -n $POD rule; ip -n $POD -6 rule; ip -n $POD route show table 100; "
-                                     "ip netns exec $POD sysctl net.ipv4.tcp_fwmark_accept net.ipv4.fwmark_reflect "
-                                     "net.ipv6.fwmark_reflect");
+        std::string left = where.run(
+            "ip -n $POD rule; ip -n $POD -6 rule; ip -n $POD route show table 100; "
+            "ip netns exec $POD sysctl net.ipv4.tcp_fwmark_accept net.ipv4.fwmark_reflect "
+            "net.ipv6.fwmark_reflect");
         CHECK(left == before);
         CHECK(where.run("ls /sys/fs/bpf/culvert/" + daemon.instance() + "/pods") == "");
     });
@@ -76,9 +78,11 @@ TEST_CASE("cleanup: with no daemon running, every trace in a living pod goes") {
     on_node([](Namespaces& where) {
         std::string instance = fresh_instance();
         auto traces = [&] {
-            return where.run("ip -n $POD rule; ip -n $POD -6 rule; ip -n $POD route show table 100; ip -n $POD -6 route "
-                             "show table 100; nsenter --net=/run/netns/$POD bpftool net list; "
-                             "ls -d /sys/fs/bpf/culvert/" + instance + " 2>/dev/null; cat /proc/sys/net/ipv4/fwmark_reflect");
+            return where.run(
+                "ip -n $POD rule; ip -n $POD -6 rule; ip -n $POD route show table 100; ip -n $POD -6 route "
+                "show table 100; nsenter --net=/run/netns/$POD bpftool net list; "
+                "ls -d /sys/fs/bpf/culvert/" +
+                instance + " 2>/dev/null; cat /proc/sys/net/ipv4/fwmark_reflect");
         };
         std::string before = traces();
         {
@@ -104,8 +108,9 @@ TEST_CASE("interfaces: an address that comes later is the pod's own, and routes 
         std::string routes = where.run("ip -n $POD route show table 100; ip -n $POD -6 route show table 100");
         where.run("ip -n $POD link set eth0 down");
         daemon.handle_events();
-        where.run("ip -n $POD link set eth0 up; ip -n $POD addr add 10.77.0.9/24 dev eth0;"
-                  "ip -n $POD addr add fd77::2/64 dev eth0 nodad; ip -n $POD route add default via 10.77.0.1");
+        where.run(
+            "ip -n $POD link set eth0 up; ip -n $POD addr add 10.77.0.9/24 dev eth0;"
+            "ip -n $POD addr add fd77::2/64 dev eth0 nodad; ip -n $POD route add default via 10.77.0.1");
         daemon.handle_events(100);
         CHECK(where.run("ip -n $POD route show table 100; ip -n $POD -6 route show table 100") == routes);
         Fd app = listen_in(where.pod(), "10.77.0.9", 8080);

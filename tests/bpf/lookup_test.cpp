@@ -102,8 +102,14 @@ TEST_CASE("lookup: each SYN gets its verdict and its reason") {
         {"to itself, IPv6", {CV_IPV6, pod6, pod6, 15008}, SK_PASS, &cv_counts::PASS_SELF},
         {"loopback", {CV_IPV4, "127.0.0.1", "127.0.0.1", 80}, SK_PASS, &cv_counts::PASS_LOOPBACK},
         {"loopback, IPv6", {CV_IPV6, "::1", "::1", 80}, SK_PASS, &cv_counts::PASS_LOOPBACK},
-        {"from outside to an address that is not there", {CV_IPV4, peer4, "10.0.0.8", 80}, SK_DROP, &cv_counts::DROP_FOREIGN},
-        {"the pod's IPv4 address forged into IPv6", {CV_IPV6, "::ffff:10.0.0.7", pod6, 80}, SK_PASS, &cv_counts::TO_INBOUND},
+        {"from outside to an address that is not there",
+         {CV_IPV4, peer4, "10.0.0.8", 80},
+         SK_DROP,
+         &cv_counts::DROP_FOREIGN},
+        {"the pod's IPv4 address forged into IPv6",
+         {CV_IPV6, "::ffff:10.0.0.7", pod6, 80},
+         SK_PASS,
+         &cv_counts::TO_INBOUND},
         {"forged IPv6 to forged IPv6", {CV_IPV6, peer6, "::ffff:10.0.0.7", 80}, SK_DROP, &cv_counts::DROP_FOREIGN},
     };
     base::Fd listen4 = listener(AF_INET), listen6 = listener(AF_INET6);
@@ -122,7 +128,8 @@ TEST_CASE("lookup: each SYN gets its verdict and its reason") {
 }
 
 TEST_CASE("lookup: without a listener it is refused, never let past") {
-    for (const Syn& syn : {Syn{CV_IPV4, peer4, pod4, 80}, Syn{CV_IPV4, peer4, pod4, 15008}, Syn{CV_IPV6, pod6, peer6, 80}}) {
+    for (const Syn& syn :
+         {Syn{CV_IPV4, peer4, pod4, 80}, Syn{CV_IPV4, peer4, pod4, 15008}, Syn{CV_IPV6, pod6, peer6, 80}}) {
         Programs programs;
         give_addresses(programs);
         CHECK(run(programs, syn) == SK_DROP);

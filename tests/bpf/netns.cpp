@@ -44,7 +44,8 @@ Namespaces::Namespaces(NamespaceOptions options) {
     pod_name_ = "cvt-pod-" + id;
     std::string in_pod = "ip -n " + pod_name_ + " ", in_node = "ip -n " + node_name_ + " ";
     must("ip netns add " + node_name_ + " && ip netns add " + pod_name_);
-    must(in_node + "link add veth0 address " + node_mac + " type veth peer name eth0 address " + pod_mac + " netns " + pod_name_);
+    must(in_node + "link add veth0 address " + node_mac + " type veth peer name eth0 address " + pod_mac + " netns " +
+         pod_name_);
     if (!options.pod_has_ipv6)
         must("ip netns exec " + pod_name_ + " sh -c 'echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6'");
     must(in_node + "link set lo up && " + in_pod + "link set lo up");

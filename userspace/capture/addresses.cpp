@@ -15,7 +15,9 @@ namespace {
 
 constexpr std::size_t addresses_per_pod = 64;
 
-cv_family family_of(const InterfaceAddress& address) { return address.family == AF_INET ? CV_IPV4 : CV_IPV6; }
+cv_family family_of(const InterfaceAddress& address) {
+    return address.family == AF_INET ? CV_IPV4 : CV_IPV6;
+}
 
 cv_own_ip_key own_key(std::uint64_t cookie, const InterfaceAddress& address) {
     cv_own_ip_key key{};

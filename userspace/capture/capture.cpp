@@ -52,7 +52,7 @@ struct Capture::Impl {
 
     boost::asio::io_context& io;
     Settings settings;
-    Pins pins;  // holds the lock: first to come, last to go
+    Pins pins;                // holds the lock: first to come, last to go
     std::uint64_t netns = 0;  // cookie of the daemon's own
     std::uint64_t daemon;
     GuardHook guard_hook = GuardHook::tcx;
@@ -60,7 +60,7 @@ struct Capture::Impl {
     int own_socks = -1;  // borrowed from programs, read on every worker
     FlowTable flows;
     std::map<std::string, std::unique_ptr<Pod>> pods;  // by uid
-    Fd alive;  // last, so that it goes first: from then on connects are refused
+    Fd alive;                                          // last, so that it goes first: from then on connects are refused
 };
 
 // Old pins are moved, not removed: their programs go on keeping every pod closed until it is enrolled anew.
@@ -71,10 +71,11 @@ Result<> Capture::Impl::set_aside_other_schemas() {
     cv_schema found{};
     if (schema) bpf_map_lookup_elem(schema.get(), &row, &found);
     if (found.version == CV_SCHEMA_VERSION) return {};
-    base::log::warn("capture",
-                    "the pins in {} have schema version {}, this culvertd speaks {}: replacing them; captured pods stay "
-                    "closed until they are enrolled again",
-                    pins.home(), found.version, CV_SCHEMA_VERSION);
+    base::log::warn(
+        "capture",
+        "the pins in {} have schema version {}, this culvertd speaks {}: replacing them; captured pods stay "
+        "closed until they are enrolled again",
+        pins.home(), found.version, CV_SCHEMA_VERSION);
     return pins.set_aside();
 }
 
@@ -206,7 +207,8 @@ Result<> Capture::release_all_but(const std::vector<std::string>& uids) {
         if (wanted && link && netns_of_link(link.get()) != 0) keep.push_back(cookie);
     }
     for (std::uint64_t cookie : impl_->pins.pods())
-        if (std::find(keep.begin(), keep.end(), cookie) == keep.end()) publish_addresses(*impl_->programs, cookie, {}, {});
+        if (std::find(keep.begin(), keep.end(), cookie) == keep.end())
+            publish_addresses(*impl_->programs, cookie, {}, {});
     Result<> undone = undo_pods(impl_->pins.home(), keep);
     for (const std::string& old : impl_->pins.olds()) {
         auto done = undo_pods(old, {});
@@ -218,11 +220,14 @@ Result<> Capture::release_all_but(const std::vector<std::string>& uids) {
 
 Result<> Capture::claim(int fd, OwnSocket kind) noexcept {
     cv_own_sock own{static_cast<cv_own_kind>(kind)};
-    if (bpf_map_update_elem(impl_->own_socks, &fd, &own, BPF_ANY) != 0) return base::errno_while("claim a socket as ours");
+    if (bpf_map_update_elem(impl_->own_socks, &fd, &own, BPF_ANY) != 0)
+        return base::errno_while("claim a socket as ours");
     return {};
 }
 
-FlowTable& Capture::flows() noexcept { return impl_->flows; }
+FlowTable& Capture::flows() noexcept {
+    return impl_->flows;
+}
 
 std::vector<ReasonCount> Capture::reasons() const {
     std::vector<cv_counts> per_cpu(static_cast<std::size_t>(libbpf_num_possible_cpus()));
@@ -242,8 +247,7 @@ std::vector<ReasonCount> Capture::reasons() const {
 
 std::vector<MapFill> Capture::fills() const {
     std::vector<MapFill> fills;
-    for (const char* name : {"cv_pods", "cv_own_ips", "cv_pod_ips"})
-        fills.push_back(impl_->programs->fill_of(name));
+    for (const char* name : {"cv_pods", "cv_own_ips", "cv_pod_ips"}) fills.push_back(impl_->programs->fill_of(name));
     fills.push_back({"cv_flows", impl_->flows.used(), impl_->flows.size()});
     return fills;
 }

@@ -11,12 +11,14 @@ namespace culvert::capture {
 namespace asio = boost::asio;
 
 struct ChangeWatch::State {
-    State(asio::io_context& io, int socket, std::function<void()> call) : descriptor{io, socket}, on_change{std::move(call)} {}
+    State(asio::io_context& io, int socket, std::function<void()> call)
+        : descriptor{io, socket}, on_change{std::move(call)} {}
 
     // ENOBUFS means that changes were lost, which is a change.
     void drain() {
         char buffer[8192];
-        while (::recv(descriptor.native_handle(), buffer, sizeof buffer, MSG_DONTWAIT) > 0 || errno == ENOBUFS) errno = 0;
+        while (::recv(descriptor.native_handle(), buffer, sizeof buffer, MSG_DONTWAIT) > 0 || errno == ENOBUFS)
+            errno = 0;
     }
 
     asio::posix::stream_descriptor descriptor;

@@ -16,7 +16,9 @@ using base::Result;
 
 namespace {
 
-std::atomic_ref<__u64> owner_of(cv_flow& row) { return std::atomic_ref{row.owner}; }
+std::atomic_ref<__u64> owner_of(cv_flow& row) {
+    return std::atomic_ref{row.owner};
+}
 
 template <std::size_t N>
 void copy_cut(char (&to)[N], std::string_view from) {

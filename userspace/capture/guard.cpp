@@ -67,7 +67,17 @@ struct Filter {
         auto found = place();
         return bpf_tc_query(&at, &found) == 0;
     }
+    // Nothing to do when it is there already: replacing a filter is a change that we would be told of, and so on.
+    bool runs(int program) const {
+        bpf_prog_info info{};
+        __u32 size = sizeof info;
+        auto at = hook();
+        auto found = place();
+        return bpf_obj_get_info_by_fd(program, &info, &size) == 0 && bpf_tc_query(&at, &found) == 0 &&
+               found.prog_id == info.id;
+    }
     Result<> put(int program) const {
+        if (runs(program)) return {};
         auto at = hook();
         if (int err = bpf_tc_hook_create(&at); err != 0 && err != -EEXIST)
             return base::errno_while("add clsact to interface " + std::to_string(interface), -err);
@@ -108,7 +118,8 @@ Result<> guard_interface(const Programs& pod, const std::string& pins, const Int
     int in = pod.program(interface.ethernet ? "cv_in_guard" : "cv_in_guard_l3");
     int out = pod.program(interface.ethernet ? "cv_out_guard" : "cv_out_guard_l3");
     if (hook == GuardHook::clsact) return put_filters(named(pins, clsact_prefix, interface.index), interface, in, out);
-    if (auto done = put_link(named(pins, out_prefix, interface.index), out, interface.index, tcx_egress); !done) return done;
+    if (auto done = put_link(named(pins, out_prefix, interface.index), out, interface.index, tcx_egress); !done)
+        return done;
     return put_link(named(pins, in_prefix, interface.index), in, interface.index, tcx_ingress);
 }
 
@@ -117,7 +128,8 @@ void forget_interfaces(const std::string& pins, const std::vector<Interface>& le
         for (std::string_view prefix : {in_prefix, out_prefix, clsact_prefix}) {
             auto index = index_after(prefix, name);
             if (!index) continue;
-            bool there = std::any_of(left.begin(), left.end(), [&](const Interface& one) { return one.index == *index; });
+            bool there =
+                std::any_of(left.begin(), left.end(), [&](const Interface& one) { return one.index == *index; });
             if (there) continue;
             if (prefix == clsact_prefix)
                 remove_tree(pins + "/" + name);

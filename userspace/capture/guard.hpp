@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The guard programs on a pod's interfaces. All of it runs in the pod's namespace: interface numbers mean nothing outside.
+// The guard programs on a pod's interfaces. All of it runs in the pod's namespace: interface numbers mean nothing
+// outside.
 #pragma once
 #include <string>
 

@@ -55,7 +55,8 @@ Result<> check_capabilities() {
     struct {
         int number;
         const char* name;
-    } const wanted[] = {{CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, {CAP_NET_RAW, "CAP_NET_RAW"}};
+    } const wanted[] = {
+        {CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, {CAP_NET_RAW, "CAP_NET_RAW"}};
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
     __user_cap_data_struct data[2]{};
     if (::syscall(SYS_capget, &header, data) != 0) return base::errno_while("read own capabilities");
@@ -63,7 +64,8 @@ Result<> check_capabilities() {
     for (const auto& capability : wanted)
         if (!(data[capability.number / 32].effective & (1u << capability.number % 32)))
             missing += std::string{missing.empty() ? "" : ", "} + capability.name;
-    if (!missing.empty()) return base::problem("capture needs " + missing + ": run as root, or give them to the container");
+    if (!missing.empty())
+        return base::problem("capture needs " + missing + ": run as root, or give them to the container");
     return {};
 }
 
@@ -125,7 +127,9 @@ Fd mount_cgroup_privately() {
 
 }
 
-void adopt_libbpf_log() { libbpf_set_print(log_libbpf); }
+void adopt_libbpf_log() {
+    libbpf_set_print(log_libbpf);
+}
 
 Result<> check_kernel() {
     if (auto allowed = check_capabilities(); !allowed) return allowed.error();

@@ -117,7 +117,8 @@ int collect_our_route(const nlmsghdr* message, void* data) {
     auto* wanted = static_cast<OurRoutes*>(data);
     auto* body = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message));
     Attributes<RTA_MAX + 1> attributes{message, sizeof *body};
-    int table = attributes.at[RTA_TABLE] ? static_cast<int>(mnl_attr_get_u32(attributes.at[RTA_TABLE])) : body->rtm_table;
+    int table =
+        attributes.at[RTA_TABLE] ? static_cast<int>(mnl_attr_get_u32(attributes.at[RTA_TABLE])) : body->rtm_table;
     if (table != wanted->table || body->rtm_protocol != our_protocol) return MNL_CB_OK;
     auto* raw = reinterpret_cast<const char*>(message);
     wanted->messages.emplace_back(raw, raw + message->nlmsg_len);
@@ -151,7 +152,8 @@ Result<std::vector<Interface>> Rtnetlink::interfaces() {
     std::vector<Interface> found;
     Request request{RTM_GETLINK, NLM_F_DUMP};
     request.body<ifinfomsg>()->ifi_family = AF_UNSPEC;
-    if (int err = ask(request.get(), collect_interface, &found)) return base::errno_while("list the pod's interfaces", err);
+    if (int err = ask(request.get(), collect_interface, &found))
+        return base::errno_while("list the pod's interfaces", err);
     return found;
 }
 
@@ -159,7 +161,8 @@ Result<std::vector<InterfaceAddress>> Rtnetlink::addresses() {
     std::vector<InterfaceAddress> found;
     Request request{RTM_GETADDR, NLM_F_DUMP};
     request.body<ifaddrmsg>()->ifa_family = AF_UNSPEC;
-    if (int err = ask(request.get(), collect_address, &found)) return base::errno_while("list the pod's addresses", err);
+    if (int err = ask(request.get(), collect_address, &found))
+        return base::errno_while("list the pod's addresses", err);
     return found;
 }
 

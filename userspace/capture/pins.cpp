@@ -20,7 +20,9 @@ namespace {
 
 constexpr std::string_view old_prefix = "old_";
 
-bool is_old(const std::string& name) { return name.starts_with(old_prefix); }
+bool is_old(const std::string& name) {
+    return name.starts_with(old_prefix);
+}
 
 bool is_still(int directory, const std::string& path) {
     struct stat held {
@@ -47,7 +49,9 @@ Fd pinned(const std::string& path) {
     return fd < 0 ? Fd{} : Fd{fd};
 }
 
-void unpin(const std::string& path) { ::unlink(path.c_str()); }
+void unpin(const std::string& path) {
+    ::unlink(path.c_str());
+}
 
 std::vector<std::string> pins_in(const std::string& directory) {
     std::vector<std::string> names;
@@ -107,7 +111,9 @@ std::vector<std::uint64_t> pods_in(const std::string& home) {
     return cookies;
 }
 
-std::vector<std::uint64_t> Pins::pods() const { return pods_in(home_); }
+std::vector<std::uint64_t> Pins::pods() const {
+    return pods_in(home_);
+}
 
 std::string Pins::other_owner(std::uint64_t cookie) const {
     std::filesystem::path ours{home_};
@@ -153,6 +159,8 @@ std::uint32_t netns_of_link(int link) {
     return info.netns.netns_ino;
 }
 
-bool swap_program(int link, int program) noexcept { return bpf_link_update(link, program, nullptr) == 0; }
+bool swap_program(int link, int program) noexcept {
+    return bpf_link_update(link, program, nullptr) == 0;
+}
 
 }

@@ -35,7 +35,8 @@ std::uint32_t slot_of(const Listener& listener, unsigned workers) {
 
 }
 
-Result<std::unique_ptr<Pod>> Pod::enrol(const NodeSide& node, const PodSpec& spec, const std::vector<Listener>& listeners) {
+Result<std::unique_ptr<Pod>> Pod::enrol(const NodeSide& node, const PodSpec& spec,
+                                        const std::vector<Listener>& listeners) {
     std::unique_ptr<Pod> pod{new Pod{node, spec}};
     if (auto done = pod->enter(spec.netns); !done) return done.error();
     if (auto done = pod->install(listeners); !done) {
@@ -159,7 +160,9 @@ void Pod::on_change() {
         base::log::warn("capture", "{}: its interfaces changed, and: {}", name_, done.error().to_string());
 }
 
-Result<> Pod::stop_capturing() { return say(CV_POD_LEAVING); }
+Result<> Pod::stop_capturing() {
+    return say(CV_POD_LEAVING);
+}
 
 Result<> Pod::release() {
     changes_.reset();

@@ -38,10 +38,13 @@ bool is_shared(const bpf_map* map) {
 // Only these run from this instance; the others are loaded by somebody else.
 void choose_programs(cv_cap& cap, bool node) {
     bpf_program* program;
-    bpf_object__for_each_program(program, cap.obj) bpf_program__set_autoload(program, belongs_to_node(program) == node);
+    bpf_object__for_each_program (program, cap.obj)
+        bpf_program__set_autoload(program, belongs_to_node(program) == node);
 }
 
-std::uint32_t power_of_two(std::uint32_t at_least) { return std::bit_ceil(std::max(at_least, 1u)); }
+std::uint32_t power_of_two(std::uint32_t at_least) {
+    return std::bit_ceil(std::max(at_least, 1u));
+}
 
 // A pinned map of another shape is not ours to reuse: it would be read as something it is not.
 Result<> reuse(bpf_map* map, int fd) {
@@ -83,7 +86,7 @@ Result<Programs> Programs::load(const Node& node, const FindPinned& find_pinned)
     bpf_map__set_max_entries(cap->maps.cv_flows, power_of_two(node.max_flows));
 
     bpf_map* map;
-    bpf_object__for_each_map(map, cap->obj) {
+    bpf_object__for_each_map (map, cap->obj) {
         if (!is_shared(map)) continue;
         base::Fd pinned = find_pinned(bpf_map__name(map));
         if (!pinned) continue;
@@ -106,7 +109,7 @@ Result<Programs> Programs::load(const Pod& pod, const Programs& node) {
     bpf_map__set_max_entries(cap->maps.cv_listeners, CV_ARRIVAL_COUNT * 2 * pod.workers);
 
     bpf_map* map;
-    bpf_object__for_each_map(map, cap->obj) {
+    bpf_object__for_each_map (map, cap->obj) {
         if (!is_shared(map)) continue;
         if (bpf_map__reuse_fd(map, node.map(bpf_map__name(map))) != 0)
             return base::errno_while(std::string{"share map "} + bpf_map__name(map));
@@ -121,20 +124,23 @@ int Programs::program(const char* name) const {
     return bpf_program__fd(bpf_object__find_program_by_name(skeleton_->cap->obj, name));
 }
 
-int Programs::map(const char* name) const { return bpf_object__find_map_fd_by_name(skeleton_->cap->obj, name); }
+int Programs::map(const char* name) const {
+    return bpf_object__find_map_fd_by_name(skeleton_->cap->obj, name);
+}
 
 MapFill Programs::fill_of(const char* name) const {
     bpf_map* map = bpf_object__find_map_by_name(skeleton_->cap->obj, name);
     std::vector<char> key(bpf_map__key_size(map)), next(key.size());
     std::uint64_t used = 0;
-    for (void* from = nullptr; bpf_map__get_next_key(map, from, next.data(), next.size()) == 0; from = key.data(), ++used)
+    for (void* from = nullptr; bpf_map__get_next_key(map, from, next.data(), next.size()) == 0;
+         from = key.data(), ++used)
         key = next;
     return {name, used, bpf_map__max_entries(map)};
 }
 
 void Programs::each_shared_map(const std::function<void(const char*, int)>& visit) const {
     bpf_map* map;
-    bpf_object__for_each_map(map, skeleton_->cap->obj) {
+    bpf_object__for_each_map (map, skeleton_->cap->obj) {
         if (is_shared(map)) visit(bpf_map__name(map), bpf_map__fd(map));
     }
 }

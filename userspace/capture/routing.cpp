@@ -96,7 +96,8 @@ Result<> sync_routes(Rtnetlink& netlink, bool ipv6, const std::vector<Interface>
         // IPv4 needs the hint: without it a socket that connects for the second time is told ENETUNREACH. IPv6 picks
         // a sane source alone, and refuses a hint that is still tentative.
         if (family == AF_INET)
-            if (const InterfaceAddress* source = preferred_source(family, source_of, addresses)) route.source = source->ip;
+            if (const InterfaceAddress* source = preferred_source(family, source_of, addresses))
+                route.source = source->ip;
         return netlink.put(route);
     };
     for (int family : {AF_INET, AF_INET6}) {

@@ -72,8 +72,9 @@ base::Result<int> end_connecting_sockets() {
         body.id = socket.id;
         int err = ask(*netlink, SOCK_DESTROY, NLM_F_ACK, body, nullptr, nullptr);
         if (err == EOPNOTSUPP)
-            return base::problem("this kernel cannot end sockets (CONFIG_INET_DIAG_DESTROY): connections that were "
-                                 "just being made when the pod was enrolled time out");
+            return base::problem(
+                "this kernel cannot end sockets (CONFIG_INET_DIAG_DESTROY): connections that were "
+                "just being made when the pod was enrolled time out");
         if (err == 0) ++ended;  // else it has connected or gone meanwhile
     }
     return ended;

@@ -27,7 +27,7 @@ enum cv_pod_state {
 struct cv_pod {
     __u64 daemon; /* the alive program of this daemon, and of no other, opens the pod */
     enum cv_pod_state state;
-    __u32 netns_inode; /* finds the namespace again when no daemon runs */
+    __u32 netns_inode;          /* finds the namespace again when no daemon runs */
     __u8 tcp_fwmark_accept_was; /* the sysctls before us, put back when the pod leaves */
     __u8 fwmark_reflect_was;
     __u8 fwmark_reflect6_was;

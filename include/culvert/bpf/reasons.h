@@ -9,42 +9,42 @@
 #pragma once
 #include <culvert/bpf/shared.h>
 
-#define CV_REASONS(X)                                                                                     \
-    X(CONNECT_CAPTURED, "an app's connect was taken for the proxy")                                       \
-    X(CONNECT_REFUSED, "an app's connect failed at once, because no proxy was alive")                     \
-    X(CONNECT_OWN, "the proxy connected from the pod to the network")                                     \
-    X(CONNECT_LEG, "the proxy connected to the pod's app in the client's name")                           \
-    X(CONNECT_LOOPBACK, "an app connected to loopback, left alone")                                       \
-    X(CONNECT_SELF, "an app connected to the pod's own address, left alone")                              \
-    X(CONNECT_PROBE, "a process of the node connected to a pod, let through")                             \
-    X(CONNECT_LEAVING, "an app connected while its pod was leaving the mesh, left alone")                 \
-    X(CONNECT_NO_STORAGE, "no room to note a captured socket; its connect is refused")                    \
-    X(CONNECT_MARK_FAILED, "the kernel refused our mark; the guard drops what the socket sends")          \
-    X(LISTEN_MARK_ZEROED, "an app's mark was taken off its listener, replies must be able to come home")  \
-    X(FLOW_OPENED, "a row of cv_flows was written")                                                       \
-    X(FLOWS_FULL, "no free row in cv_flows; the connection goes on without one")                          \
-    X(TO_OUTBOUND, "handed to the proxy: a connection leaving the pod")                                   \
-    X(TO_INBOUND, "handed to the proxy: a plain connection to the pod")                                   \
-    X(TO_TUNNEL, "handed to the proxy: a tunnel to the pod")                                              \
-    X(PASS_LOOPBACK, "loopback, left alone")                                                              \
-    X(PASS_SELF, "from the pod to itself, left alone")                                                    \
-    X(PASS_PROBE, "a noted probe of the node's, given to the app")                                        \
-    X(PASS_LEG, "the proxy's own connection, given to the app")                                           \
-    X(PASS_LEAVING, "the pod joins or leaves the mesh, given to the app")                                 \
-    X(DROP_FOREIGN, "neither to nor from an address of the pod")                                          \
-    X(DROP_NO_LISTENER, "the proxy is not listening; refused, never let past")                            \
-    X(DROP_ASSIGN_FAILED, "the kernel refused the proxy's listener")                                      \
-    X(SLOT_CROWDED, "a worker's backlog was more than half full, the next worker was tried")              \
-    X(GUARD_CAPTURED, "a captured socket tried to send past the proxy")                                   \
-    X(GUARD_SYN, "a connection that is not the proxy's tried to leave the pod")                           \
-    X(GUARD_UNREADABLE, "headers too odd to prove that no connection hides behind them")                  \
+#define CV_REASONS(X)                                                                                    \
+    X(CONNECT_CAPTURED, "an app's connect was taken for the proxy")                                      \
+    X(CONNECT_REFUSED, "an app's connect failed at once, because no proxy was alive")                    \
+    X(CONNECT_OWN, "the proxy connected from the pod to the network")                                    \
+    X(CONNECT_LEG, "the proxy connected to the pod's app in the client's name")                          \
+    X(CONNECT_LOOPBACK, "an app connected to loopback, left alone")                                      \
+    X(CONNECT_SELF, "an app connected to the pod's own address, left alone")                             \
+    X(CONNECT_PROBE, "a process of the node connected to a pod, let through")                            \
+    X(CONNECT_LEAVING, "an app connected while its pod was leaving the mesh, left alone")                \
+    X(CONNECT_NO_STORAGE, "no room to note a captured socket; its connect is refused")                   \
+    X(CONNECT_MARK_FAILED, "the kernel refused our mark; the guard drops what the socket sends")         \
+    X(LISTEN_MARK_ZEROED, "an app's mark was taken off its listener, replies must be able to come home") \
+    X(FLOW_OPENED, "a row of cv_flows was written")                                                      \
+    X(FLOWS_FULL, "no free row in cv_flows; the connection goes on without one")                         \
+    X(TO_OUTBOUND, "handed to the proxy: a connection leaving the pod")                                  \
+    X(TO_INBOUND, "handed to the proxy: a plain connection to the pod")                                  \
+    X(TO_TUNNEL, "handed to the proxy: a tunnel to the pod")                                             \
+    X(PASS_LOOPBACK, "loopback, left alone")                                                             \
+    X(PASS_SELF, "from the pod to itself, left alone")                                                   \
+    X(PASS_PROBE, "a noted probe of the node's, given to the app")                                       \
+    X(PASS_LEG, "the proxy's own connection, given to the app")                                          \
+    X(PASS_LEAVING, "the pod joins or leaves the mesh, given to the app")                                \
+    X(DROP_FOREIGN, "neither to nor from an address of the pod")                                         \
+    X(DROP_NO_LISTENER, "the proxy is not listening; refused, never let past")                           \
+    X(DROP_ASSIGN_FAILED, "the kernel refused the proxy's listener")                                     \
+    X(SLOT_CROWDED, "a worker's backlog was more than half full, the next worker was tried")             \
+    X(GUARD_CAPTURED, "a captured socket tried to send past the proxy")                                  \
+    X(GUARD_SYN, "a connection that is not the proxy's tried to leave the pod")                          \
+    X(GUARD_UNREADABLE, "headers too odd to prove that no connection hides behind them")                 \
     X(GUARD_FORGED, "an outside packet claimed to come from the pod itself")
 
 enum cv_reason {
 #define X(name, text) CV_REASON_##name,
     CV_REASONS(X)
 #undef X
-    CV_REASON_COUNT,
+        CV_REASON_COUNT,
 };
 
 /* The counters: one row, one named column per reason. */

@@ -57,7 +57,8 @@ struct ReasonCount {
     std::uint64_t count;
 };
 
-// How full a bounded map is, for the metrics door. Probe notes are not among them: their maps are always full, by design.
+// How full a bounded map is, for the metrics door. Probe notes are not among them: their maps are always full, by
+// design.
 struct MapFill {
     std::string name;
     std::uint64_t used;
@@ -73,7 +74,8 @@ public:
     // Lets the alive link go: pinned programs stay and refuse new connections until the next start.
     ~Capture();
 
-    // Opens one listener per arrival, family and worker in the pod's netns (no IPv6 there: none for it). Not yet steered to.
+    // Opens one listener per arrival, family and worker in the pod's netns (no IPv6 there: none for it). Not yet
+    // steered to.
     base::Result<std::vector<Listener>> listen(const PodSpec& pod);
     // Steers the pod's traffic to the listeners, which are borrowed. Installs first, then ends connections of the netns
     // that are in SYN_SENT. Of a pod that an earlier daemon enrolled, it takes over the pins and swaps the slots.
