@@ -13,7 +13,9 @@ using namespace culvert::test;
 
 namespace {
 
-bool holds(const Output& output, std::string_view text) { return output.text.find(text) != std::string::npos; }
+bool holds(const Output& output, std::string_view text) {
+    return output.text.find(text) != std::string::npos;
+}
 
 }
 
@@ -28,14 +30,14 @@ TEST_CASE("command line: what it prints and how it ends" IPV4) {
         int status;
         std::vector<std::string> words;
     };
-    for (const Row& row : {Row{"help", {"--help"}, 0, {"--config FILE", "cleanup", "check"}},
-                           Row{"version", {"version"}, 0, {"culvertd 0."}},
-                           Row{"nothing", {}, 2, {"--config FILE is missing"}},
-                           Row{"unknown word", {"--bogus"}, 2, {"--bogus"}},
-                           Row{"check of a bad file", {"check", bad}, 3, {bad.string() + ":2", "nonsense"}},
-                           Row{"check of no file", {"check", "/nonexistent.yaml"}, 3, {"/nonexistent.yaml"}},
-                           Row{"run with a bad file", {"--config", bad}, 3, {bad.string() + ":2"}},
-                           Row{"cleanup where nothing is", {"cleanup", "no-such-node"}, 0, {}}}) {
+    for (const Row& row :
+         {Row{"help", {"--help"}, 0, {"--config FILE", "cleanup", "check"}},
+          Row{"version", {"version"}, 0, {"culvertd 0."}}, Row{"nothing", {}, 2, {"--config FILE is missing"}},
+          Row{"unknown word", {"--bogus"}, 2, {"--bogus"}},
+          Row{"check of a bad file", {"check", bad}, 3, {bad.string() + ":2", "nonsense"}},
+          Row{"check of no file", {"check", "/nonexistent.yaml"}, 3, {"/nonexistent.yaml"}},
+          Row{"run with a bad file", {"--config", bad}, 3, {bad.string() + ":2"}},
+          Row{"cleanup where nothing is", {"cleanup", "no-such-node"}, 0, {}}}) {
         CAPTURE(row.name);
         std::vector<std::string> command{culvertd()};
         command.insert(command.end(), row.arguments.begin(), row.arguments.end());
@@ -60,8 +62,9 @@ TEST_CASE("command line: check says what a good file holds, and nothing is touch
 TEST_CASE("command line: a file with policies is refused, with the reason that they are not enforced yet" IPV4) {
     World& world = World::shared();
     const auto file = world.lab.folder() / "policies.yaml";
-    std::ofstream{file} << world.mesh.yaml(1)
-                        << "policies:\n- {name: p, namespace: ns, scope: Global, action: Deny, dryRun: false, rules: []}\n";
+    std::ofstream{file}
+        << world.mesh.yaml(1)
+        << "policies:\n- {name: p, namespace: ns, scope: Global, action: Deny, dryRun: false, rules: []}\n";
     const Output output = run({culvertd(), "check", file});
     CAPTURE(output.text);
     CHECK(output.status == 3);

@@ -21,10 +21,12 @@ Process start_nginx(World& world, const Pod& pod, const std::string& content) {
     std::ofstream{home + "/nginx.conf"} << "daemon off; master_process off; pid " << home << "/pid;\n"
                                         << "error_log " << home << "/error.log; events {}\n"
                                         << "http { access_log off; client_max_body_size 100m;\n"
-                                        << "client_body_temp_path " << home << "/body; proxy_temp_path " << home << "/proxy;\n"
-                                        << "fastcgi_temp_path " << home << "/f; uwsgi_temp_path " << home << "/u; scgi_temp_path "
-                                        << home << "/s;\n"
-                                        << "server { listen 8080; listen [::]:8080 ipv6only=on; root " << home << "/html; } }\n";
+                                        << "client_body_temp_path " << home << "/body; proxy_temp_path " << home
+                                        << "/proxy;\n"
+                                        << "fastcgi_temp_path " << home << "/f; uwsgi_temp_path " << home
+                                        << "/u; scgi_temp_path " << home << "/s;\n"
+                                        << "server { listen 8080; listen [::]:8080 ipv6only=on; root " << home
+                                        << "/html; } }\n";
     return Process{{"nginx", "-p", home, "-c", home + "/nginx.conf"}, pod.netns(), home + "/output"};
 }
 
@@ -67,7 +69,8 @@ TEST_CASE("web: curl fetches from nginx by VIP and by pod IP, new connections an
 
 TEST_CASE("web: httpbin on gunicorn sees the caller's own address" BOTH_FAMILIES) {
     World& world = World::shared();
-    Process httpbin{{"gunicorn", "--bind", "[::]:8080", "httpbin:app"}, world.near.netns(), world.lab.folder() / "httpbin.log"};
+    Process httpbin{
+        {"gunicorn", "--bind", "[::]:8080", "httpbin:app"}, world.near.netns(), world.lab.folder() / "httpbin.log"};
     REQUIRE(answers(world.near, Family::v4));
     for (Family family : families()) {
         for (const SocketAddress& target : {world.vip("near", family), world.near.at(family, 8080)}) {
@@ -77,7 +80,9 @@ TEST_CASE("web: httpbin on gunicorn sees the caller's own address" BOTH_FAMILIES
             CAPTURE(answer.text);
             CHECK(answer.text.find(world.client.ip(family).to_string()) != std::string::npos);
             CHECK(curl(world.client, target, "/status/418", {"--fail"}).status != 0);
-            CHECK(curl(world.client, target, "/bytes/50000", {"--output", "/dev/null", "--write-out", "%{size_download}"}).text == "50000");
+            CHECK(
+                curl(world.client, target, "/bytes/50000", {"--output", "/dev/null", "--write-out", "%{size_download}"})
+                    .text == "50000");
         }
     }
 }

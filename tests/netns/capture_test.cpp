@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ways around the proxy that an app or a neighbour may try, and what the kernel side does when it is short of something.
+// Ways around the proxy that an app or a neighbour may try, and what the kernel side does when it is short of
+// something.
 #include <doctest/doctest.h>
 
 #include <netinet/in.h>
@@ -22,7 +23,9 @@ namespace {
 
 constexpr std::string_view secret = "must-not-be-seen";
 
-void bind_to_eth0(int fd) { ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "eth0", 5); }
+void bind_to_eth0(int fd) {
+    ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "eth0", 5);
+}
 
 template <unsigned Mark>
 void set_mark(int fd) {
@@ -41,7 +44,11 @@ TEST_SUITE("capture") {
 TEST_CASE("capture: however an app makes its socket, the call goes through a tunnel" BOTH_FAMILIES) {
     World& world = World::shared();
     Server echo{world.far.netns(), 8080, apps::echo};
-    struct Row { std::string name; std::function<void(int)> prepare; bool mapped; };
+    struct Row {
+        std::string name;
+        std::function<void(int)> prepare;
+        bool mapped;
+    };
     for (Family family : families()) {
         for (const Row& row : {Row{"bound to a device", bind_to_eth0, false},
                                Row{"marked as Istio's proxy marks", set_mark<0x539>, false},
@@ -53,8 +60,7 @@ TEST_CASE("capture: however an app makes its socket, the call goes through a tun
             CAPTURE(to_string(family));
             for (const SocketAddress& target : {world.far.at(family, 8080), world.vip("far", family)}) {
                 Tap cable{world.lab.node_netns(1), world.client.host_link()};
-                Connection app =
-                    world.client.dial(Dial{.to = target, .prepare = row.prepare, .mapped = row.mapped});
+                Connection app = world.client.dial(Dial{.to = target, .prepare = row.prepare, .mapped = row.mapped});
                 CHECK(app.echoes(secret));
                 const auto passed = cable.packets();
                 CHECK_MESSAGE(outside_tunnels(passed).empty(), Tap::list(outside_tunnels(passed)));
@@ -64,10 +70,14 @@ TEST_CASE("capture: however an app makes its socket, the call goes through a tun
     }
 }
 
-TEST_CASE("capture: a captured socket that is bound or marked anew in mid-flow sends nothing past the proxy" BOTH_FAMILIES) {
+TEST_CASE(
+    "capture: a captured socket that is bound or marked anew in mid-flow sends nothing past the proxy" BOTH_FAMILIES) {
     World& world = World::shared();
     Server echo{world.far.netns(), 8080, apps::echo};
-    struct Row { std::string name; std::function<void(int)> change; };
+    struct Row {
+        std::string name;
+        std::function<void(int)> change;
+    };
     for (Family family : families()) {
         for (const Row& row : {Row{"bound to a device", bind_to_eth0}, Row{"mark taken off", set_mark<0>}}) {
             CAPTURE(row.name);
@@ -102,7 +112,8 @@ TEST_CASE("capture: raw packets that open a connection do not leave the pod, who
     const auto to = world.plain2.at(Family::v4, 8080);
     send_raw(world.client.netns(), ipv4_syn(from, to));
     send_raw(world.client.netns(), ipv4_first_fragment(ipv4_syn(from, to), 8));
-    CHECK(eventually(2s, [&] { return counted(world.one, "GUARD_SYN") > 0 && counted(world.one, "GUARD_UNREADABLE") > 0; }));
+    CHECK(eventually(
+        2s, [&] { return counted(world.one, "GUARD_SYN") > 0 && counted(world.one, "GUARD_UNREADABLE") > 0; }));
     CHECK(cable.packets().empty());
 }
 
@@ -119,7 +130,8 @@ TEST_CASE("capture: a packet from outside in the pod's own name does not reach i
 TEST_CASE("capture: a connection from outside to an address that is not the pod's is dropped, not carried" IPV4) {
     World& world = World::shared();
     must({"ip", "route", "replace", "local", "192.0.2.0/24", "dev", "lo"}, world.near.netns());
-    must({"ip", "route", "replace", "192.0.2.0/24", "via", world.near.ip(Family::v4).to_string()}, world.lab.node_netns(1));
+    must({"ip", "route", "replace", "192.0.2.0/24", "via", world.near.ip(Family::v4).to_string()},
+         world.lab.node_netns(1));
     Server echo{world.near.netns(), 8080, apps::echo};
     CHECK(world.plain1.attempt({*IpAddress::parse("192.0.2.5"), 8080}, 500ms).error != 0);
     CHECK(counted(world.one, "DROP_FOREIGN") > 0);
@@ -141,7 +153,8 @@ TEST_CASE("capture: a worker that falls behind is spared, and every connection i
     World world{[](Mesh& mesh) {
         // The listeners' backlog is the smaller of theirs and the netns's limit.
         for (Workload& workload : mesh.workloads)
-            if (workload.pod->name() == "client") must({"sysctl", "-w", "net.core.somaxconn=16"}, workload.pod->netns());
+            if (workload.pod->name() == "client")
+                must({"sysctl", "-w", "net.core.somaxconn=16"}, workload.pod->netns());
     }};
     Server echo{world.far.netns(), 8080, apps::echo};
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("warm"));

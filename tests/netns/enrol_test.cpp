@@ -115,11 +115,15 @@ TEST_CASE("enrol: a bad file is refused with its line and key, the last good one
     Connection open = world.client.dial(world.vip("far", Family::v4));
     CHECK(open.echoes("before"));
     const std::string good = world.mesh.yaml(1);
-    struct Row { std::string name; std::string yaml; std::vector<std::string> words; };
-    for (const Row& row : {Row{"unknown key", good + "nonsense: 1\n", {world.one.config_path(), "nonsense", "expected"}},
-                           Row{"no YAML at all", "{{{", {world.one.config_path() + ":1"}},
-                           Row{"empty", "", {world.one.config_path()}},
-                           Row{"a second time", good + "workers: 2\n", {world.one.config_path(), "workers", "second time"}}}) {
+    struct Row {
+        std::string name;
+        std::string yaml;
+        std::vector<std::string> words;
+    };
+    for (const Row& row :
+         {Row{"unknown key", good + "nonsense: 1\n", {world.one.config_path(), "nonsense", "expected"}},
+          Row{"no YAML at all", "{{{", {world.one.config_path() + ":1"}}, Row{"empty", "", {world.one.config_path()}},
+          Row{"a second time", good + "workers: 2\n", {world.one.config_path(), "workers", "second time"}}}) {
         CAPTURE(row.name);
         world.one.configure(row.yaml);
         std::vector<std::string> words = row.words;
@@ -140,9 +144,11 @@ TEST_CASE("enrol: a pod whose namespace is not there yet joins when it is" IPV4)
     World world;
     Server far{world.far.netns(), 8080, apps::echo};
     const std::string uid = "Kubernetes//Pod/ns/soon";
-    const std::string pod_line = "pods:\n- {uid: \"" + uid + "\", name: soon, namespace: ns, serviceAccount: soon, netns: /run/netns/" +
+    const std::string pod_line = "pods:\n- {uid: \"" + uid +
+                                 "\", name: soon, namespace: ns, serviceAccount: soon, netns: /run/netns/" +
                                  world.lab.name() + "-soon}\n";
-    const std::string workload_line = "workloads:\n- {uid: \"" + uid + "\", name: soon, namespace: ns, serviceAccount: soon, "
+    const std::string workload_line = "workloads:\n- {uid: \"" + uid +
+                                      "\", name: soon, namespace: ns, serviceAccount: soon, "
                                       "trustDomain: cluster.local, clusterId: Kubernetes, workloadIps: [10.71.1.40], "
                                       "protocol: HBONE, services: {}}\n";
     std::string yaml = world.mesh.yaml(1);
@@ -155,7 +161,8 @@ TEST_CASE("enrol: a pod whose namespace is not there yet joins when it is" IPV4)
     CHECK(world.one.says({"soon", "is in the mesh"}, 10s));
     world.mark();
     CHECK(soon.dial(world.far.at(Family::v4, 8080)).echoes("here I am"));
-    world.two.access_log().wait_for({{"direction", "inbound"}, {"src.identity", "spiffe://cluster.local/ns/ns/sa/soon"}});
+    world.two.access_log().wait_for(
+        {{"direction", "inbound"}, {"src.identity", "spiffe://cluster.local/ns/ns/sa/soon"}});
 }
 
 }

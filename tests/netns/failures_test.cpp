@@ -14,7 +14,9 @@ const std::string refused = "Connection refused (os error 111)";
 const std::string maybe_policy = "connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: ";
 
 // An app's view of a call that comes to nothing: connect() succeeded, then the end.
-std::string fate(Connection& app, Milliseconds limit = 10s) { return app.ending(limit); }
+std::string fate(Connection& app, Milliseconds limit = 10s) {
+    return app.ending(limit);
+}
 
 }
 
@@ -44,7 +46,11 @@ TEST_CASE("failure: a closed port behind a tunnel is 503 on our side and the app
 
 TEST_CASE("failure: a pod that should speak HBONE and does not, and a closed port of a plain one" BOTH_FAMILIES) {
     World& world = World::shared();
-    struct Row { std::string name; SocketAddress target; std::string hbone; };
+    struct Row {
+        std::string name;
+        SocketAddress target;
+        std::string hbone;
+    };
     for (Family family : families()) {
         const std::string behind = world.down.at(family, 8080).to_string();
         for (const Row& row : {Row{"HBONE by VIP", world.vip("down", family), behind},
@@ -64,7 +70,8 @@ TEST_CASE("failure: a pod that should speak HBONE and does not, and a closed por
     }
 }
 
-TEST_CASE("failure: a service without endpoints, or without that port, is refused before it has a context" BOTH_FAMILIES) {
+TEST_CASE(
+    "failure: a service without endpoints, or without that port, is refused before it has a context" BOTH_FAMILIES) {
     World& world = World::shared();
     for (Family family : families()) {
         for (const SocketAddress& target : {world.vip("nobody", family), world.vip("far", family, 4711)}) {
@@ -90,8 +97,9 @@ TEST_CASE("failure: plaintext to a closed port of an enrolled pod ends, and the 
         world.mark();
         Connection app = world.plain1.dial(world.far.at(family, 9));
         CHECK(fate(app) == "reset");
-        const auto line = world.two.access_log().wait_for(
-            {{"direction", "inbound"}, {"dst.addr", world.far.at(family, 9).to_string()}, {"error", "connection failed: " + refused}});
+        const auto line = world.two.access_log().wait_for({{"direction", "inbound"},
+                                                           {"dst.addr", world.far.at(family, 9).to_string()},
+                                                           {"error", "connection failed: " + refused}});
         CHECK(line.level == "error");
     }
 }
@@ -110,26 +118,37 @@ TEST_CASE("failure: a call to the mesh's own ports is not carried round in circl
     }
 }
 
-TEST_CASE("failure: what is never answered ends after the connect limit, and the line names the port to look at" BOTH_FAMILIES) {
+TEST_CASE(
+    "failure: what is never answered ends after the connect limit, and the line names the port to look "
+    "at" BOTH_FAMILIES) {
     World& world = World::shared();
     world.mark();
-    struct Call { SocketAddress target; Connection app; };
+    struct Call {
+        std::string field;
+        SocketAddress target;
+        Connection app;
+        std::string error;
+    };
     std::vector<Call> calls;
     for (Family family : families()) {
-        const SocketAddress plain{world.lost.ip(family), 8080};
-        calls.push_back({plain, world.client.dial(world.vip("lost", family))});
+        calls.push_back({"dst.hbone_addr", world.lost.at(family, 8080), world.client.dial(world.vip("lost", family)),
+                         maybe_policy});
+        const SocketAddress unknown{*IpAddress::parse(family == Family::v4 ? "10.71.2.99" : "fd71:0:0:2::99"), 8080};
+        world.lab.lose(unknown.ip, 2);
+        calls.push_back({"dst.addr", unknown, world.client.dial(unknown), "io error: "});
     }
     for (Call& call : calls) {
         CAPTURE(call.target.to_string());
         CHECK(fate(call.app, 20s) == "reset");
         const auto line =
-            world.one.access_log().wait_for({{"direction", "outbound"}, {"dst.hbone_addr", call.target.to_string()}});
+            world.one.access_log().wait_for({{"direction", "outbound"}, {call.field, call.target.to_string()}});
         CHECK(line.level == "error");
-        CHECK_MESSAGE(line["error"].starts_with(maybe_policy), line.raw);
+        CHECK_MESSAGE(line["error"].starts_with(call.error), line.raw);
     }
 }
 
-TEST_CASE("failure: a node that disappears takes its connections with it, and a new one is found when it is back" IPV4) {
+TEST_CASE(
+    "failure: a node that disappears takes its connections with it, and a new one is found when it is back" IPV4) {
     World world;
     Server echo{world.far.netns(), 8080, apps::echo};
     Server near{world.near.netns(), 8080, apps::echo};

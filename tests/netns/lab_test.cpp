@@ -67,8 +67,9 @@ TEST_CASE("lab: a byte that is lost, doubled or swapped is noticed" IPV4) {
 }
 
 TEST_CASE("lab: access lines are read in both shapes" IPV4) {
-    const auto text = parse_access_line("2026-01-02T03:04:05.678901Z\terror\taccess\tconnection complete\t"
-                                        "src.addr=10.0.1.5:41234 src.workload=\"a\\\"b\" bytes_sent=3 error=\"x y\"");
+    const auto text = parse_access_line(
+        "2026-01-02T03:04:05.678901Z\terror\taccess\tconnection complete\t"
+        "src.addr=10.0.1.5:41234 src.workload=\"a\\\"b\" bytes_sent=3 error=\"x y\"");
     REQUIRE(text);
     CHECK(text->level == "error");
     CHECK((*text)["src.workload"] == "a\"b");

@@ -131,9 +131,9 @@ TEST_CASE("log: every kind of line has the keys, order, types and texts of the r
 TEST_CASE("log: bytes are counted from each side's own view" IPV4) {
     World& world = World::shared();
     Server far{world.far.netns(), 8080, [](Connection& connection) {
-        connection.receive_all();
-        connection.send("four");
-    }};
+                   connection.receive_all();
+                   connection.send("four");
+               }};
     world.mark();
     Connection app = world.client.dial(world.far.at(Family::v4, 8080));
     app.send("seventeen letters");
@@ -188,7 +188,8 @@ TEST_CASE("flows: while a connection lives, the shared map shows whose it is and
         CHECK(rows.find("\"destination\": \"" + world.mesh.identity(world.far) + "\"") != std::string::npos);
         CHECK(dump_map(world.two, "cv_flows").find("\"kind\": \"CV_FLOW_INBOUND_TUNNEL\"") != std::string::npos);
         app.close();
-        CHECK(eventually(5s, [&] { return dump_map(world.one, "cv_flows").find("CV_FLOW_OPEN") == std::string::npos; }));
+        CHECK(
+            eventually(5s, [&] { return dump_map(world.one, "cv_flows").find("CV_FLOW_OPEN") == std::string::npos; }));
     }
 }
 

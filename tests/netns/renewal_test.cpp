@@ -11,14 +11,19 @@ using namespace culvert::test;
 
 namespace {
 
-double renewals(const Node& node) { return total(node.metrics(), "culvert_certificate_renewals_total"); }
-double tunnels(const Node& node) { return total(node.metrics(), "culvert_proxy_tunnels_out_opened_total"); }
+double renewals(const Node& node) {
+    return total(node.metrics(), "culvert_certificate_renewals_total");
+}
+double tunnels(const Node& node) {
+    return total(node.metrics(), "culvert_proxy_tunnels_out_opened_total");
+}
 
 }
 
 TEST_SUITE("renewal") {
 
-TEST_CASE("renewal: under load no call fails, old tunnels live on and new ones carry the new certificate" BOTH_FAMILIES) {
+TEST_CASE(
+    "renewal: under load no call fails, old tunnels live on and new ones carry the new certificate" BOTH_FAMILIES) {
     World world{[](Mesh& mesh) { mesh.settings.certificate_ttl = "4s"; }};
     Server far{world.far.netns(), 8080, apps::echo};
     Connection open = world.client.dial(world.far.at(Family::v4, 8080));

@@ -33,7 +33,9 @@ Milliseconds typical_refusal(const Pod& from, const SocketAddress& to) {
 
 TEST_SUITE("restart") {
 
-TEST_CASE("restart: killed under load, pods are refused at once and nothing passes; the next daemon takes over" BOTH_FAMILIES) {
+TEST_CASE(
+    "restart: killed under load, pods are refused at once and nothing passes; the next daemon takes "
+    "over" BOTH_FAMILIES) {
     World world;
     Server far{world.far.netns(), 8080, apps::echo};
     Server near{world.near.netns(), 8080, apps::echo};

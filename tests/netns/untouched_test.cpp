@@ -82,7 +82,8 @@ TEST_CASE("untouched: a probe from the node reaches the app with the node's addr
     }
 }
 
-TEST_CASE("untouched: an app that restarts gets its port back, whatever connections the mesh carries for it" BOTH_FAMILIES) {
+TEST_CASE(
+    "untouched: an app that restarts gets its port back, whatever connections the mesh carries for it" BOTH_FAMILIES) {
     World& world = World::shared();
     for (Family family : families()) {
         CAPTURE(to_string(family));

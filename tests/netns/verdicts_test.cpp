@@ -19,7 +19,8 @@ namespace {
 const std::map<std::string, std::string> never_here{
     {"CONNECT_NO_STORAGE", "needs a kernel that is out of memory in the middle of a connect"},
     {"CONNECT_MARK_FAILED", "no kernel that has sockops refuses SO_MARK there; counted in case one does"},
-    {"DROP_ASSIGN_FAILED", "the kernel refuses only listeners of the wrong protocol or family, which never get into the map"},
+    {"DROP_ASSIGN_FAILED",
+     "the kernel refuses only listeners of the wrong protocol or family, which never get into the map"},
 };
 
 }
@@ -28,7 +29,10 @@ TEST_SUITE("verdicts") {
 
 TEST_CASE("verdict: each reason was counted by some case of the run" IPV4) {
     const auto table = reasons::table();
-    const struct { const char* name; const char* text; } all[] = {
+    const struct {
+        const char* name;
+        const char* text;
+    } all[] = {
 #define X(name, text) {#name, text},
         CV_REASONS(X)
 #undef X

@@ -64,7 +64,8 @@ base::Fd fresh(int netns, const Dial& dial) {
 
 Connection Connection::open(int netns, const Dial& dial) {
     base::Fd socket = fresh(netns, dial);
-    if (const int error = connect_to(socket.get(), dial.to, dial.mapped)) fail("connect to " + dial.to.to_string(), error);
+    if (const int error = connect_to(socket.get(), dial.to, dial.mapped))
+        fail("connect to " + dial.to.to_string(), error);
     return Connection{std::move(socket)};
 }
 
@@ -77,7 +78,9 @@ Attempt attempt(int netns, const Dial& dial) {
     return result;
 }
 
-void Connection::limit(Milliseconds each_wait) { set_limits(socket_.get(), each_wait); }
+void Connection::limit(Milliseconds each_wait) {
+    set_limits(socket_.get(), each_wait);
+}
 
 void Connection::send(std::string_view bytes) {
     while (!bytes.empty()) {

@@ -61,7 +61,11 @@ void hire() {
     to_janitor = ends[1];
 }
 
-void remember(const std::string& thing) { tell('+', thing); }
-void forget(const std::string& thing) { tell('-', thing); }
+void remember(const std::string& thing) {
+    tell('+', thing);
+}
+void forget(const std::string& thing) {
+    tell('-', thing);
+}
 
 }

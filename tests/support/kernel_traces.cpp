@@ -19,8 +19,11 @@ std::vector<std::string> lines_of(const std::string& text) {
     return lines;
 }
 
-// Our numbers are those of include/culvert/bpf/marks.h; here they are read off ip's output, so written as it prints them.
-bool is_our_rule(const std::string& line) { return line.find("fwmark 0x11") != std::string::npos; }
+// Our numbers are those of include/culvert/bpf/marks.h; here they are read off ip's output, so written as it prints
+// them.
+bool is_our_rule(const std::string& line) {
+    return line.find("fwmark 0x11") != std::string::npos;
+}
 
 }
 
@@ -44,7 +47,8 @@ std::vector<std::string> pinned_links(const Node& node) {
 std::vector<std::string> living_links(const std::vector<std::string>& links) {
     std::vector<std::string> living;
     for (const std::string& link : links)
-        if (run({"bpftool", "link", "show", "id", link.substr(link.rfind(' ') + 1)}).status == 0) living.push_back(link);
+        if (run({"bpftool", "link", "show", "id", link.substr(link.rfind(' ') + 1)}).status == 0)
+            living.push_back(link);
     return living;
 }
 
@@ -54,7 +58,8 @@ std::string left_in(const Pod& pod) {
         for (const std::string& rule : lines_of(must({"ip", family, "rule"}, pod.netns())))
             if (is_our_rule(rule)) left += "rule " + rule + "\n";
         // An empty table may not exist at all, which is an error to ip.
-        for (const std::string& route : lines_of(run({"ip", family, "route", "show", "table", "100"}, pod.netns()).text))
+        for (const std::string& route :
+             lines_of(run({"ip", family, "route", "show", "table", "100"}, pod.netns()).text))
             if (route.starts_with("local")) left += "route " + route + "\n";
     }
     for (const std::string& line : lines_of(must({"bpftool", "net", "show"}, pod.netns())))

@@ -30,7 +30,9 @@ std::string fresh_name() {
 
 }
 
-std::string_view to_string(Family family) { return family == Family::v4 ? "IPv4" : "IPv6"; }
+std::string_view to_string(Family family) {
+    return family == Family::v4 ? "IPv4" : "IPv6";
+}
 
 IpAddress Pod::ip(Family family) const {
     const std::string index = std::to_string(index_);
@@ -72,7 +74,8 @@ Pod& Lab::add_pod(const std::string& name, int node, int index) {
 }
 
 void Lab::lose(const IpAddress& address, int node) {
-    must({"ip", "neigh", "replace", address.to_string(), "lladdr", "02:00:00:00:00:99", "dev", "br0", "nud", "permanent"},
+    must({"ip", "neigh", "replace", address.to_string(), "lladdr", "02:00:00:00:00:99", "dev", "br0", "nud",
+          "permanent"},
          node_netns(node));
 }
 

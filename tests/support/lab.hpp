@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Nodes and pods made of network namespaces, by scripts/lab: the same ones as the demo's.
 //
-// A lab goes when it is destroyed; the janitor removes it when the whole process dies. Its folder (logs, configurations)
-// stays when a test failed.
+// A lab goes when it is destroyed; the janitor removes it when the whole process dies. Its folder (logs,
+// configurations) stays when a test failed.
 #pragma once
 #include <filesystem>
 #include <map>

@@ -13,7 +13,8 @@ namespace {
 
 std::string flow_map(const Ports& ports) {
     std::string text;
-    for (const auto& [service, target] : ports) text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", service, target);
+    for (const auto& [service, target] : ports)
+        text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", service, target);
     return "{" + text + "}";
 }
 
@@ -53,8 +54,9 @@ std::string workload_line(const Mesh& mesh, const Workload& workload) {
 }
 
 std::string service_line(const Service& service) {
-    return fmt::format("- {{name: {0}, namespace: ns, hostname: {1}, vips: [\"/10.96.0.{2}\", \"/fd96::{2}\"], ports: {3}}}\n",
-                       service.name, service.hostname(), service.index, flow_map(service.ports));
+    return fmt::format(
+        "- {{name: {0}, namespace: ns, hostname: {1}, vips: [\"/10.96.0.{2}\", \"/fd96::{2}\"], ports: {3}}}\n",
+        service.name, service.hostname(), service.index, flow_map(service.ports));
 }
 
 }
@@ -64,8 +66,12 @@ SocketAddress Service::at(Family family, std::uint16_t port) const {
     return {*IpAddress::parse(family == Family::v4 ? "10.96.0." + last : "fd96::" + last), port};
 }
 
-Workload& Mesh::add(Workload workload) { return workloads.emplace_back(std::move(workload)); }
-Service& Mesh::add(Service service) { return services.emplace_back(std::move(service)); }
+Workload& Mesh::add(Workload workload) {
+    return workloads.emplace_back(std::move(workload));
+}
+Service& Mesh::add(Service service) {
+    return services.emplace_back(std::move(service));
+}
 
 Workload& Mesh::workload(const Pod& pod) {
     auto found = std::ranges::find(workloads, &pod, &Workload::pod);

@@ -16,8 +16,8 @@ struct Workload {
     const Pod* pod = nullptr;
     std::string service_account = "default";
     std::string protocol = "HBONE";
-    bool enrolled = true;                  // listed under `pods` of its node
-    std::map<std::string, Ports> services; // by the service's short name
+    bool enrolled = true;                   // listed under `pods` of its node
+    std::map<std::string, Ports> services;  // by the service's short name
 };
 
 struct Service {

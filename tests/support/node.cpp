@@ -41,7 +41,9 @@ std::string last_lines(const std::string& text, int lines) {
     return text.substr(at);
 }
 
-std::string cleanup_command(const std::string& config) { return culvertd() + " cleanup --config " + config; }
+std::string cleanup_command(const std::string& config) {
+    return culvertd() + " cleanup --config " + config;
+}
 
 }
 
@@ -68,8 +70,8 @@ Node::~Node() {
         if (!wait_exit(300ms)) signal(SIGTERM);  // the second one: now, not after a drain
         const auto status = wait_exit(5s);
         if (status != 0)
-            note_failure(name_ + (status ? " exited with " + std::to_string(*status) : " did not end") + " at teardown\n" +
-                         where_to_look());
+            note_failure(name_ + (status ? " exited with " + std::to_string(*status) : " did not end") +
+                         " at teardown\n" + where_to_look());
         if (!status) kill9();
     }
     if (!std::filesystem::exists(config_)) return;
@@ -91,7 +93,9 @@ void Node::start() {
     throw std::runtime_error(name_ + " did not get ready\n" + where_to_look());
 }
 
-bool Node::ready() const { return http_get(netns_, ready_door, "/healthz/ready").status == 200; }
+bool Node::ready() const {
+    return http_get(netns_, ready_door, "/healthz/ready").status == 200;
+}
 
 void Node::kill9() {
     count_reasons();
@@ -99,7 +103,9 @@ void Node::kill9() {
     wait_exit(5s);
 }
 
-Output Node::cleanup() const { return run({culvertd(), "cleanup", "--config", config_}, netns_); }
+Output Node::cleanup() const {
+    return run({culvertd(), "cleanup", "--config", config_}, netns_);
+}
 
 bool Node::says(const std::vector<std::string>& words, Milliseconds limit) {
     return eventually(limit, [&] {
@@ -115,9 +121,13 @@ bool Node::says(const std::vector<std::string>& words, Milliseconds limit) {
     });
 }
 
-Samples Node::metrics() const { return parse_samples(http_get(netns_, metrics_door, "/metrics").body); }
+Samples Node::metrics() const {
+    return parse_samples(http_get(netns_, metrics_door, "/metrics").body);
+}
 
-void Node::count_reasons() const { reasons::add(name_, metrics()); }
+void Node::count_reasons() const {
+    reasons::add(name_, metrics());
+}
 
 std::size_t Node::resident_bytes() const {
     const std::string status = slurp("/proc/" + std::to_string(pid()) + "/status");
@@ -145,10 +155,12 @@ std::map<std::string, Milliseconds> Node::thread_cpu() const {
 }
 
 std::string Node::where_to_look() const {
-    return "--- " + name_ + ": nsenter --net=/run/netns/" + name_ + "   configuration " + config_ + "\n--- the end of " +
-           log_ + ":\n" + last_lines(slurp(log_), 25) + "\n";
+    return "--- " + name_ + ": nsenter --net=/run/netns/" + name_ + "   configuration " + config_ +
+           "\n--- the end of " + log_ + ":\n" + last_lines(slurp(log_), 25) + "\n";
 }
 
-std::vector<Node*> Node::all() { return living; }
+std::vector<Node*> Node::all() {
+    return living;
+}
 
 }

@@ -44,7 +44,9 @@ REGISTER_LISTENER("outcome", 1, Listener);
 
 }
 
-bool anything_failed() { return failed; }
+bool anything_failed() {
+    return failed;
+}
 
 void note_failure(const std::string& what) {
     failed = true;
@@ -56,7 +58,9 @@ const std::vector<std::string>& capture_modes() {
     return modes;
 }
 
-const std::string& capture_mode() { return capture_modes().front(); }
+const std::string& capture_mode() {
+    return capture_modes().front();
+}
 
 std::vector<Family> families() {
     std::vector<Family> all;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the run as a whole knows: whether something failed, in which capture mode it is, which case runs for which families.
+// What the run as a whole knows: whether something failed, in which capture mode it is, which case runs for which
+// families.
 #pragma once
 #include <string>
 #include <vector>

@@ -47,7 +47,9 @@ pid_t spawn(const std::vector<std::string>& command, int netns, int output) {
     ::_exit(127);
 }
 
-int exit_code(int raw) { return WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw); }
+int exit_code(int raw) {
+    return WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
+}
 
 }
 
@@ -74,7 +76,8 @@ Output run(const std::vector<std::string>& command, int netns, Milliseconds limi
     }
     if (late) ::kill(child, SIGKILL);
     int status = 0;
-    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
     if (!late) output.status = exit_code(status);
     return output;
 }
@@ -108,7 +111,9 @@ Process::~Process() {
     wait(5s);
 }
 
-bool Process::running() { return pid_ > 0 && !wait(0ms); }
+bool Process::running() {
+    return pid_ > 0 && !wait(0ms);
+}
 
 void Process::signal(int number) {
     if (pid_ > 0 && !status_) ::kill(pid_, number);

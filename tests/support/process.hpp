@@ -12,8 +12,8 @@
 namespace culvert::test {
 
 struct Output {
-    int status = -1;  // exit code; 128 + signal when killed; -1 when it outlived the limit (and was killed)
-    std::string text; // standard output and error together
+    int status = -1;   // exit code; 128 + signal when killed; -1 when it outlived the limit (and was killed)
+    std::string text;  // standard output and error together
 };
 
 // Runs to the end. `netns` borrowed, -1: stay here.

@@ -81,7 +81,8 @@ void send_raw(int netns, const std::string& packet) {
         const auto* to = v6 ? reinterpret_cast<sockaddr*>(&to6) : reinterpret_cast<sockaddr*>(&to4);
         const socklen_t length = v6 ? sizeof to6 : sizeof to4;
         // A guard's refusal may come back as an error of send; that is what the caller waits to see counted.
-        if (::sendto(socket.get(), packet.data(), packet.size(), 0, to, length) < 0 && errno != ENOBUFS && errno != EPERM)
+        if (::sendto(socket.get(), packet.data(), packet.size(), 0, to, length) < 0 && errno != ENOBUFS &&
+            errno != EPERM)
             throw std::system_error(errno, std::system_category(), "send a raw packet");
     });
 }

@@ -24,7 +24,8 @@ base::Fd listen_on(int netns, std::uint16_t port, const std::function<void(int)>
         sockaddr_in6 any{};
         any.sin6_family = AF_INET6;
         any.sin6_port = htons(port);
-        if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) != 0 || ::listen(socket.get(), 1024) != 0)
+        if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) != 0 ||
+            ::listen(socket.get(), 1024) != 0)
             throw std::system_error(errno, std::system_category(), "listen on port " + std::to_string(port));
         return socket;
     });

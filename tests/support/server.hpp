@@ -17,8 +17,8 @@ using App = std::function<void(Connection&)>;
 
 class Server {
 public:
-    // Listens on both families before it returns. Port 0: the kernel's choice, see port(). `prepare` is what the app does
-    // to its socket before listen().
+    // Listens on both families before it returns. Port 0: the kernel's choice, see port(). `prepare` is what the app
+    // does to its socket before listen().
     Server(int netns, std::uint16_t port, App app, const std::function<void(int)>& prepare = {});
     Server(const Server&) = delete;
     ~Server();  // ends its connections

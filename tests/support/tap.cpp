@@ -25,7 +25,8 @@ constexpr std::uint16_t tunnel_port = 15008;
 constexpr int buffer_bytes = 64 << 20;  // a bulk test's burst, while the recorder waits for a core
 
 std::uint16_t port_at(std::string_view bytes, std::size_t at) {
-    return static_cast<std::uint16_t>(static_cast<std::uint8_t>(bytes[at]) << 8 | static_cast<std::uint8_t>(bytes[at + 1]));
+    return static_cast<std::uint16_t>(static_cast<std::uint8_t>(bytes[at]) << 8 |
+                                      static_cast<std::uint8_t>(bytes[at + 1]));
 }
 
 IpAddress address_at(std::string_view bytes, std::size_t at, std::size_t size) {
@@ -37,7 +38,9 @@ IpAddress address_at(std::string_view bytes, std::size_t at, std::size_t size) {
 std::optional<Packet> parse_tcp(std::string_view tcp, IpAddress from, IpAddress to) {
     if (tcp.size() < 20) return {};
     const std::size_t header = static_cast<std::size_t>(static_cast<std::uint8_t>(tcp[12]) >> 4) * 4;
-    return Packet{{from, port_at(tcp, 0)}, {to, port_at(tcp, 2)}, static_cast<std::uint8_t>(tcp[13]),
+    return Packet{{from, port_at(tcp, 0)},
+                  {to, port_at(tcp, 2)},
+                  static_cast<std::uint8_t>(tcp[13]),
                   std::string{tcp.substr(std::min(header, tcp.size()))}};
 }
 
@@ -50,7 +53,8 @@ std::optional<Packet> parse(std::string_view frame) {
         // Without the padding that short frames carry.
         const std::size_t length = std::min<std::size_t>(port_at(ip, 2), ip.size());
         const std::size_t header = static_cast<std::size_t>(ip[0] & 0xf) * 4;
-        return parse_tcp(ip.substr(0, length).substr(std::min(header, length)), address_at(ip, 12, 4), address_at(ip, 16, 4));
+        return parse_tcp(ip.substr(0, length).substr(std::min(header, length)), address_at(ip, 12, 4),
+                         address_at(ip, 16, 4));
     }
     if (type == ETH_P_IPV6 && ip.size() >= 40 && ip[6] == IPPROTO_TCP)
         return parse_tcp(ip.substr(40), address_at(ip, 8, 16), address_at(ip, 24, 16));
@@ -88,7 +92,8 @@ void Tap::record() {
         std::unique_lock lock{mutex_};
         const ssize_t n = ::recv(socket_.get(), frame.data(), frame.size(), MSG_DONTWAIT);
         if (n > 0) {
-            if (auto packet = parse({frame.data(), static_cast<std::size_t>(n)})) packets_.push_back(std::move(*packet));
+            if (auto packet = parse({frame.data(), static_cast<std::size_t>(n)}))
+                packets_.push_back(std::move(*packet));
             continue;
         }
         lock.unlock();
@@ -133,7 +138,8 @@ std::vector<Packet> not_tls(const std::vector<Packet>& packets) {
         const std::pair direction{packet.from, packet.to};
         if (packet.syn()) begun.erase(direction);
         if (packet.payload.empty() || !begun.insert(direction).second) continue;
-        if (packet.payload.size() < 2 || packet.payload[0] < 0x14 || packet.payload[0] > 0x17 || packet.payload[1] != 0x03)
+        if (packet.payload.size() < 2 || packet.payload[0] < 0x14 || packet.payload[0] > 0x17 ||
+            packet.payload[1] != 0x03)
             wrong.push_back(packet);
     }
     return wrong;

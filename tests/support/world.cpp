@@ -60,6 +60,15 @@ World& World::shared() {
     return *the_shared;
 }
 
-void World::end_shared() { the_shared.reset(); }
+void World::end_shared() {
+    the_shared.reset();
+}
+
+std::vector<Path> paths(World& world) {
+    return {{"tunnel to the other node", world.client, world.far},
+            {"tunnel on the node", world.client, world.near},
+            {"plain out", world.client, world.plain2},
+            {"plain in", world.plain2, world.far}};
+}
 
 }

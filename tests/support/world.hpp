@@ -5,7 +5,8 @@
 //
 // Enrolled: client, near, far. tcp1 and tcp2 are workloads of protocol TCP; plain1 and plain2 are unknown to the mesh.
 // down and lost are said to speak HBONE: nobody listens on down, and what is sent to lost is never heard of again.
-// Services, port 80 to 8080 and 81 to 8081: near, far, tcp (tcp2), both (near and far), self (client), down, lost, nobody.
+// Services, port 80 to 8080 and 81 to 8081: near, far, tcp (tcp2), both (near and far), self (client), down, lost,
+// nobody.
 #pragma once
 #include <memory>
 
@@ -47,5 +48,13 @@ public:
     static World& shared();
     static void end_shared();
 };
+
+// The four ways through a daemon.
+struct Path {
+    std::string name;
+    Pod& client;
+    Pod& server;
+};
+std::vector<Path> paths(World& world);
 
 }

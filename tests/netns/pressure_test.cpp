@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// Much at once, or too fast: who waits for whom, and what it costs.
+#include <doctest/doctest.h>
+
+#include <future>
+#include <latch>
+
+#include "outcome.hpp"
+#include "pattern.hpp"
+#include "server.hpp"
+#include "world.hpp"
+
+using namespace culvert::test;
+
+namespace {
+
+constexpr std::uint64_t mebibyte = 1 << 20;
+const Pattern up{1};
+const Pattern down{2};
+
+}
+
+TEST_SUITE("pressure") {
+
+TEST_CASE("call: 200 connections at once, to both nodes, all answered" BOTH_FAMILIES) {
+    World& world = World::shared();
+    for (Family family : families()) {
+        CAPTURE(to_string(family));
+        Server near{world.near.netns(), 8080, apps::echo};
+        Server far{world.far.netns(), 8080, apps::echo};
+        std::vector<Connection> open;
+        for (int i = 0; i < 200; ++i) open.push_back(world.client.dial(world.vip(i % 2 == 0 ? "near" : "far", family)));
+        for (std::size_t i = 0; i < open.size(); ++i) open[i].send("number " + std::to_string(i));
+        for (std::size_t i = 0; i < open.size(); ++i) {
+            const std::string own = "number " + std::to_string(i);
+            CHECK(open[i].receive(own.size()) == own);
+        }
+        CHECK(near.guests().size() == 100);
+        CHECK(far.guests().size() == 100);
+    }
+}
+
+TEST_CASE("bytes: a slow reader holds the sender back, and the daemons stay small" IPV4) {
+    World& world = World::shared();
+    constexpr std::uint64_t offered = 256 * mebibyte;
+    for (const Path& path : paths(world)) {
+        for (bool upload : {true, false}) {
+            CAPTURE(path.name);
+            CAPTURE(upload);
+            const Pattern& pattern = upload ? up : down;
+            std::latch reading{1};
+            std::promise<std::uint64_t> taken_at_server;
+            std::promise<Received> at_server;
+            Server server{path.server.netns(), 8080, [&](Connection& connection) {
+                              if (upload) {
+                                  reading.wait();
+                                  at_server.set_value(drain(connection, pattern));
+                              } else {
+                                  taken_at_server.set_value(stuff(connection, pattern, offered));
+                              }
+                          }};
+            const std::size_t before = world.one.resident_bytes() + world.two.resident_bytes();
+            Connection app = path.client.dial(path.server.at(Family::v4, 8080));
+            const std::uint64_t taken = upload ? stuff(app, pattern, offered) : taken_at_server.get_future().get();
+            const std::size_t after = world.one.resident_bytes() + world.two.resident_bytes();
+            CHECK(taken > mebibyte / 4);
+            CHECK(taken < 64 * mebibyte);  // what sockets and windows hold on the way
+            CHECK(after < before + 32 * mebibyte);
+
+            reading.count_down();
+            if (upload) app.end_sending();
+            const Received all = upload ? at_server.get_future().get() : drain(app, pattern);
+            CHECK(all.bytes == taken);
+            CHECK_FALSE(all.first_wrong);
+        }
+    }
+}
+
+TEST_CASE("bytes: while one reader stalls, others on the same tunnel go on" IPV4) {
+    World& world = World::shared();
+    Server stalled{world.far.netns(), 8080, apps::ignore};
+    Server echo{world.far.netns(), 8081, apps::echo};
+    Connection stuck = world.client.dial(world.far.at(Family::v4, 8080));
+    stuff(stuck, up, 256 * mebibyte, 500ms);
+    Connection app = world.client.dial(world.far.at(Family::v4, 8081));
+    for (int i = 0; i < 100; ++i) CHECK(app.echoes("still here"));
+}
+
+TEST_CASE("bytes: with two workers, both carry their share" IPV4) {
+    World& world = World::shared();
+    const auto before = world.one.thread_cpu();
+    Server server{world.far.netns(), 8080, [](Connection& connection) { drain(connection, up); }};
+    std::vector<std::future<void>> calls;
+    for (int i = 0; i < 24; ++i)
+        calls.push_back(std::async(std::launch::async, [&] {
+            Connection app = world.client.dial(world.far.at(Family::v4, 8080));
+            pour(app, up, 16 * mebibyte);
+            app.end_sending();
+            app.receive_all();
+        }));
+    for (auto& call : calls) call.get();
+    int busy = 0;
+    for (const auto& [thread, spent] : world.one.thread_cpu())
+        if (spent - (before.contains(thread) ? before.at(thread) : 0ms) >= 50ms) ++busy;
+    CHECK(busy >= 2);
+}
+
+}
