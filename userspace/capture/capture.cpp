@@ -193,6 +193,10 @@ Result<> Capture::release(const std::string& uid) {
     return released;
 }
 
+void Capture::let_go(const std::string& uid) {
+    impl_->pods.erase(uid);
+}
+
 Result<> Capture::release_all_but(const std::vector<std::string>& uids) {
     std::vector<std::uint64_t> keep;
     for (const auto& [uid, pod] : impl_->pods) keep.push_back(pod->cookie());

@@ -18,10 +18,18 @@ Incoming::~Incoming() {
     if (impl_) refuse(503);
 }
 
-const Request& Incoming::request() const noexcept { return impl_->request; }
-const std::string& Incoming::method() const noexcept { return impl_->method; }
-const TunnelInfo& Incoming::tunnel() const noexcept { return impl_->stream->session->info(); }
-bool Incoming::gone() const noexcept { return impl_->stream->over || impl_->stream->failure; }
+const Request& Incoming::request() const noexcept {
+    return impl_->request;
+}
+const std::string& Incoming::method() const noexcept {
+    return impl_->method;
+}
+const TunnelInfo& Incoming::tunnel() const noexcept {
+    return impl_->stream->session->info();
+}
+bool Incoming::gone() const noexcept {
+    return impl_->stream->over || impl_->stream->failure;
+}
 
 void Incoming::refuse(int status) {
     if (std::exchange(impl_->answered, true)) return;

@@ -65,7 +65,9 @@ private:
 
 using TunnelPtr = std::shared_ptr<Tunnel>;
 
-base::Error draining_error() { return base::problem("pool draining"); }
+base::Error draining_error() {
+    return base::problem("pool draining");
+}
 
 }
 
@@ -83,7 +85,8 @@ public:
     std::map<PoolKey, std::vector<TunnelPtr>> peers;
 
 private:
-    base::Task<base::Result<TunnelPtr>> tunnel(const PoolKey& key, const tls::CredentialsPtr& own, const Tunnel* not_this);
+    base::Task<base::Result<TunnelPtr>> tunnel(const PoolKey& key, const tls::CredentialsPtr& own,
+                                               const Tunnel* not_this);
     TunnelPtr usable(const PoolKey& key, const tls::CredentialsPtr& own, const Tunnel* not_this);
     TunnelPtr start(const PoolKey& key, const tls::CredentialsPtr& own);
     base::Task<> dial(TunnelPtr tunnel);
@@ -139,8 +142,7 @@ base::Task<> Pool::Impl::dial(TunnelPtr tunnel) {
         auto why = channel.error();
         co_return tunnel->end(&why);
     }
-    tunnel->session =
-        Session::start(Role::client, std::move(*socket), std::move(*channel), settings_, *tunnel);
+    tunnel->session = Session::start(Role::client, std::move(*socket), std::move(*channel), settings_, *tunnel);
 }
 
 TunnelPtr Pool::Impl::start(const PoolKey& key, const tls::CredentialsPtr& own) {
@@ -245,9 +247,17 @@ base::Task<base::Result<Stream>> Pool::open(PoolKey key, tls::CredentialsPtr own
     return impl_->open(std::move(key), std::move(own), std::move(request));
 }
 
-void Pool::retire(const std::string& pod_uid, bool at_once) { impl_->retire(&pod_uid, at_once); }
-void Pool::drain() { impl_->drain(); }
-bool Pool::empty() const noexcept { return impl_->peers.empty(); }
-const PoolStats& Pool::stats() const noexcept { return impl_->stats; }
+void Pool::retire(const std::string& pod_uid, bool at_once) {
+    impl_->retire(&pod_uid, at_once);
+}
+void Pool::drain() {
+    impl_->drain();
+}
+bool Pool::empty() const noexcept {
+    return impl_->peers.empty();
+}
+const PoolStats& Pool::stats() const noexcept {
+    return impl_->stats;
+}
 
 }

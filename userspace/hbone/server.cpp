@@ -62,6 +62,8 @@ void Server::drain() {
     for (Tunnel& tunnel : tunnels_->all) tunnel.session->drain();  // closes none before this returns
 }
 
-std::size_t Server::tunnels() const noexcept { return tunnels_->all.size(); }
+std::size_t Server::tunnels() const noexcept {
+    return tunnels_->all.size();
+}
 
 }

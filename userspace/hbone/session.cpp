@@ -18,12 +18,19 @@ constexpr std::size_t queue_limit = 2000;
 
 }
 
-void Session::FreeNghttp2::operator()(nghttp2_session* session) const noexcept { nghttp2_session_del(session); }
+void Session::FreeNghttp2::operator()(nghttp2_session* session) const noexcept {
+    nghttp2_session_del(session);
+}
 
 Session::Session(Role role, std::unique_ptr<base::Socket> socket, tls::Channel channel, const Settings& settings,
                  Owner& owner)
-    : loop_{socket->loop()}, settings_{settings}, role_{role}, owner_{&owner},
-      limit_{loop_, [this] { limit_reached(); }}, ping_{loop_, [this] { ping(); }}, idle_{loop_, [this] { drain(); }} {
+    : loop_{socket->loop()},
+      settings_{settings},
+      role_{role},
+      owner_{&owner},
+      limit_{loop_, [this] { limit_reached(); }},
+      ping_{loop_, [this] { ping(); }},
+      idle_{loop_, [this] { drain(); }} {
     info_.peer = base::peer_address(socket->fd());
     info_.local = base::local_address(socket->fd());
     socket->observe(this);
@@ -59,15 +66,13 @@ void Session::on_socket_ready(base::Socket& socket) {
 
 void Session::on_round_end() {
     Batch batch{*this};
-    if (read_later_) {
-        if (stopped_in_ == loop_.rounds()) {
-            mark();  // its turn in this round is over
-        } else if (!output_stuck()) {
-            read_later_ = false;
-            if (state_ != State::closing) read_round();
-        }
+    // Only once a round; and what stopped for a stuck output goes on when that has moved.
+    if (read_later_ && stopped_in_ != loop_.rounds() && !output_stuck()) {
+        read_later_ = false;
+        if (state_ != State::closing) read_round();
     }
     flush();
+    if (read_later_ && !failure_ && !output_stuck()) mark();
 }
 
 bool Session::output_stuck() const noexcept {
@@ -80,8 +85,7 @@ void Session::read_round() {
         if (budget == 0 || output_stuck()) {
             read_later_ = true;
             stopped_in_ = loop_.rounds();
-            mark();
-            return;
+            return mark();
         }
         auto received = transport_->receive();
         if (!received && state_ == State::open && streams_ == 0) {

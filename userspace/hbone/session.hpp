@@ -57,7 +57,6 @@ public:
     bool going_away() const noexcept { return going_away_ || draining_ || state_ != State::open; }
     bool ping_timed_out() const noexcept { return ping_timed_out_; }
     const TunnelInfo& info() const noexcept { return info_; }
-    base::Loop& loop() const noexcept { return loop_; }
 
 private:
     friend class Stream::Impl;
@@ -117,24 +116,24 @@ private:
     State state_ = State::handshaking;
     int depth_ = 0;
     bool draining_ = false;
-    bool going_away_ = false;     // the peer said GOAWAY
+    bool going_away_ = false;  // the peer said GOAWAY
     bool said_goaway_ = false;
-    bool left_ = false;           // the peer has closed, and nobody minds
-    bool read_later_ = false;     // stopped before the socket was empty
-    bool more_ = false;           // the round's output was full
+    bool left_ = false;        // the peer has closed, and nobody minds
+    bool read_later_ = false;  // stopped before the socket was empty
+    bool more_ = false;        // the round's output was full
     bool ping_waits_ = false;
     bool ping_timed_out_ = false;
     std::uint64_t stopped_in_ = 0;
-    std::size_t produced_ = 0;    // bytes in the lent plaintext_out, during produce()
-    std::size_t streams_ = 0;     // that nghttp2 knows
-    std::size_t objects_ = 0;     // Stream::Impl alive, those that only their user still holds too
+    std::size_t produced_ = 0;            // bytes in the lent plaintext_out, during produce()
+    std::size_t streams_ = 0;             // that nghttp2 knows
+    std::size_t objects_ = 0;             // Stream::Impl alive, those that only their user still holds too
     std::optional<base::Error> failure_;  // ends the connection at the end of the call
     std::optional<base::Error> verdict_;  // what on_closed() will say, while the goodbye is on its way
-    std::string peer_goaway_;     // what its GOAWAY said, if it was an error
+    std::string peer_goaway_;             // what its GOAWAY said, if it was an error
     StreamList<&Stream::Impl::in_session> open_;
     StreamList<&Stream::Impl::in_touched> touched_;
     StreamList<&Stream::Impl::in_ready> ready_;
-    base::Timer limit_;           // handshake and SETTINGS; later the peer's FIN
+    base::Timer limit_;  // handshake and SETTINGS; later the peer's FIN
     base::Timer ping_;
     base::Timer idle_;
 };

@@ -16,6 +16,9 @@ using base::log::debug;
 
 // What we send at most in one DATA frame: three of them and their headers fit a round's output.
 constexpr std::size_t frame_cap = 64 * 1024;
+// Until a stream has filled one of these: for larger ones nghttp2 keeps a buffer of that size per session, and never
+// uses it.
+constexpr std::size_t small_frame = 16 * 1024;
 // Rather wait for the next round than cut a frame shorter than this for want of room.
 constexpr std::size_t room_floor = 4 * 1024;
 // Streams that ended while their user still holds them: a peer that opens and resets must not outrun us.
@@ -38,10 +41,13 @@ std::string debug_data(const nghttp2_goaway& goaway) {
 
 }
 
-ssize_t Session::Callbacks::read_length(nghttp2_session*, std::uint8_t, std::int32_t, std::int32_t session_window,
-                                        std::int32_t stream_window, std::uint32_t frame_limit, void*) {
+ssize_t Session::Callbacks::read_length(nghttp2_session* http2, std::uint8_t, std::int32_t id,
+                                        std::int32_t session_window, std::int32_t stream_window,
+                                        std::uint32_t frame_limit, void*) {
+    Stream::Impl* stream = stream_of(http2, id);
+    std::size_t cap = stream && stream->bulky ? frame_cap : small_frame;
     return std::min({static_cast<ssize_t>(session_window), static_cast<ssize_t>(stream_window),
-                     static_cast<ssize_t>(frame_limit), static_cast<ssize_t>(frame_cap)});
+                     static_cast<ssize_t>(frame_limit), static_cast<ssize_t>(cap)});
 }
 
 ssize_t Session::Callbacks::read_data(nghttp2_session*, std::int32_t, std::uint8_t*, std::size_t length,
@@ -58,6 +64,7 @@ ssize_t Session::Callbacks::read_data(nghttp2_session*, std::int32_t, std::uint8
         return NGHTTP2_ERR_PAUSE;
     }
     Filled filled = stream.fill(room);
+    stream.bulky = filled.bytes == room.size() && (stream.bulky || room.size() >= small_frame);
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (filled.outcome == Outcome::end) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -191,8 +198,8 @@ int Session::Callbacks::stream_closed(nghttp2_session* http2, std::int32_t id, s
 }
 
 int Session::Callbacks::invalid_frame(nghttp2_session*, const nghttp2_frame* frame, int error, void* self) {
-    debug("hbone", "{} sent a frame of type {} that is wrong: {}",
-          static_cast<Session*>(self)->info().peer.to_string(), frame->hd.type, nghttp2_strerror(error));
+    debug("hbone", "{} sent a frame of type {} that is wrong: {}", static_cast<Session*>(self)->info().peer.to_string(),
+          frame->hd.type, nghttp2_strerror(error));
     return 0;
 }
 

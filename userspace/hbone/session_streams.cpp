@@ -9,7 +9,9 @@ namespace {
 
 // nghttp2 copies both.
 nghttp2_nv pair(std::string_view name, std::string_view value) {
-    auto bytes = [](std::string_view s) { return const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(s.data())); };
+    auto bytes = [](std::string_view s) {
+        return const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(s.data()));
+    };
     return {bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};
 }
 

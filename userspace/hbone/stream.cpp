@@ -11,18 +11,32 @@ namespace {
 constexpr std::uint32_t no_error = 0, stream_closed = 5, refused_stream = 7, cancel = 8;
 
 std::string name(std::uint32_t code) {
-    static constexpr const char* names[] = {
-        "NO_ERROR",      "PROTOCOL_ERROR", "INTERNAL_ERROR",    "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT",
-        "STREAM_CLOSED", "FRAME_SIZE_ERROR", "REFUSED_STREAM",  "CANCEL",             "COMPRESSION_ERROR",
-        "CONNECT_ERROR", "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED"};
+    static constexpr const char* names[] = {"NO_ERROR",
+                                            "PROTOCOL_ERROR",
+                                            "INTERNAL_ERROR",
+                                            "FLOW_CONTROL_ERROR",
+                                            "SETTINGS_TIMEOUT",
+                                            "STREAM_CLOSED",
+                                            "FRAME_SIZE_ERROR",
+                                            "REFUSED_STREAM",
+                                            "CANCEL",
+                                            "COMPRESSION_ERROR",
+                                            "CONNECT_ERROR",
+                                            "ENHANCE_YOUR_CALM",
+                                            "INADEQUATE_SECURITY",
+                                            "HTTP_1_1_REQUIRED"};
     return code < std::size(names) ? names[code] : "code " + std::to_string(code);
 }
 
 }
 
-Stream::Impl::Impl(std::shared_ptr<Session> s) noexcept : session{std::move(s)} { ++session->objects_; }
+Stream::Impl::Impl(std::shared_ptr<Session> s) noexcept : session{std::move(s)} {
+    ++session->objects_;
+}
 
-Stream::Impl::~Impl() { --session->objects_; }
+Stream::Impl::~Impl() {
+    --session->objects_;
+}
 
 void Stream::Impl::open(std::int32_t stream_id) {
     id = stream_id;
@@ -30,7 +44,9 @@ void Stream::Impl::open(std::int32_t stream_id) {
     session->stream_opened(*this);
 }
 
-void Stream::Impl::touch() { session->touched(*this); }
+void Stream::Impl::touch() {
+    session->touched(*this);
+}
 
 void Stream::Impl::fail(const base::Error& why) {
     if (failure || abandoned_) return;
@@ -140,7 +156,9 @@ void Stream::Impl::consumed(std::size_t bytes) {
     if (bytes > 0) session->give_back(id, bytes);
 }
 
-void Stream::Impl::release_window() { consumed(unconsumed_); }
+void Stream::Impl::release_window() {
+    consumed(unconsumed_);
+}
 
 void Stream::Impl::abandon(std::uint32_t code) {
     if (std::exchange(abandoned_, true)) return;

@@ -28,15 +28,15 @@ public:
     ~Impl();
 
     // The session's side.
-    void open(std::int32_t id);                // nghttp2 knows it from now on
+    void open(std::int32_t id);  // nghttp2 knows it from now on
     void receive(std::span<const std::byte> data);
-    void receive_end();                        // END_STREAM
-    void receive_reset(std::uint32_t code);    // RST_STREAM
-    void closed(std::uint32_t code);           // nghttp2 has forgotten it
-    void lost(const base::Error& why);         // with its session
-    void deliver();                            // the batch has ended
+    void receive_end();                      // END_STREAM
+    void receive_reset(std::uint32_t code);  // RST_STREAM
+    void closed(std::uint32_t code);         // nghttp2 has forgotten it
+    void lost(const base::Error& why);       // with its session
+    void deliver();                          // the batch has ended
     Filled fill(std::span<std::byte> room);
-    void fill_nowhere();                       // the peer takes nothing more: find out whether the user had more
+    void fill_nowhere();  // the peer takes nothing more: find out whether the user had more
 
     // The user's side.
     void attach(StreamUser& user);
@@ -49,11 +49,12 @@ public:
     std::int32_t id = 0;
     bool wants_to_send = false;
     bool deferred = false;  // nghttp2 waits for resume_data
+    bool bulky = false;     // filled the last frame to the brim
     bool sent_end = false;
     bool got_end = false;
-    bool deaf = false;      // the peer reset it in a friendly way: it sends and takes nothing more
-    bool over = false;      // nghttp2 does not know it (any more)
-    bool refused = false;   // server: the answer was an error, RST_STREAM follows the HEADERS
+    bool deaf = false;     // the peer reset it in a friendly way: it sends and takes nothing more
+    bool over = false;     // nghttp2 does not know it (any more)
+    bool refused = false;  // server: the answer was an error, RST_STREAM follows the HEADERS
 
     // Client, until the answer: who waits for it, and how it came.
     base::Event* answered = nullptr;

@@ -36,7 +36,9 @@ base::Error status_error(int status) {
                                : fmt::format("http status: {}", status));
 }
 
-base::Error h2_error(const std::string& what) { return base::problem("h2 failed: " + what); }
+base::Error h2_error(const std::string& what) {
+    return base::problem("h2 failed: " + what);
+}
 
 base::Error dial_error(const base::Error& why) {
     return why.code ? base::Error{why.code, "io error"} : why;
@@ -48,8 +50,12 @@ base::Error dial_timeout(const base::SocketAddress& peer) {
         "connection timed out, maybe a NetworkPolicy is blocking HBONE port {}: deadline has elapsed", tunnel_port));
 }
 
-base::Error drain_error() { return base::problem("connection closed due to connection drain"); }
+base::Error drain_error() {
+    return base::problem("connection closed due to connection drain");
+}
 
-base::Error broken_pipe() { return base::problem("io error: broken pipe"); }
+base::Error broken_pipe() {
+    return base::problem("io error: broken pipe");
+}
 
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the access log says when a tunnel fails. People grep for these (ztunnel.md §12.3).
 #pragma once
-#include <cstdint>
 #include <string>
 
 #include <culvert/base/address.hpp>
@@ -9,11 +8,11 @@
 
 namespace culvert::hbone {
 
-base::Error status_error(int status);                        // "http status: 401 Unauthorized"
-base::Error h2_error(const std::string& what);               // "h2 failed: ..."
-base::Error dial_error(const base::Error& why);              // "io error: Connection refused (os error 111)"
+base::Error status_error(int status);            // "http status: 401 Unauthorized"
+base::Error h2_error(const std::string& what);   // "h2 failed: ..."
+base::Error dial_error(const base::Error& why);  // "io error: Connection refused (os error 111)"
 base::Error dial_timeout(const base::SocketAddress& peer);
-base::Error drain_error();                                   // "connection closed due to connection drain"
-base::Error broken_pipe();                                   // "io error: broken pipe"
+base::Error drain_error();  // "connection closed due to connection drain"
+base::Error broken_pipe();  // "io error: broken pipe"
 
 }

@@ -8,22 +8,27 @@
 namespace culvert::hbone {
 namespace {
 
-std::unique_ptr<std::byte[]> room(std::size_t size) { return std::make_unique_for_overwrite<std::byte[]>(size); }
+std::unique_ptr<std::byte[]> room(std::size_t size) {
+    return std::make_unique_for_overwrite<std::byte[]>(size);
+}
 
-void forget(tls::Output& bytes) noexcept { tls::Output{}.swap(bytes); }  // clear() would keep the memory
+void forget(tls::Output& bytes) noexcept {
+    tls::Output{}.swap(bytes);
+}  // clear() would keep the memory
 
 }
 
 Buffers& Buffers::of_this_thread() {
-    static thread_local Buffers lent{room(ciphertext_in_size), room(plaintext_in_size),
-                                     room(plaintext_out_size + control_room), {}};
+    static thread_local Buffers lent{
+        room(ciphertext_in_size), room(plaintext_in_size), room(plaintext_out_size + control_room), {}};
     return lent;
 }
 
 Transport::Transport(std::unique_ptr<base::Socket> socket, tls::Channel channel)
     : socket_{std::move(socket)}, channel_{std::move(channel)} {
     channel_.write_to(waiting_);
-    // So that what a stream sends later is not stuck behind megabytes in the kernel. No TCP socket, no option: not needed there.
+    // So that what a stream sends later is not stuck behind megabytes in the kernel. No TCP socket, no option: not
+    // needed there.
     int bytes = 256 * 1024;
     ::setsockopt(socket_->fd(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
 }
@@ -116,7 +121,8 @@ void Transport::close_at_once(std::span<const std::byte> last_words) noexcept {
         channel_.close();
     }
     if (!ended_ && waiting()) (void)send_waiting().has_value();
-    // What we leave unread would turn our FIN into a reset, and a reset makes the peer's kernel forget what we just said.
+    // What we leave unread would turn our FIN into a reset, and a reset makes the peer's kernel forget what we just
+    // said.
     if (!ended_) discard();
 }
 

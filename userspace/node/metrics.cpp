@@ -9,7 +9,7 @@ using telemetry::Sample;
 namespace families = telemetry::families;
 
 void expose(telemetry::Metrics& metrics, capture::Capture& capture, const tls::CertificateManager& certificates,
-            const telemetry::AccessLog& access_log, const Workers& workers, const Pods& pods, const Reloads& reloads, std::uint32_t max_pods) {
+            const telemetry::AccessLog& access_log, const Workers& workers, const Pods& pods, const Reloads& reloads) {
     std::vector<const telemetry::WorkerCounters*> counters;
     for (const auto& worker : workers) counters.push_back(&worker->counters());
     metrics.add(std::move(counters));
@@ -20,14 +20,15 @@ void expose(telemetry::Metrics& metrics, capture::Capture& capture, const tls::C
         return samples;
     });
     metrics.add(families::capture_pods, [&pods] { return static_cast<double>(pods.size()); });
-    metrics.add(families::map_entries, [&capture, &pods] {
-        return std::vector<Sample>{{"cv_flows", static_cast<double>(capture.flows().used())},
-                                   {"cv_pods", static_cast<double>(pods.size())}};
-    });
-    metrics.add(families::map_max_entries, [&capture, max_pods] {
-        return std::vector<Sample>{{"cv_flows", static_cast<double>(capture.flows().size())},
-                                   {"cv_pods", static_cast<double>(max_pods)}};
-    });
+    auto fills = [&capture](std::uint64_t capture::MapFill::*field) {
+        return [&capture, field] {
+            std::vector<Sample> samples;
+            for (const auto& map : capture.fills()) samples.push_back({map.name, static_cast<double>(map.*field)});
+            return samples;
+        };
+    };
+    metrics.add(families::map_entries, fills(&capture::MapFill::used));
+    metrics.add(families::map_max_entries, fills(&capture::MapFill::size));
     metrics.add(families::certificate_expiry, [&certificates] {
         std::vector<Sample> samples;
         for (const auto& certificate : certificates.stats()) {

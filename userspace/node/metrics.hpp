@@ -16,6 +16,6 @@ struct Reloads {
 
 // Registers the sources; everything is borrowed and read on the control thread.
 void expose(telemetry::Metrics& metrics, capture::Capture& capture, const tls::CertificateManager& certificates,
-            const telemetry::AccessLog& access_log, const Workers& workers, const Pods& pods, const Reloads& reloads, std::uint32_t max_pods);
+            const telemetry::AccessLog& access_log, const Workers& workers, const Pods& pods, const Reloads& reloads);
 
 }

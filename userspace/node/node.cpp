@@ -64,7 +64,7 @@ public:
         for (const auto& pod : config_.pods) pods_->join(pod);
         if (auto released = capture_->release_all_but(uids); !released)
             base::log::warn("node", "leftovers of an earlier daemon: {}", released.error().to_string());
-        expose(metrics_, *capture_, *certificates_, *access_log_, workers_, *pods_, reloads_, config_.limits.max_pods);
+        expose(metrics_, *capture_, *certificates_, *access_log_, workers_, *pods_, reloads_);
         say_ready();
         return {};
     }
@@ -156,11 +156,18 @@ private:
         config_.log.level = fresh->log.level;
         if (changes.log_level) base::log::configure(config_.log.level, config_.log.format);
         if (changes.mesh) publish_mesh();
-        auto comes_back = [&](const control::Pod& pod) {
-            return std::ranges::any_of(changes.joined, [&](const auto& other) { return other.uid == pod.uid; });
+        auto successor = [&](const control::Pod& pod) {
+            return std::ranges::find_if(changes.joined, [&](const auto& other) { return other.uid == pod.uid; });
         };
-        for (const auto& pod : changes.left) pods_->leave(pod, comes_back(pod));
-        for (const auto& pod : changes.joined) pods_->join(pod);
+        for (const auto& pod : changes.left) {
+            auto next = successor(pod);
+            next == changes.joined.end() ? pods_->leave(pod) : pods_->replace(pod, *next);
+        }
+        auto is_new = [&](const control::Pod& pod) {
+            return std::ranges::none_of(changes.left, [&](const auto& other) { return other.uid == pod.uid; });
+        };
+        for (const auto& pod : changes.joined)
+            if (is_new(pod)) pods_->join(pod);
         base::log::info("control", "{} applied: {} pods joined, {} left{}", file_, changes.joined.size(),
                         changes.left.size(), changes.mesh ? ", the mesh changed" : "");
     }

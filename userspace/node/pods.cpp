@@ -3,12 +3,23 @@
 
 #include <boost/asio/post.hpp>
 
+#include <sys/stat.h>
+
 #include <atomic>
 
 #include <culvert/base/log.hpp>
 #include <culvert/base/netns.hpp>
 
 namespace culvert::node {
+namespace {
+
+// What tells one network namespace from another; 0 where there is none.
+std::uint64_t inode_of(const std::string& path) {
+    struct stat status {};
+    return ::stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
+}
+
+}
 
 Pods::Pods(boost::asio::io_context& io, capture::Capture& capture, tls::CertificateManager& certificates, Workers& workers,
            std::string network, std::chrono::milliseconds drain_deadline)
@@ -75,36 +86,53 @@ base::Result<> Pods::try_to_join(const control::Pod& pod) {
     std::vector<std::vector<capture::Listener>> shares(workers_.size());
     for (auto& listener : *listeners) shares[listener.worker].push_back(std::move(listener));
     for (std::size_t i = 0; i < workers_.size(); ++i) workers_[i]->add_pod(local, std::move(shares[i]));
-    here_[pod.uid] = pod;
+    here_[pod.uid] = {pod, inode_of(pod.netns)};
     base::log::info("node", "pod {} ({}) is in the mesh as {}", name, pod.uid, pod.identity.to_string());
     return {};
 }
 
-void Pods::leave(const control::Pod& pod, bool at_once) {
+void Pods::leave(const control::Pod& pod) {
     waiting_.erase(pod.uid);
     if (here_.erase(pod.uid) == 0) {
         // Left already, and a later join waits for it to be gone: that one is off.
         if (auto still = leaving_.find(pod.uid); still != leaving_.end()) still->second.reset();
         return;
     }
-    leaving_[pod.uid];
     if (auto stopped = capture_.stop_capturing(pod.uid); !stopped)
         base::log::warn("node", "pod {}: {}", pod.name, stopped.error().to_string());
-    auto left = std::make_shared<std::atomic<std::size_t>>(workers_.size());
-    auto gone = [this, left, pod] {
-        if (--*left == 0) boost::asio::post(io_, [this, pod] { released(pod); });
-    };
-    for (auto& worker : workers_)
-        worker->remove_pod(pod.uid, at_once ? std::chrono::milliseconds{0} : drain_deadline_, gone);
+    end_connections(pod, drain_deadline_, false);
 }
 
-void Pods::released(const control::Pod& pod) {
-    if (auto released = capture_.release(pod.uid); !released)
+void Pods::replace(const control::Pod& pod, const control::Pod& successor) {
+    auto here = here_.find(pod.uid);
+    if (here != here_.end()) {
+        bool same_netns = here->second.netns_inode == inode_of(successor.netns);
+        here_.erase(here);
+        end_connections(pod, std::chrono::milliseconds{0}, same_netns);
+    }
+    join(successor);
+}
+
+void Pods::end_connections(const control::Pod& pod, std::chrono::milliseconds deadline, bool keep_closed) {
+    leaving_[pod.uid];
+    auto left = std::make_shared<std::atomic<std::size_t>>(workers_.size());
+    auto one_worker_less = [this, left, pod, keep_closed] {
+        if (--*left == 0) boost::asio::post(io_, [this, pod, keep_closed] { gone(pod, keep_closed); });
+    };
+    for (auto& worker : workers_) worker->remove_pod(pod.uid, deadline, one_worker_less);
+}
+
+void Pods::gone(const control::Pod& pod, bool keep_closed) {
+    auto next = leaving_.extract(pod.uid);
+    bool comes_back = !next.empty() && next.mapped();
+    if (keep_closed && comes_back) {
+        capture_.let_go(pod.uid);
+    } else if (auto released = capture_.release(pod.uid); !released) {
         base::log::warn("node", "pod {}: {}", pod.name, released.error().to_string());
+    }
     certificates_.remove(pod.identity);
     base::log::info("node", "pod {}/{} ({}) has left the mesh", pod.identity.namespace_, pod.name, pod.uid);
-    auto next = leaving_.extract(pod.uid);
-    if (!next.empty() && next.mapped()) join(*next.mapped());
+    if (comes_back) join(*next.mapped());
     changed_();
 }
 

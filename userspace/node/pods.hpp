@@ -29,9 +29,12 @@ public:
 
     // A pod that cannot join (its netns is not there yet, say) is logged, left out, and tried again every other second.
     void join(const control::Pod& pod);
-    // New connections pass it by at once; those that live may finish until the deadline. Then rules, routes and
-    // programs go. A pod whose uid comes back with another netns leaves at once.
-    void leave(const control::Pod& pod, bool at_once);
+    // New connections pass the proxy by at once; those that live may finish until the deadline. Then rules, routes and
+    // programs go.
+    void leave(const control::Pod& pod);
+    // One that the file describes anew (identity, name, netns): its connections end now, and in the same netns nothing
+    // is let past us in between.
+    void replace(const control::Pod& pod, const control::Pod& successor);
 
     // In the mesh; and those that could not join yet.
     std::size_t size() const noexcept { return here_.size(); }
@@ -42,8 +45,13 @@ public:
 private:
     base::Result<> try_to_join(const control::Pod& pod);
     void try_again();
-    void released(const control::Pod& pod);
+    void end_connections(const control::Pod& pod, std::chrono::milliseconds deadline, bool keep_closed);
+    void gone(const control::Pod& pod, bool keep_closed);
 
+    struct Here {
+        control::Pod pod;
+        std::uint64_t netns_inode;
+    };
     struct Waiting {
         control::Pod pod;
         std::string said;  // the last error, so that it is logged once and not at every try
@@ -55,7 +63,7 @@ private:
     Workers& workers_;
     std::string network_;
     std::chrono::milliseconds drain_deadline_;
-    std::map<std::string, control::Pod> here_;
+    std::map<std::string, Here> here_;
     std::map<std::string, std::optional<control::Pod>> leaving_;  // by uid; and who joins when it has left
     std::map<std::string, Waiting> waiting_;
     boost::asio::steady_timer retry_;

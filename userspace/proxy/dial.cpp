@@ -51,8 +51,8 @@ base::Result<> bind_as(int fd, const base::SocketAddress& client) {
 }
 
 base::Task<SocketResult> dial_app_once(Context& context, PodPtr pod, base::IpAddress client, base::SocketAddress app,
-                                       base::Loop::Clock::duration limit) {
-    auto fd = own_socket(context, *pod, app.ip.family(), capture::OwnSocket::inbound_leg);
+                                       capture::OwnSocket kind, base::Loop::Clock::duration limit) {
+    auto fd = own_socket(context, *pod, app.ip.family(), kind);
     if (!fd) co_return fd.error();
     // A pod that calls itself keeps its own address: the kernel picks it.
     if (client != app.ip) {
@@ -74,13 +74,14 @@ base::Task<SocketResult> dial_out(Context& context, PodPtr pod, base::SocketAddr
     co_return socket;
 }
 
-base::Task<SocketResult> dial_app(Context& context, PodPtr pod, base::IpAddress client, base::SocketAddress app) {
+base::Task<SocketResult> dial_app(Context& context, PodPtr pod, base::IpAddress client, base::SocketAddress app,
+                                  capture::OwnSocket kind) {
     // A port may be taken (EADDRINUSE, EADDRNOTAVAIL), or equal one of the client's own live connections, in which case
     // nothing answers: hence a first try that is short, and another port.
     constexpr int tries = 8;
     auto limit = context.limits.connect * 3 / 10;
     for (int attempt = 1;; ++attempt) {
-        auto socket = co_await dial_app_once(context, pod, client, app, limit);
+        auto socket = co_await dial_app_once(context, pod, client, app, kind, limit);
         if (socket || attempt == tries) co_return socket;
         int error = socket.error().code.value();
         bool late = error == ETIMEDOUT;

@@ -11,6 +11,6 @@ base::Task<base::Result<std::unique_ptr<base::Socket>>> dial_out(Context& contex
 // To the pod's own app, with the client's address as source, so that the app sees who calls. The port is ours: from
 // outside the ranges clients pick from, because a SYN that equals a live connection of that client never gets an answer.
 base::Task<base::Result<std::unique_ptr<base::Socket>>> dial_app(Context& context, PodPtr pod, base::IpAddress client,
-                                                                 base::SocketAddress app);
+                                                                 base::SocketAddress app, capture::OwnSocket kind);
 
 }

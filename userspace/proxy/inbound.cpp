@@ -104,7 +104,7 @@ base::Task<> answer(Context& context, PodPtr pod, hbone::Incoming incoming) {
     // No service: ztunnel in static mode names none for an IP authority either (ztunnel.md §20.9).
     record.context_known();
 
-    auto dialling = dial_app(context, pod, tunnel.peer.ip, app);
+    auto dialling = dial_app(context, pod, tunnel.peer.ip, app, capture::OwnSocket::inbound_leg);
     auto leg = co_await std::move(dialling);
     if (!leg) {
         refuse(503, CloseReason::connect_failed, "connection failed: " + leg.error().cause());

@@ -41,7 +41,7 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
     record.context_known();
     flow_row.took(CV_PATH_PLAIN);
 
-    auto dialling = dial_app(context, pod, accepted.source.ip, accepted.target);
+    auto dialling = dial_app(context, pod, accepted.source.ip, accepted.target, capture::OwnSocket::plain_leg);
     auto app = co_await std::move(dialling);
     if (!app) {
         refuse(CloseReason::connect_failed, "connection failed: " + app.error().cause());

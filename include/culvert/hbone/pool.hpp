@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tunnels a worker keeps open, per (pod, source identity, accepted identities, peer).
 //
-// Lives on: one worker. Owns: its sessions, which end when idle, and when the last stream has ended after retire() or drain().
-// Fails with: Error in the access log's words; never throws once constructed.
+// Lives on: one worker. Owns: its sessions, which end when idle, and when the last stream has ended after retire() or
+// drain(). Fails with: Error in the access log's words; never throws once constructed. How it starts says what failed:
+//   "io error: ", "connection timed out, "        the TCP connection (the former with the errno as its code)
+//   "tls handshake error: ", "identity verification error: "
+//   "http status: "                               the peer's answer
+//   "h2 failed: "                                 the tunnel
+//   "pool draining", "connection closed due to connection drain"  ourselves
 #pragma once
 #include <compare>
 #include <memory>
@@ -34,21 +39,22 @@ protected:
 };
 
 struct PoolStats {
-    std::uint64_t opened = 0;        // tunnels established
-    std::uint64_t failed = 0;        // that could not be
+    std::uint64_t opened = 0;  // tunnels established
+    std::uint64_t failed = 0;  // that could not be
     std::uint64_t live = 0;
-    std::uint64_t streams = 0;       // CONNECTs answered 200
+    std::uint64_t streams = 0;  // CONNECTs answered 200
     std::uint64_t ping_timeouts = 0;
 };
 
 class Pool {
 public:
     Pool(base::Loop& loop, Dialer& dialer, const Settings& settings);
-    ~Pool();
+    ~Pool();  // cuts what is left; no open() may be waiting
 
     // A stream to the peer that answered 200, on a warm tunnel if there is one. Two that need the same new tunnel share
     // one dial. A tunnel made with credentials that are no longer the given ones takes no new stream.
-    // A request refused because the tunnel was just going away (GOAWAY, REFUSED_STREAM before any answer) is tried once more on a new one.
+    // A request refused because the tunnel was just going away (GOAWAY, REFUSED_STREAM before any answer) is tried once
+    // more on a new one.
     base::Task<base::Result<Stream>> open(PoolKey key, tls::CredentialsPtr own, Request request);
 
     // No new streams for this pod; its tunnels end with their last stream, or at once.

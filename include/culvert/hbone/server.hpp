@@ -16,8 +16,8 @@ namespace culvert::hbone {
 
 // What everybody on a tunnel shares.
 struct TunnelInfo {
-    base::SocketAddress peer;   // who connected to us, the tunnel's own port
-    base::SocketAddress local;  // what it dialled: podIP:15008
+    base::SocketAddress peer;                 // who connected to us, the tunnel's own port
+    base::SocketAddress local;                // what it dialled: podIP:15008
     std::optional<state::Identity> identity;  // the peer's first SPIFFE id
 };
 

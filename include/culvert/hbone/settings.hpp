@@ -13,7 +13,7 @@ struct Settings {
     std::uint32_t client_header_list = 16u << 10;
     std::uint32_t server_header_list = 64u << 10;
     std::uint32_t server_streams = 200;
-    std::uint32_t pool_streams = 100;  // per pooled connection, if the peer allows as many
+    std::uint32_t pool_streams = 100;             // per pooled connection, if the peer allows as many
     std::chrono::milliseconds handshake{10'000};  // TLS and the peer's SETTINGS
     std::chrono::milliseconds connect{10'000};    // TCP to the peer
     std::chrono::milliseconds answer{20'000};     // CONNECT to its answer; the peer may dial for 10 s

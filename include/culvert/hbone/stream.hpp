@@ -27,7 +27,8 @@ struct Filled {
     Outcome outcome = Outcome::drained;  // drained: nothing now, call again only after want_to_send()
 };
 
-// The data path's side of a stream. Must outlive the Stream or detach it by destroying it first.
+// The data path's side of a stream. Must outlive the Stream or detach it by destroying it first; it may do so in any of
+// these calls. In one batch: on_data any number of times, on_batch_end, then on_end, then on_reset.
 class StreamUser {
 public:
     // The session is framing DATA: put at most room.size() bytes at its start. Called at the end of a round,
@@ -37,16 +38,20 @@ public:
     // They count against the stream's window until consumed().
     virtual void on_data(std::span<const std::byte> data) = 0;
     virtual void on_batch_end() = 0;
-    // The peer has finished its direction (END_STREAM, or RST_STREAM of NO_ERROR or CANCEL, which ztunnel reads as EOF).
+    // The peer has finished its direction (END_STREAM, or RST_STREAM of NO_ERROR or CANCEL, which ztunnel reads as
+    // EOF). After such a reset the peer takes nothing more either: a user that has nothing more to send finds its own
+    // end taken by fill(); one that still has bytes gets on_reset("io error: broken pipe") then.
     virtual void on_end() = 0;
-    // The stream is over in both directions; no call follows. The error's text is what the access log shows.
+    // The stream is over in both directions, not in order; no call follows. The error's text is what the access log
+    // shows.
     virtual void on_reset(const base::Error& why) = 0;
 
 protected:
     ~StreamUser() = default;
 };
 
-// Owns one stream of a session and keeps the session alive. Destroyed before both directions have ended: RST_STREAM(CANCEL).
+// Owns one stream of a session and keeps the session alive. Destroyed before both directions have ended:
+// RST_STREAM(CANCEL).
 class Stream {
 public:
     class Impl;  // the session's
@@ -60,7 +65,8 @@ public:
     // From here on the user is called. What came before (a server that speaks first) is delivered before this returns:
     // be ready.
     void attach(StreamUser& user);
-    // The user has bytes or its end to send: fill() will be called in this round if flow control allows, else when it does.
+    // The user has bytes or its end to send: fill() will be called in this round if flow control allows, else when it
+    // does.
     void want_to_send();
     // So many bytes of on_data() have left for the app: the peer may send as many more.
     void consumed(std::size_t bytes);
