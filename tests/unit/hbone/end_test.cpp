@@ -93,7 +93,11 @@ Task<> cut(World& w, const char* how, const char* expected) {
     co_await join(w, hand);
     hand.peer->send(DATA, 0, 1, std::string{static_cast<char>(pattern(0))});
     std::string_view manner = how;
-    if (manner == "goaway") hand.peer->send(GOAWAY, 0, 0, bytes_of(1) + bytes_of(11) + "too_many\x01" "data_frames");
+    if (manner == "goaway")
+        hand.peer->send(GOAWAY, 0, 0,
+                        bytes_of(1) + bytes_of(11) +
+                            "too_many\x01"
+                            "data_frames");
     if (manner == "garbage") hand.peer->send(HEADERS, END_HEADERS, 1, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");
     if (manner == "close_notify" || manner == "goaway") hand.peer->close_notify();
     if (manner == "reset") hand.peer->socket->reset_on_close();
@@ -323,7 +327,10 @@ TEST_CASE("end: a reset that means no harm reads as an end, and only more bytes 
 }
 
 TEST_CASE("end: a reset that means harm is told by name") {
-    struct Row { std::uint32_t code; const char* expected; };
+    struct Row {
+        std::uint32_t code;
+        const char* expected;
+    };
     for (const Row& row : {Row{2, "h2 failed: stream error received: INTERNAL_ERROR"},
                            Row{11, "h2 failed: stream error received: ENHANCE_YOUR_CALM"},
                            Row{99, "h2 failed: stream error received: code 99"}, Row{5, "io error: broken pipe"}}) {
@@ -339,12 +346,16 @@ TEST_CASE("end: a stream that is dropped is cancelled, and one that is reset say
 }
 
 TEST_CASE("end: a tunnel that breaks tells its streams how") {
-    struct Row { const char* how; const char* expected; };
-    for (const Row& row : {Row{"FIN", "h2 failed: the peer closed the tunnel without close_notify"},
-                           Row{"close_notify", "h2 failed: the peer closed the tunnel"},
-                           Row{"reset", "io error: Connection reset by peer (os error 104)"},
-                           Row{"goaway", "h2 failed: connection error received: ENHANCE_YOUR_CALM (too_many?data_frames)"},
-                           Row{"garbage", "h2 failed: COMPRESSION_ERROR"}}) {
+    struct Row {
+        const char* how;
+        const char* expected;
+    };
+    for (const Row& row :
+         {Row{"FIN", "h2 failed: the peer closed the tunnel without close_notify"},
+          Row{"close_notify", "h2 failed: the peer closed the tunnel"},
+          Row{"reset", "io error: Connection reset by peer (os error 104)"},
+          Row{"goaway", "h2 failed: connection error received: ENHANCE_YOUR_CALM (too_many?data_frames)"},
+          Row{"garbage", "h2 failed: COMPRESSION_ERROR"}}) {
         CAPTURE(row.how);
         World w;
         w.play(cut(w, row.how, row.expected));
@@ -357,7 +368,11 @@ TEST_CASE("end: after GOAWAY a live stream goes on, the next takes another tunne
 }
 
 TEST_CASE("end: a request that meets a tunnel going away is asked once more") {
-    struct Row { const char* how; int times; const char* expected; };
+    struct Row {
+        const char* how;
+        int times;
+        const char* expected;
+    };
     for (const Row& row : {Row{"GOAWAY", 1, ""}, Row{"REFUSED_STREAM", 1, ""}, Row{"close", 1, ""},
                            Row{"REFUSED_STREAM", 2, "h2 failed: stream error received: REFUSED_STREAM"}}) {
         CAPTURE(row.how);

@@ -23,11 +23,15 @@ const tls::Authority& authority() {
     return *kept;
 }
 
-base::Fd tcp_socket() { return base::Fd{::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)}; }
+base::Fd tcp_socket() {
+    return base::Fd{::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+}
 
 }
 
-std::string spiffe(const std::string& service_account) { return "spiffe://cluster.local/ns/test/sa/" + service_account; }
+std::string spiffe(const std::string& service_account) {
+    return "spiffe://cluster.local/ns/test/sa/" + service_account;
+}
 
 tls::CredentialsPtr credentials(const std::string& service_account) {
     auto identity = *state::Identity::parse(spiffe(service_account));
@@ -88,7 +92,9 @@ void Talker::on_end() {
     if (gone_on_end) stream = {};
 }
 
-void Talker::on_reset(const base::Error& why) { reset = why.to_string(); }
+void Talker::on_reset(const base::Error& why) {
+    reset = why.to_string();
+}
 
 void Echo::start(hbone::Stream s) {
     stream = std::move(s);
@@ -110,14 +116,18 @@ void Echo::on_data(std::span<const std::byte> data) {
     most_held = std::max(most_held, held_.size());
 }
 
-void Echo::on_batch_end() { stream.want_to_send(); }
+void Echo::on_batch_end() {
+    stream.want_to_send();
+}
 
 void Echo::on_end() {
     got_end_ = true;
     stream.want_to_send();
 }
 
-void Echo::on_reset(const base::Error& why) { reset = why.to_string(); }
+void Echo::on_reset(const base::Error& why) {
+    reset = why.to_string();
+}
 
 World::World(hbone::Settings client, hbone::Settings server_settings) {
     server = std::make_unique<hbone::Server>(loop, server_settings);

@@ -27,7 +27,9 @@ tls::CredentialsPtr credentials(const std::string& service_account);
 std::string spiffe(const std::string& service_account);
 
 // The byte at this place of every stream that is checked.
-inline std::byte pattern(std::uint64_t at) { return static_cast<std::byte>(at * 131 ^ at >> 9); }
+inline std::byte pattern(std::uint64_t at) {
+    return static_cast<std::byte>(at * 131 ^ at >> 9);
+}
 
 // Sends `to_send` bytes of the pattern, then its end unless told to hold it, and checks that the pattern comes in.
 class Talker final : public hbone::StreamUser {
@@ -35,15 +37,15 @@ public:
     hbone::Stream stream;
     std::uint64_t to_send = 0;
     bool then_end = true;
-    bool reads = true;           // false: takes what comes, but never gives the window back
-    bool gone_on_data = false;   // destroys its stream in the middle of a batch
+    bool reads = true;          // false: takes what comes, but never gives the window back
+    bool gone_on_data = false;  // destroys its stream in the middle of a batch
     bool gone_on_end = false;
     std::uint64_t sent = 0;
     std::uint64_t received = 0;
     bool sent_end = false;
     bool got_end = false;
     bool corrupt = false;
-    std::string reset;           // the error's text
+    std::string reset;  // the error's text
     std::size_t fills = 0;
     std::size_t batches = 0;
 
@@ -99,16 +101,16 @@ struct World final : hbone::Dialer, hbone::RequestHandler {
     tls::CredentialsPtr client_credentials = credentials("client");
     tls::CredentialsPtr server_credentials = credentials("server");
     std::vector<std::string> accepted{spiffe("server")};
-    base::SocketAddress address;                    // of the listener
-    std::function<void(hbone::Incoming)> answer;    // default: echo
-    std::function<void(base::Fd)> takes_connection; // default: the server
+    base::SocketAddress address;                     // of the listener
+    std::function<void(hbone::Incoming)> answer;     // default: echo
+    std::function<void(base::Fd)> takes_connection;  // default: the server
     std::deque<std::unique_ptr<Echo>> echoes;
-    std::vector<std::string> server_ends;           // what serve() answered: "" is fine
+    std::vector<std::string> server_ends;  // what serve() answered: "" is fine
     std::vector<hbone::TunnelInfo> infos;
     int dials = 0;
     std::unique_ptr<hbone::Server> server;
     std::unique_ptr<hbone::Pool> pool;
-    std::vector<int> client_sockets;                // of the pool; its own
+    std::vector<int> client_sockets;  // of the pool; its own
 
     Task<base::Result<std::unique_ptr<base::Socket>>> dial(const hbone::PoolKey& key) override;
     void on_request(hbone::Incoming incoming) override;

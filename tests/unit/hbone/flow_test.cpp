@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bytes: both directions, ends, windows.
-#include <sys/resource.h>
-
 #include <fstream>
 
 #include "fixtures.hpp"
@@ -119,6 +117,83 @@ Task<> slow_reader(World& w, std::uint32_t window) {
     CHECK(pair.calm());
 }
 
+// A peer that gives all the window there is and then does not read its socket.
+Task<> stuck_socket(World& w) {
+    Talker talker;
+    talker.to_send = 30'000'000;
+    w.answer = [&](hbone::Incoming incoming) { talker.start(incoming.accept({})); };
+    auto peer = co_await RawPeer::connected(w);
+    peer->send(SETTINGS, 0, 0, std::string{"\x00\x04\x7f\xff\xff\xff", 6});
+    peer->send(WINDOW_UPDATE, 0, 0, bytes_of(0x7fff0000 - 65535));
+    co_await peer->next(WINDOW_UPDATE);
+    peer->send(HEADERS, END_HEADERS, 1, connect_to("10.0.0.7:80"));
+    std::uint64_t seen = 1;
+    co_await w.until([&] { return std::exchange(seen, talker.sent) == talker.sent && seen > 0; });
+    auto before = resident();
+    auto rounds = w.loop.rounds();
+    co_await base::sleep_for(w.loop, 200ms);
+    CHECK(talker.sent == seen);
+    CHECK(talker.sent < talker.to_send);
+    CHECK(w.loop.rounds() - rounds < 10);
+    CHECK(resident() < before + 1'000'000);
+    peer->send(PING, 0, 0, "12345678");  // is read although we cannot answer yet
+    std::uint64_t received = 0;
+    bool pong = false, end = false;
+    while (!end) {
+        auto frame = co_await peer->next();
+        if (!frame) break;
+        pong |= frame->type == PING;
+        if (frame->type != DATA) continue;
+        for (char c : frame->payload) talker.corrupt |= static_cast<std::byte>(c) != pattern(received++);
+        end = frame->flags & END_STREAM;
+    }
+    CHECK(pong);
+    CHECK(received == talker.to_send);
+    CHECK(!talker.corrupt);
+}
+
+// The same, and it asks for thousands of answers meanwhile: we stop reading rather than keep them all.
+Task<> stuck_and_asking(World& w) {
+    Talker talker;
+    talker.to_send = 30'000'000;
+    std::vector<hbone::Incoming> kept;
+    w.answer = [&](hbone::Incoming incoming) {
+        if (!talker.stream)
+            talker.start(incoming.accept({}));
+        else
+            kept.push_back(std::move(incoming));
+    };
+    auto peer = co_await RawPeer::connected(w);
+    peer->send(SETTINGS, 0, 0, std::string{"\x00\x04\x7f\xff\xff\xff", 6});
+    peer->send(WINDOW_UPDATE, 0, 0, bytes_of(0x7fff0000 - 65535));
+    peer->send(HEADERS, END_HEADERS, 1, connect_to("10.0.0.7:80"));
+    std::uint64_t seen = 1;
+    co_await w.until([&] { return std::exchange(seen, talker.sent) == talker.sent && seen > 0; });
+    // Their SETTINGS are not acknowledged, so the surplus is refused and no error.
+    std::string requests;
+    for (std::uint32_t i = 0; i < 6000; ++i) {
+        std::string block = connect_to("10.0.0.7:80");
+        requests += bytes_of(static_cast<std::uint32_t>(block.size()) << 8 | HEADERS);
+        requests += static_cast<char>(END_HEADERS) + bytes_of(3 + 2 * i) + block;
+    }
+    peer->send_raw(requests);
+    peer->send(PING, 0, 0, "the last");
+    co_await base::sleep_for(w.loop, 50ms);
+    CHECK(kept.size() == 199);
+    int refused = 0;
+    bool pong = false;
+    while (refused < 6000 - 199 || !pong) {
+        auto frame = co_await peer->next();
+        CHECK(frame.has_value());
+        if (!frame) break;
+        pong |= frame->type == PING;
+        refused += frame->type == RST_STREAM;
+    }
+    CHECK(refused == 6000 - 199);
+    CHECK(pong);
+    kept.clear();
+}
+
 // Many streams that nobody reads use the connection's window up; those that end give it back.
 Task<> abandoned_bytes(World& w) {
     for (int i = 0; i < 12; ++i) {
@@ -181,6 +256,16 @@ TEST_CASE("flow: a server that speaks first is heard by a user who comes later")
 TEST_CASE("flow: with a reader that stalls the sender stops at the window, and others go on") {
     World w;
     w.play(slow_reader(w, 4u << 20));
+}
+
+TEST_CASE("flow: with a peer that does not read its socket nothing grows, and nothing is lost") {
+    World w;
+    w.play(stuck_socket(w));
+}
+
+TEST_CASE("flow: with a peer that asks and does not listen we stop reading, and go on when it does") {
+    World w;
+    w.play(stuck_and_asking(w));
 }
 
 TEST_CASE("flow: what an ended stream never read does not stay on the connection's window") {

@@ -27,12 +27,15 @@ Task<> open(World& w, Opening& opening, std::string pod = "pod-1", tls::Credenti
     opening.over = true;
 }
 
-std::string error_of(const base::Result<hbone::Stream>& result) { return result ? "" : result.error().to_string(); }
+std::string error_of(const base::Result<hbone::Stream>& result) {
+    return result ? "" : result.error().to_string();
+}
 
 Task<> hundred(World& w) {
     std::vector<Opening> openings(101);
     for (int i = 0; i < 100; ++i) w.tasks.spawn(open(w, openings[i]));
-    bool all = co_await w.until([&] { return std::all_of(openings.begin(), openings.end() - 1, [](auto& o) { return o.over; }); });
+    bool all = co_await w.until(
+        [&] { return std::all_of(openings.begin(), openings.end() - 1, [](auto& o) { return o.over; }); });
     CHECK(all);
     CHECK(w.dials == 1);  // they shared it while it was being made
     w.tasks.spawn(open(w, openings[100]));
@@ -257,7 +260,10 @@ TEST_CASE("pool: a tunnel that nobody uses ends in good order") {
 }
 
 TEST_CASE("pool: a refusal is an error with the status in words, and the tunnel stays") {
-    struct Row { int status; const char* expected; };
+    struct Row {
+        int status;
+        const char* expected;
+    };
     for (const Row& row : {Row{400, "http status: 400 Bad Request"}, Row{401, "http status: 401 Unauthorized"},
                            Row{503, "http status: 503 Service Unavailable"}, Row{599, "http status: 599"}}) {
         CAPTURE(row.status);
@@ -282,7 +288,10 @@ TEST_CASE("pool: a peer with another name is not spoken to") {
 }
 
 TEST_CASE("pool: a peer that says nothing is given up") {
-    struct Row { bool tls; const char* expected; };
+    struct Row {
+        bool tls;
+        const char* expected;
+    };
     for (const Row& row : {Row{false, "tls handshake error: deadline has elapsed"},
                            Row{true, "h2 failed: deadline has elapsed before the peer's SETTINGS"}}) {
         CAPTURE(row.tls);

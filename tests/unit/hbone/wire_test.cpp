@@ -163,7 +163,9 @@ Task<> odd_requests(World& w) {
     auto peer = co_await RawPeer::connected(w);
     peer->send(HEADERS, END_HEADERS, 1, connect_to("nonsense"));
     // :method GET, :scheme https, :path / by index.
-    peer->send(HEADERS, END_HEADERS | END_STREAM, 3, "\x82\x87\x84\x01\x03" "a:1");
+    peer->send(HEADERS, END_HEADERS | END_STREAM, 3,
+               "\x82\x87\x84\x01\x03"
+               "a:1");
     for (int i = 0; i < 2; ++i) {
         auto answer = co_await peer->next(HEADERS);
         CHECK(headers_of(answer->payload) == std::vector<std::string>{":status=400"});
@@ -298,8 +300,13 @@ TEST_CASE("wire: a server opens as ztunnel does, and answers with its baggage") 
 }
 
 TEST_CASE("wire: frames are as large as the peer takes, up to 64 KiB") {
-    struct Row { const char* name; std::uint32_t limit; std::size_t expected; };
-    for (const Row& row : {Row{"the peer takes 16 KiB", 16'384, 16'384}, Row{"the peer takes 1 MiB", 1u << 20, 65'536}}) {
+    struct Row {
+        const char* name;
+        std::uint32_t limit;
+        std::size_t expected;
+    };
+    for (const Row& row :
+         {Row{"the peer takes 16 KiB", 16'384, 16'384}, Row{"the peer takes 1 MiB", 1u << 20, 65'536}}) {
         CAPTURE(row.name);
         World w;
         w.play(frame_size(w, row.limit, row.expected));
