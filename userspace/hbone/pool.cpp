@@ -2,6 +2,7 @@
 #include <culvert/hbone/pool.hpp>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 
 #include "session.hpp"

@@ -2,6 +2,7 @@
 // The bytes of a tunnel: from the socket to its streams, and once a round from its streams to the socket.
 #include "session.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "batch.hpp"

@@ -3,6 +3,7 @@
 #include "session_callbacks.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include <culvert/base/log.hpp>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a tunnel is kept alive and how it ends.
+#include <algorithm>
 #include <array>
 #include <cstring>
 

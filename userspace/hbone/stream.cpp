@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "stream_impl.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 #include "session.hpp"
 #include "texts.hpp"
 

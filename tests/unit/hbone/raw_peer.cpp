@@ -106,7 +106,8 @@ Task<std::string> RawPeer::take(std::size_t bytes) {
 }
 
 Task<std::optional<Frame>> RawPeer::next() {
-    // Frames that are all here already would each nest deeper on the stack: without optimisation GCC makes no tail calls.
+    // Frames that are all here already would each nest deeper on the stack: without optimisation GCC makes no tail
+    // calls.
     if (++frames_ % 64 == 0) co_await base::sleep_for(socket->loop(), 0ms);
     std::string header = co_await take(9);
     if (header.size() < 9) co_return std::nullopt;
