@@ -55,6 +55,7 @@ public:
     void disown() noexcept { owner_ = nullptr; }
 
     bool going_away() const noexcept { return going_away_ || draining_ || state_ != State::open; }
+    bool closed() const noexcept { return state_ == State::closed; }
     bool ping_timed_out() const noexcept { return ping_timed_out_; }
     const TunnelInfo& info() const noexcept { return info_; }
 

@@ -149,6 +149,11 @@ void Session::close_now(const base::Error* why) {
     transport_.reset();
     lose_streams(said ? *said : h2_error("the tunnel has ended"));
     http2_.reset();
+    while (!ready_.empty()) {  // deaf ones, that nghttp2 had forgotten already
+        auto stream = ready_.front().shared_from_this();
+        ready_.pop_front();
+        stream->settle_alone();
+    }
     if (Owner* owner = std::exchange(owner_, nullptr)) owner->on_closed(said ? &*said : nullptr);
 }
 

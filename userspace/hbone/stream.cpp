@@ -150,7 +150,16 @@ void Stream::Impl::attach(StreamUser& user) {
 void Stream::Impl::want_to_send() {
     if (abandoned_ || sent_end || failure) return;
     wants_to_send = true;
-    if (deferred || deaf) session->ready(*this);
+    if (deaf && session->closed())
+        settle_alone();
+    else if (deferred || deaf)
+        session->ready(*this);
+}
+
+void Stream::Impl::settle_alone() {
+    auto alive = shared_from_this();
+    fill_nowhere();
+    deliver();
 }
 
 void Stream::Impl::consumed(std::size_t bytes) {

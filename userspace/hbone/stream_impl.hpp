@@ -37,6 +37,7 @@ public:
     void deliver();                          // the batch has ended
     Filled fill(std::span<std::byte> room);
     void fill_nowhere();  // the peer takes nothing more: find out whether the user had more
+    void settle_alone();  // the same for one that outlives its session: no round of it comes any more
 
     // The user's side.
     void attach(StreamUser& user);

@@ -29,9 +29,9 @@ Buffers& Buffers::of_this_thread() {
 Transport::Transport(std::unique_ptr<base::Socket> socket, tls::Channel channel)
     : socket_{std::move(socket)}, channel_{std::move(channel)} {
     channel_.write_to(waiting_);
-    // So that what a stream sends later is not stuck behind megabytes in the kernel. No TCP socket, no option: not
-    // needed there.
-    int bytes = 256 * 1024;
+    int yes = 1;  // a round's output is batched already
+    ::setsockopt(socket_->fd(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    int bytes = 256 * 1024;  // so that what a stream sends later is not stuck behind megabytes in the kernel
     ::setsockopt(socket_->fd(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
 }
 

@@ -187,7 +187,6 @@ Task<base::Result<std::unique_ptr<base::Socket>>> World::dial(const hbone::PoolK
     ++dials;
     base::Fd fd = tcp_socket();
     client_sockets.push_back(fd.get());
-    (void)base::set_nodelay(fd.get()).has_value();
     auto socket = co_await base::connect(loop, std::move(fd), key.peer);
     co_return socket;
 }

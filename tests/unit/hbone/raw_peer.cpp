@@ -23,7 +23,9 @@ std::string connect_to(const std::string& authority) {
 }
 
 RawPeer::RawPeer(std::unique_ptr<base::Socket> s, tls::Channel c)
-    : socket{std::move(s)}, channel{std::move(c)}, cipher_(64 * 1024) {}
+    : socket{std::move(s)}, channel{std::move(c)}, cipher_(64 * 1024) {
+    (void)base::set_nodelay(socket->fd()).has_value();
+}
 
 Task<std::unique_ptr<RawPeer>> RawPeer::accepted(World& w) {
     base::Fd fd;
