@@ -12,7 +12,6 @@ using state::NamespacedHostname;
 using state::Service;
 using state::Workload;
 using yaml::Cursor;
-using yaml::quoted;
 
 namespace {
 
@@ -26,8 +25,8 @@ public:
     void add(const std::string& value, const Cursor& at) {
         auto [first, is_new] = lines_.emplace(value, at.line());
         if (!is_new)
-            at.refuse(fmt::format("found {}, which {} on line {} has already; each has its own", quoted(value), what_,
-                                  first->second));
+            at.refuse(fmt::format("found {}, which {} on line {} has already; each has its own",
+                                  yaml::quoted(value), what_, first->second));
     }
 
 private:
@@ -73,15 +72,15 @@ std::string some_uids(const std::vector<Workload>& workloads) {
     if (workloads.empty()) return "there is none";
     std::string list;
     for (std::size_t i = 0; i < workloads.size() && i < most_uids_shown; ++i)
-        list += (i == 0 ? "there are " : ", ") + quoted(workloads[i].uid);
+        list += (i == 0 ? "there are " : ", ") + yaml::quoted(workloads[i].uid);
     if (workloads.size() > most_uids_shown) list += fmt::format(" and {} more", workloads.size() - most_uids_shown);
     return list;
 }
 
 void same(const Cursor& at, const std::string& of_pod, const std::string& of_workload, const Cursor& workload) {
     if (of_pod != of_workload)
-        at.refuse(fmt::format("found {}, but the workload on line {} has {}; make them the same", quoted(of_pod),
-                              workload.line(), quoted(of_workload)));
+        at.refuse(fmt::format("found {}, but the workload on line {} has {}; make them the same", yaml::quoted(of_pod),
+                              workload.line(), yaml::quoted(of_workload)));
 }
 
 void join_pods(Draft& draft, const Index& index) {
@@ -97,7 +96,7 @@ void join_pods(Draft& draft, const Index& index) {
             at.at("uid").refuse(
                 fmt::format("found {} of pod {}, expected the uid of a workload: {}; add a workload "
                             "with this uid or remove the pod",
-                            quoted(pod.uid), quoted(pod.name), some_uids(draft.config.workloads)));
+                            yaml::quoted(pod.uid), yaml::quoted(pod.name), some_uids(draft.config.workloads)));
         const Workload& workload = draft.config.workloads[found->second];
         const Cursor& place = draft.workloads[found->second];
         same(at.at("namespace"), pod.identity.namespace_, workload.namespace_, place);

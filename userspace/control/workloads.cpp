@@ -177,7 +177,7 @@ Reader endpoints(std::map<std::string, Endpoint>& into) {
                     Endpoint& added = into[key.text()];
                     endpoint(added).read(value);
                     if (added.workload_uid != key.text())
-                        value.at("workloadUid").expected("the key of this endpoint, " + quoted(key.text()));
+                        value.at("workloadUid").expected("the key of this endpoint, " + yaml::quoted(key.text()));
                 });
             }};
 }

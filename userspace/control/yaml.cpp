@@ -74,13 +74,13 @@ Cursor::Cursor(const Cursor& parent, YAML::Node node, std::string path, int line
     : file_{parent.file_}, node_{std::move(node)}, path_{std::move(path)}, line_{line_of(node_, line)} {}
 
 std::string Cursor::child_path(const std::string& parent, std::string_view key) {
-    if (!is_plain(key)) return fmt::format("{}[{}]", parent, quoted(key));
+    if (!is_plain(key)) return fmt::format("{}[{}]", parent, yaml::quoted(key));
     return parent.empty() ? std::string{key} : fmt::format("{}.{}", parent, key);
 }
 
 std::string Cursor::found() const {
     if (is_null()) return "nothing";
-    if (node_.IsScalar()) return quoted(node_.Scalar());
+    if (node_.IsScalar()) return yaml::quoted(node_.Scalar());
     return node_.IsSequence() ? "a list" : "a mapping";
 }
 
