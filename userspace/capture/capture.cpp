@@ -222,6 +222,10 @@ Result<> Capture::release_all_but(const std::vector<std::string>& uids) {
     return undone;
 }
 
+void Capture::refuse_new() noexcept {
+    impl_->alive = {};
+}
+
 Result<> Capture::claim(int fd, OwnSocket kind) noexcept {
     cv_own_sock own{static_cast<cv_own_kind>(kind)};
     if (bpf_map_update_elem(impl_->own_socks, &fd, &own, BPF_ANY) != 0)

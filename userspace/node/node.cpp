@@ -58,13 +58,13 @@ public:
         if (auto opened = open_parts(); !opened) return opened;
         start_workers();
         publish_mesh();
-        pods_->on_change([this] { say_ready(); });
         std::vector<std::string> uids;
         for (const auto& pod : config_.pods) uids.push_back(pod.uid);
         for (const auto& pod : config_.pods) pods_->join(pod);
         if (auto released = capture_->release_all_but(uids); !released)
             base::log::warn("node", "leftovers of an earlier daemon: {}", released.error().to_string());
         expose(metrics_, *capture_, *certificates_, *access_log_, workers_, *pods_, reloads_);
+        pods_->on_change([this] { say_ready(); });
         say_ready();
         return {};
     }
@@ -195,6 +195,7 @@ private:
         readiness_.pending("draining");
         notify("STOPPING=1");
         base::log::info("node", "draining: connections have {} ms to finish", config_.shutdown_deadline.count());
+        capture_->refuse_new();  // before the listeners go, or a SYN would wait for one of them
         draining_ = workers_.size();
         for (auto& worker : workers_)
             worker->drain(config_.shutdown_deadline, [this] { boost::asio::post(io_, [this] { one_drained(); }); });

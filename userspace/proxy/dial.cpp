@@ -66,6 +66,10 @@ base::Task<SocketResult> dial_app_once(Context& context, PodPtr pod, base::IpAdd
 
 }
 
+std::string dial_failure(const base::Error& error) {
+    return error.code.value() == ETIMEDOUT ? "deadline has elapsed" : error.cause();
+}
+
 base::Task<SocketResult> dial_out(Context& context, PodPtr pod, base::SocketAddress to) {
     auto fd = own_socket(context, *pod, to.ip.family(), capture::OwnSocket::dial);
     if (!fd) co_return fd.error();

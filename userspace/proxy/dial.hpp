@@ -5,6 +5,9 @@
 
 namespace culvert::proxy {
 
+// Why a dial failed, in the words of the access log: "Connection refused (os error 111)", "deadline has elapsed".
+std::string dial_failure(const base::Error& error);
+
 // To the network, with the pod's own address. Within Limits::connect. Fails with the kernel's error, ETIMEDOUT when late.
 base::Task<base::Result<std::unique_ptr<base::Socket>>> dial_out(Context& context, PodPtr pod, base::SocketAddress to);
 

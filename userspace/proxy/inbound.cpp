@@ -107,7 +107,7 @@ base::Task<> answer(Context& context, PodPtr pod, hbone::Incoming incoming) {
     auto dialling = dial_app(context, pod, tunnel.peer.ip, app, capture::OwnSocket::inbound_leg);
     auto leg = co_await std::move(dialling);
     if (!leg) {
-        refuse(503, CloseReason::connect_failed, "connection failed: " + leg.error().cause());
+        refuse(503, CloseReason::connect_failed, "connection failed: " + dial_failure(leg.error()));
         co_return;
     }
     capture::Flow flow_row = context.shared.capture.flows().claim((*leg)->fd());

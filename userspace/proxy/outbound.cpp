@@ -73,7 +73,7 @@ base::Task<> through_plain_tcp(Context& context, PodPtr pod, const state::Route&
     auto peer = co_await std::move(dialling);
     if (!peer) {
         app.reset_on_close();
-        record.close(CloseReason::connect_failed, "connection failed: " + peer.error().cause());
+        record.close(CloseReason::connect_failed, "io error: " + dial_failure(peer.error()));
         co_return;
     }
     SocketPump pump{app, **peer, meter};

@@ -44,7 +44,7 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
     auto dialling = dial_app(context, pod, accepted.source.ip, accepted.target, capture::OwnSocket::plain_leg);
     auto app = co_await std::move(dialling);
     if (!app) {
-        refuse(CloseReason::connect_failed, "connection failed: " + app.error().cause());
+        refuse(CloseReason::connect_failed, "connection failed: " + dial_failure(app.error()));
         co_return;
     }
     SocketPump pump{**app, client, {record, context.counters, flow_row, false}};

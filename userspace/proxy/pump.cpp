@@ -61,7 +61,12 @@ TunnelPump::TunnelPump(base::Socket& app, hbone::Stream& stream, Meter meter)
     on_socket_ready(app_);
 }
 
-TunnelPump::~TunnelPump() { app_.observe(nullptr); }
+TunnelPump::~TunnelPump() {
+    app_.observe(nullptr);
+    // Cut before its time: not the CANCEL that peers read as an end of stream, or a truncated answer would look whole.
+    constexpr std::uint32_t connect_error = 10;  // RFC 9113 section 7
+    if (!done_.is_set() || failure_) stream_.reset(connect_error);
+}
 
 hbone::Filled TunnelPump::fill(std::span<std::byte> room) {
     if (from_app_ended_) return {0, hbone::Outcome::drained};

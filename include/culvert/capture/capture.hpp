@@ -90,6 +90,9 @@ public:
     // Removes what earlier daemons of this instance left for pods that are not in the list, dead netns included.
     base::Result<> release_all_but(const std::vector<std::string>& uids);
 
+    // From now on apps' connects fail at once, as they do while no daemon is alive. There is no way back but a restart.
+    void refuse_new() noexcept;
+
     // Marks a fresh, unconnected socket of ours, so that no program captures it. Any thread; one syscall.
     base::Result<> claim(int fd, OwnSocket kind) noexcept;
     // Flows end before Capture does: they live in its mapped memory.
