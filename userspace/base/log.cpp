@@ -19,11 +19,15 @@ std::mutex one_line_at_a_time;
 
 constexpr std::array<std::string_view, 5> names{"debug", "info", "warn", "error", "off"};
 
-void append(fmt::memory_buffer& out, std::string_view text) { out.append(text.data(), text.data() + text.size()); }
+void append(fmt::memory_buffer& out, std::string_view text) {
+    out.append(text.data(), text.data() + text.size());
+}
 
 }
 
-std::string_view to_string(Level level) noexcept { return names[static_cast<std::size_t>(level)]; }
+std::string_view to_string(Level level) noexcept {
+    return names[static_cast<std::size_t>(level)];
+}
 
 std::optional<Level> parse_level(std::string_view text) noexcept {
     for (std::size_t i = 0; i < names.size(); ++i)
@@ -36,7 +40,9 @@ void configure(Level level, Format shape) noexcept {
     format = shape;
 }
 
-bool enabled(Level level) noexcept { return level >= threshold.load(std::memory_order_relaxed); }
+bool enabled(Level level) noexcept {
+    return level >= threshold.load(std::memory_order_relaxed);
+}
 
 void append_time(fmt::memory_buffer& out, std::int64_t unix_nanoseconds) {
     std::time_t seconds = unix_nanoseconds / 1'000'000'000;
@@ -51,16 +57,16 @@ void append_quoted(fmt::memory_buffer& out, std::string_view text) {
     out.push_back('"');
     for (unsigned char c : text) {
         switch (c) {
-        case '"': append(out, "\\\""); break;
-        case '\\': append(out, "\\\\"); break;
-        case '\n': append(out, "\\n"); break;
-        case '\r': append(out, "\\r"); break;
-        case '\t': append(out, "\\t"); break;
-        default:
-            if (c < 0x20)
-                fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
-            else
-                out.push_back(static_cast<char>(c));
+            case '"': append(out, "\\\""); break;
+            case '\\': append(out, "\\\\"); break;
+            case '\n': append(out, "\\n"); break;
+            case '\r': append(out, "\\r"); break;
+            case '\t': append(out, "\\t"); break;
+            default:
+                if (c < 0x20)
+                    fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
+                else
+                    out.push_back(static_cast<char>(c));
         }
     }
     out.push_back('"');

@@ -10,8 +10,7 @@ namespace culvert::base {
 std::string Error::cause() const {
     if (!code) return {};
     std::string text = code.message();
-    if (code.category() == boost::system::system_category())
-        text += " (os error " + std::to_string(code.value()) + ")";
+    if (code.category() == boost::system::system_category()) text += " (os error " + std::to_string(code.value()) + ")";
     return text;
 }
 
@@ -21,7 +20,9 @@ std::string Error::to_string() const {
     return doing + ": " + cause();
 }
 
-std::ostream& operator<<(std::ostream& out, const Error& error) { return out << error.to_string(); }
+std::ostream& operator<<(std::ostream& out, const Error& error) {
+    return out << error.to_string();
+}
 
 void check_failed(const char* file, int line, const char* condition, const char* why) noexcept {
     std::fprintf(stderr, "culvertd: bug at %s:%d: %s is not true. We believed: %s\n", file, line, condition, why);

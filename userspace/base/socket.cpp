@@ -23,7 +23,9 @@ Result<> set_keepalive(int fd, const KeepAlive& k) {
     return set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, k.user_timeout_ms, "set user timeout");
 }
 
-Result<> set_nodelay(int fd) { return set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1, "set TCP_NODELAY"); }
+Result<> set_nodelay(int fd) {
+    return set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1, "set TCP_NODELAY");
+}
 
 Result<std::unique_ptr<Socket>> Socket::watch(Loop& loop, Fd fd) {
     std::unique_ptr<Socket> socket{new Socket{loop, std::move(fd)}};
@@ -54,7 +56,9 @@ Task<> Socket::wait_writable() {
     }
 }
 
-void Socket::finish_writing() noexcept { ::shutdown(fd(), SHUT_WR); }
+void Socket::finish_writing() noexcept {
+    ::shutdown(fd(), SHUT_WR);
+}
 
 void Socket::reset_on_close() noexcept {
     linger abort{.l_onoff = 1, .l_linger = 0};

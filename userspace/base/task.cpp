@@ -42,7 +42,9 @@ detail::Detached TaskGroup::run(TaskGroup& group, Task<> task) {
     }
 }
 
-void TaskGroup::spawn(Task<> task) { run(*this, std::move(task)).handle.resume(); }
+void TaskGroup::spawn(Task<> task) {
+    run(*this, std::move(task)).handle.resume();
+}
 
 void TaskGroup::cancel_all() noexcept {
     // Each frame unlinks itself as it is destroyed.

@@ -25,8 +25,8 @@ public:
     void add(const std::string& value, const Cursor& at) {
         auto [first, is_new] = lines_.emplace(value, at.line());
         if (!is_new)
-            at.refuse(fmt::format("found {}, which {} on line {} has already; each has its own",
-                                  yaml::quoted(value), what_, first->second));
+            at.refuse(fmt::format("found {}, which {} on line {} has already; each has its own", yaml::quoted(value),
+                                  what_, first->second));
     }
 
 private:

@@ -16,7 +16,8 @@ void expose(telemetry::Metrics& metrics, capture::Capture& capture, const tls::C
     metrics.add(access_log);
     metrics.add(families::capture_decisions, [&capture] {
         std::vector<Sample> samples;
-        for (const auto& reason : capture.reasons()) samples.push_back({reason.name, static_cast<double>(reason.count)});
+        for (const auto& reason : capture.reasons())
+            samples.push_back({reason.name, static_cast<double>(reason.count)});
         return samples;
     });
     metrics.add(families::capture_pods, [&pods] { return static_cast<double>(pods.size()); });
@@ -40,14 +41,16 @@ void expose(telemetry::Metrics& metrics, capture::Capture& capture, const tls::C
     auto summed = [&certificates](std::uint64_t tls::CertificateStats::*field, bool count_first) {
         return [&certificates, field, count_first] {
             double sum = 0;
-            for (const auto& certificate : certificates.stats()) sum += static_cast<double>(certificate.*field + (count_first ? 1 : 0));
+            for (const auto& certificate : certificates.stats())
+                sum += static_cast<double>(certificate.*field + (count_first ? 1 : 0));
             return sum;
         };
     };
     metrics.add(families::certificate_renewals, summed(&tls::CertificateStats::renewals, true));
     metrics.add(families::certificate_failures, summed(&tls::CertificateStats::failures, false));
     metrics.add(families::config_reloads, [&reloads] {
-        return std::vector<Sample>{{"good", static_cast<double>(reloads.applied)}, {"bad", static_cast<double>(reloads.refused)}};
+        return std::vector<Sample>{{"good", static_cast<double>(reloads.applied)},
+                                   {"bad", static_cast<double>(reloads.refused)}};
     });
 }
 

@@ -46,7 +46,8 @@ unsigned worker_count(const control::Config& config) {
 
 class Node::Impl {
 public:
-    Impl(std::string file, control::Config config) : file_{std::move(file)}, config_{std::move(config)}, signals_{io_} {}
+    Impl(std::string file, control::Config config)
+        : file_{std::move(file)}, config_{std::move(config)}, signals_{io_} {}
 
     base::Result<> start() {
         base::log::info("node", "culvertd {} ({}) starts as node {}", version, commit, config_.node.name);
@@ -94,8 +95,8 @@ private:
     }
 
     base::Result<> open_parts() {
-        auto log = telemetry::AccessLog::open(config_.log.access == "stdout" ? "" : config_.log.access, config_.log.format,
-                                              worker_count(config_));
+        auto log = telemetry::AccessLog::open(config_.log.access == "stdout" ? "" : config_.log.access,
+                                              config_.log.format, worker_count(config_));
         if (!log) return log.error();
         access_log_ = std::move(*log);
         auto authority = open_authority(config_);
@@ -119,7 +120,8 @@ private:
         };
         certificates_ = std::make_unique<tls::CertificateManager>(
             io_, *authority_, std::chrono::duration_cast<std::chrono::seconds>(config_.ca.ttl), publish);
-        pods_ = std::make_unique<Pods>(io_, *capture_, *certificates_, workers_, config_.node.network, config_.shutdown_deadline);
+        pods_ = std::make_unique<Pods>(io_, *capture_, *certificates_, workers_, config_.node.network,
+                                       config_.shutdown_deadline);
     }
 
     void publish_mesh() {
@@ -237,6 +239,8 @@ base::Result<std::unique_ptr<Node>> Node::start(std::string config_file, control
     return std::unique_ptr<Node>{new Node{std::move(impl)}};
 }
 
-void Node::run() { impl_->run(); }
+void Node::run() {
+    impl_->run();
+}
 
 }

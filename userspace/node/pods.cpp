@@ -21,8 +21,8 @@ std::uint64_t inode_of(const std::string& path) {
 
 }
 
-Pods::Pods(boost::asio::io_context& io, capture::Capture& capture, tls::CertificateManager& certificates, Workers& workers,
-           std::string network, std::chrono::milliseconds drain_deadline)
+Pods::Pods(boost::asio::io_context& io, capture::Capture& capture, tls::CertificateManager& certificates,
+           Workers& workers, std::string network, std::chrono::milliseconds drain_deadline)
     : io_{io},
       capture_{capture},
       certificates_{certificates},

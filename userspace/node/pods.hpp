@@ -24,8 +24,8 @@ using Workers = std::vector<std::unique_ptr<proxy::Worker>>;
 
 class Pods {
 public:
-    Pods(boost::asio::io_context& io, capture::Capture& capture, tls::CertificateManager& certificates, Workers& workers,
-         std::string network, std::chrono::milliseconds drain_deadline);
+    Pods(boost::asio::io_context& io, capture::Capture& capture, tls::CertificateManager& certificates,
+         Workers& workers, std::string network, std::chrono::milliseconds drain_deadline);
 
     // A pod that cannot join (its netns is not there yet, say) is logged, left out, and tried again every other second.
     void join(const control::Pod& pod);

@@ -19,13 +19,17 @@ Acceptor::Acceptor(Context& context, base::Fd listener, Handler handler)
       watch_{context.loop, *this},
       retry_{context.loop, [this] { accept_some(); }} {}
 
-base::Result<> Acceptor::start() { return watch_.start(listener_.get(), EPOLLIN); }
+base::Result<> Acceptor::start() {
+    return watch_.start(listener_.get(), EPOLLIN);
+}
 
 void Acceptor::on_ready(std::uint32_t) {
     if (!retry_.armed()) accept_some();
 }
 
-void Acceptor::on_round_end() { accept_some(); }
+void Acceptor::on_round_end() {
+    accept_some();
+}
 
 void Acceptor::accept_some() {
     for (int i = 0; i < per_round; ++i)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Accepts from one listener of a pod. When descriptors or memory run out it waits, longer each time, instead of spinning:
-// what waits in the backlog is not lost.
+// Accepts from one listener of a pod. When descriptors or memory run out it waits, longer each time, instead of
+// spinning: what waits in the backlog is not lost.
 //
 // Lives on: its worker. Owns: the listening descriptor.
 #pragma once

@@ -39,10 +39,12 @@ std::uint16_t take_leg_port(Context& context) {
 base::Result<> bind_as(int fd, const base::SocketAddress& client) {
     int on = 1;
     bool v4 = client.ip.is_v4();
-    if (::setsockopt(fd, v4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6}, v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &on, sizeof on) != 0)
+    if (::setsockopt(fd, v4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6}, v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &on,
+                     sizeof on) != 0)
         return base::errno_while("take the client's address");
     // Lets several legs share one address and port as long as they lead to different apps.
-    if (::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) return base::errno_while("share the client's port");
+    if (::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
+        return base::errno_while("share the client's port");
     sockaddr_storage raw;
     socklen_t length = client.to(raw);
     if (::bind(fd, reinterpret_cast<sockaddr*>(&raw), length) != 0)
@@ -74,7 +76,8 @@ base::Task<SocketResult> dial_out(Context& context, PodPtr pod, base::SocketAddr
     auto fd = own_socket(context, *pod, to.ip.family(), capture::OwnSocket::dial);
     if (!fd) co_return fd.error();
     auto work = base::connect(context.loop, std::move(*fd), to);
-    auto socket = co_await base::within(context.loop, context.limits.connect, "connect to " + to.to_string(), std::move(work));
+    auto socket =
+        co_await base::within(context.loop, context.limits.connect, "connect to " + to.to_string(), std::move(work));
     co_return socket;
 }
 

@@ -8,11 +8,13 @@ namespace culvert::proxy {
 // Why a dial failed, in the words of the access log: "Connection refused (os error 111)", "deadline has elapsed".
 std::string dial_failure(const base::Error& error);
 
-// To the network, with the pod's own address. Within Limits::connect. Fails with the kernel's error, ETIMEDOUT when late.
+// To the network, with the pod's own address. Within Limits::connect. Fails with the kernel's error, ETIMEDOUT when
+// late.
 base::Task<base::Result<std::unique_ptr<base::Socket>>> dial_out(Context& context, PodPtr pod, base::SocketAddress to);
 
 // To the pod's own app, with the client's address as source, so that the app sees who calls. The port is ours: from
-// outside the ranges clients pick from, because a SYN that equals a live connection of that client never gets an answer.
+// outside the ranges clients pick from, because a SYN that equals a live connection of that client never gets an
+// answer.
 base::Task<base::Result<std::unique_ptr<base::Socket>>> dial_app(Context& context, PodPtr pod, base::IpAddress client,
                                                                  base::SocketAddress app, capture::OwnSocket kind);
 

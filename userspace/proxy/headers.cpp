@@ -10,7 +10,9 @@ namespace culvert::proxy {
 namespace {
 
 bool is_plain(const std::string& value) {
-    return std::ranges::all_of(value, [](unsigned char c) { return std::isalnum(c) || std::string_view{"-_.:/"}.find(static_cast<char>(c)) != std::string_view::npos; });
+    return std::ranges::all_of(value, [](unsigned char c) {
+        return std::isalnum(c) || std::string_view{"-_.:/"}.find(static_cast<char>(c)) != std::string_view::npos;
+    });
 }
 
 void append_part(std::string& out, const std::string& key, const std::string& value) {

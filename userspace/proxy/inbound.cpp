@@ -32,8 +32,8 @@ std::optional<std::pair<std::string, std::uint16_t>> split_host(const std::strin
 }
 
 // The port at which this workload serves the named service (ztunnel.md §8.1, "Upstream address").
-std::optional<std::uint16_t> port_behind(const state::Snapshot& mesh, const state::Workload& own, const std::string& host,
-                                         std::uint16_t port) {
+std::optional<std::uint16_t> port_behind(const state::Snapshot& mesh, const state::Workload& own,
+                                         const std::string& host, std::uint16_t port) {
     for (const auto& service : mesh.services()) {
         if (service->hostname != host) continue;
         auto endpoint = service->endpoints.find(own.uid);
@@ -48,14 +48,15 @@ std::optional<std::uint16_t> port_behind(const state::Snapshot& mesh, const stat
 }
 
 // The app's address for a request: always the address that the tunnel itself dialled.
-std::optional<Refusal> find_app(const state::Snapshot& mesh, const state::Workload& own, const hbone::Incoming& incoming,
-                                base::SocketAddress& app) {
+std::optional<Refusal> find_app(const state::Snapshot& mesh, const state::Workload& own,
+                                const hbone::Incoming& incoming, base::SocketAddress& app) {
     const std::string& authority = incoming.request().authority;
     const auto& local = incoming.tunnel().local;
     app.ip = local.ip;
     if (auto address = base::SocketAddress::parse(authority)) {
         if (address->ip != local.ip)
-            return Refusal{400, CloseReason::bad_request, "ip mismatch: " + local.ip.to_string() + " != " + address->ip.to_string()};
+            return Refusal{400, CloseReason::bad_request,
+                           "ip mismatch: " + local.ip.to_string() + " != " + address->ip.to_string()};
         app.port = address->port;
     } else if (auto host = split_host(authority)) {
         auto port = port_behind(mesh, own, host->first, host->second);
@@ -66,14 +67,15 @@ std::optional<Refusal> find_app(const state::Snapshot& mesh, const state::Worklo
     } else {
         return Refusal{400, CloseReason::bad_request, "invalid authority in CONNECT: \"" + authority + "\""};
     }
-    if (state::is_mesh_port(app.port)) return Refusal{503, CloseReason::no_route, "attempted recursive call to ourselves"};
+    if (state::is_mesh_port(app.port))
+        return Refusal{503, CloseReason::no_route, "attempted recursive call to ourselves"};
     return std::nullopt;
 }
 
 base::Task<> answer(Context& context, PodPtr pod, hbone::Incoming incoming) {
     const hbone::TunnelInfo& tunnel = incoming.tunnel();
-    ConnectionRecord record{context.shared.access_log, context.worker, context.counters, telemetry::Direction::inbound,
-                            tunnel.peer, tunnel.local};
+    ConnectionRecord record{context.shared.access_log,     context.worker, context.counters,
+                            telemetry::Direction::inbound, tunnel.peer,    tunnel.local};
     context.counters.connections_inbound_hbone.add();
     auto refuse = [&](int status, CloseReason reason, std::string text) {
         incoming.refuse(status);
@@ -87,7 +89,8 @@ base::Task<> answer(Context& context, PodPtr pod, hbone::Incoming incoming) {
     state::SnapshotPtr mesh = context.mesh;
     auto own = mesh->workload_by_uid(pod->uid);
     if (!own) {
-        refuse(503, CloseReason::not_ready, "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
+        refuse(503, CloseReason::not_ready,
+               "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
         co_return;
     }
     base::SocketAddress app;
@@ -147,9 +150,10 @@ struct Requests : hbone::RequestHandler {
 base::Task<> serve_tunnel(Context& context, PodPtr pod, hbone::Server& server, base::TaskGroup& requests,
                           Accepted accepted) {
     context.counters.tunnels_in_accepted.add();
-    // The line of a tunnel that never came to a request (ztunnel: one WARN with src and dst). With requests, theirs count.
+    // The line of a tunnel that never came to a request (ztunnel: one WARN with src and dst). With requests, theirs
+    // count.
     auto failed = [&](CloseReason reason, std::string text) {
-        ConnectionRecord record{context.shared.access_log, context.worker, context.counters,
+        ConnectionRecord record{context.shared.access_log,     context.worker,  context.counters,
                                 telemetry::Direction::inbound, accepted.source, accepted.target};
         record.close(reason, std::move(text));
     };

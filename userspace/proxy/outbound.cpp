@@ -15,7 +15,8 @@ CloseReason reason_of(const base::Error& error) {
     std::string text = error.to_string();
     auto begins = [&text](std::string_view with) { return text.starts_with(with); };
     if (begins("http status")) return CloseReason::refused_by_peer;
-    if (begins("tls handshake") || begins("identity verification") || begins("h2 failed")) return CloseReason::handshake_failed;
+    if (begins("tls handshake") || begins("identity verification") || begins("h2 failed"))
+        return CloseReason::handshake_failed;
     if (begins("connection closed due to connection drain")) return CloseReason::drained;
     return CloseReason::connect_failed;
 }
@@ -84,8 +85,8 @@ base::Task<> through_plain_tcp(Context& context, PodPtr pod, const state::Route&
 }
 
 base::Task<> carry_outbound(Context& context, PodPtr pod, Accepted accepted) {
-    ConnectionRecord record{context.shared.access_log, context.worker, context.counters, telemetry::Direction::outbound,
-                            accepted.source, accepted.target};
+    ConnectionRecord record{context.shared.access_log,      context.worker,  context.counters,
+                            telemetry::Direction::outbound, accepted.source, accepted.target};
     context.counters.connections_outbound.add();
     capture::Flow flow_row = context.shared.capture.flows().claim(accepted.fd.get());
     if (!flow_row) context.counters.flows_unlisted.add();
@@ -103,7 +104,8 @@ base::Task<> carry_outbound(Context& context, PodPtr pod, Accepted accepted) {
     state::SnapshotPtr mesh = context.mesh;  // one consistent world for this connection
     auto source = mesh->workload_by_uid(pod->uid);
     if (!source) {
-        refuse(CloseReason::not_ready, "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
+        refuse(CloseReason::not_ready,
+               "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
         co_return;
     }
     auto route = state::find_route(*mesh, *source, accepted.target, context.random);

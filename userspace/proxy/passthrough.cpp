@@ -10,8 +10,8 @@ using telemetry::CloseReason;
 using telemetry::ConnectionRecord;
 
 base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) {
-    ConnectionRecord record{context.shared.access_log, context.worker, context.counters, telemetry::Direction::inbound,
-                            accepted.source, accepted.target};
+    ConnectionRecord record{context.shared.access_log,     context.worker,  context.counters,
+                            telemetry::Direction::inbound, accepted.source, accepted.target};
     context.counters.connections_inbound_plain.add();
     capture::Flow flow_row = context.shared.capture.flows().claim(accepted.fd.get());
     if (!flow_row) context.counters.flows_unlisted.add();
@@ -29,7 +29,8 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
     state::SnapshotPtr mesh = context.mesh;
     auto own = mesh->workload_by_uid(pod->uid);
     if (!own) {
-        refuse(CloseReason::not_ready, "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
+        refuse(CloseReason::not_ready,
+               "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
         co_return;
     }
     if (state::is_mesh_port(accepted.target.port)) {

@@ -11,7 +11,9 @@ bool is_ordinary_end(int error) noexcept {
     return error == ECONNRESET || error == EPIPE || error == ENOTCONN;
 }
 
-bool would_block(int error) noexcept { return error == EAGAIN || error == EINTR; }
+bool would_block(int error) noexcept {
+    return error == EAGAIN || error == EINTR;
+}
 
 }
 
@@ -204,9 +206,13 @@ SocketPump::~SocketPump() {
     to_app_.from.observe(nullptr);
 }
 
-void SocketPump::on_socket_ready(base::Socket&) { move_both(); }
+void SocketPump::on_socket_ready(base::Socket&) {
+    move_both();
+}
 
-void SocketPump::on_round_end() { move_both(); }
+void SocketPump::on_round_end() {
+    move_both();
+}
 
 void SocketPump::move_both() {
     bool more = move(from_app_);

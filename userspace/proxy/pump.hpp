@@ -83,8 +83,8 @@ private:
     int part_count_ = 0;
     Leftover leftover_;
     bool from_app_ended_ = false;
-    bool to_app_ended_ = false;   // no byte will be written to the app any more
-    bool peer_ended_ = false;     // END_STREAM came; the rest of leftover_ still goes out
+    bool to_app_ended_ = false;  // no byte will be written to the app any more
+    bool peer_ended_ = false;    // END_STREAM came; the rest of leftover_ still goes out
 };
 
 class SocketPump : base::Socket::Observer, base::RoundEnd {

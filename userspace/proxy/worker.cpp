@@ -24,14 +24,19 @@ namespace {
 class PodHere {
 public:
     PodHere(Context& context, PodPtr pod)
-        : context_{context}, pod_{std::move(pod)}, server_{context.loop, context.limits.hbone}, connections_{context.loop} {}
+        : context_{context},
+          pod_{std::move(pod)},
+          server_{context.loop, context.limits.hbone},
+          connections_{context.loop} {}
 
     const PodPtr& pod() const noexcept { return pod_; }
     base::TaskGroup& connections() noexcept { return connections_; }
 
     void listen(std::vector<capture::Listener> listeners) {
         for (auto& listener : listeners) {
-            auto handler = [this, arrival = listener.arrival](Accepted accepted) { take(arrival, std::move(accepted)); };
+            auto handler = [this, arrival = listener.arrival](Accepted accepted) {
+                take(arrival, std::move(accepted));
+            };
             acceptors_.push_back(std::make_unique<Acceptor>(context_, std::move(listener.fd), std::move(handler)));
             if (auto started = acceptors_.back()->start(); !started)
                 base::log::error("proxy", "pod {}: {}", pod_->name, started.error().to_string());
@@ -52,15 +57,15 @@ private:
             return;
         }
         switch (arrival) {
-        case capture::Arrival::outbound:
-            connections_.spawn(carry_outbound(context_, pod_, std::move(accepted)));
-            break;
-        case capture::Arrival::inbound_plain:
-            connections_.spawn(carry_passthrough(context_, pod_, std::move(accepted)));
-            break;
-        case capture::Arrival::inbound_hbone:
-            connections_.spawn(serve_tunnel(context_, pod_, server_, connections_, std::move(accepted)));
-            break;
+            case capture::Arrival::outbound:
+                connections_.spawn(carry_outbound(context_, pod_, std::move(accepted)));
+                break;
+            case capture::Arrival::inbound_plain:
+                connections_.spawn(carry_passthrough(context_, pod_, std::move(accepted)));
+                break;
+            case capture::Arrival::inbound_hbone:
+                connections_.spawn(serve_tunnel(context_, pod_, server_, connections_, std::move(accepted)));
+                break;
         }
     }
 
@@ -78,8 +83,14 @@ public:
     Impl(unsigned index, Shared shared, const Limits& limits)
         : limits_{limits},
           pool_{loop_, *this, limits_.hbone},
-          context_{.loop = loop_, .worker = index, .shared = shared, .limits = limits_, .counters = counters_, .pool = pool_,
-                   .mesh = {}, .credentials = {}},
+          context_{.loop = loop_,
+                   .worker = index,
+                   .shared = shared,
+                   .limits = limits_,
+                   .counters = counters_,
+                   .pool = pool_,
+                   .mesh = {},
+                   .credentials = {}},
           housekeeping_{loop_},
           count_pool_{loop_, [this] { copy_pool_stats(); }} {
         copy_pool_stats();
@@ -189,7 +200,8 @@ private:
     std::thread thread_;
 };
 
-Worker::Worker(unsigned index, Shared shared, const Limits& limits) : impl_{std::make_unique<Impl>(index, shared, limits)} {}
+Worker::Worker(unsigned index, Shared shared, const Limits& limits)
+    : impl_{std::make_unique<Impl>(index, shared, limits)} {}
 Worker::~Worker() = default;
 
 void Worker::publish(state::SnapshotPtr mesh) {
@@ -214,6 +226,8 @@ void Worker::drain(std::chrono::milliseconds deadline, std::function<void()> dra
     impl_->loop().post([this, deadline, drained = std::move(drained)] { impl_->drain(deadline, drained); });
 }
 
-const telemetry::WorkerCounters& Worker::counters() const noexcept { return impl_->counters(); }
+const telemetry::WorkerCounters& Worker::counters() const noexcept {
+    return impl_->counters();
+}
 
 }

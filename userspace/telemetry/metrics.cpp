@@ -53,7 +53,9 @@ void append_workers(std::vector<MetricFamily>& out, const Workers& workers) {
         std::string help = sentence(phrase);
         out.push_back(single({name, kind, "", help}, sum(workers, get)));
     };
-#define X(field, kind, phrase) append(#field, Kind::kind, phrase, [](auto& worker) -> auto& { return worker.field; });
+#define X(field, kind, phrase) \
+    append(                    \
+        #field, Kind::kind, phrase, [](auto& worker) -> auto& { return worker.field; });
     CULVERT_WORKER_COUNTERS(X)
 #undef X
     std::vector<ClientMetric> closed;

@@ -36,7 +36,9 @@ inline Error errno_while(std::string doing, int err = errno) {
 }
 
 // An error that no errno describes; the text says it all, and what to do about it.
-inline Error problem(std::string text) { return {{}, std::move(text)}; }
+inline Error problem(std::string text) {
+    return {{}, std::move(text)};
+}
 
 [[noreturn]] void check_failed(const char* file, int line, const char* condition, const char* why) noexcept;
 

@@ -12,8 +12,8 @@ struct KeepAlive {
     int idle_s = 180;
     int interval_s = 180;
     int retries = 9;
-    // With data that nobody acknowledges, gives up after this long; 0: the kernel's own. Off in ztunnel, which would take
-    // time + retries x interval, as we do.
+    // With data that nobody acknowledges, gives up after this long; 0: the kernel's own. Off in ztunnel, which would
+    // take time + retries x interval, as we do.
     int user_timeout_ms = 1'800'000;
 };
 Result<> set_keepalive(int fd, const KeepAlive&);
@@ -44,7 +44,7 @@ public:
     bool hung_up() const noexcept { return hung_up_; }  // EPOLLHUP or EPOLLERR: both directions are over
     // The peer has sent its FIN: after a short read there is still an end of stream to read.
     bool peer_half_closed() const noexcept { return peer_half_closed_; }
-    void drained() noexcept { readable_ = false; }   // a read said EAGAIN, or came back short without a FIN
+    void drained() noexcept { readable_ = false; }    // a read said EAGAIN, or came back short without a FIN
     void congested() noexcept { writable_ = false; }  // a write said EAGAIN, or was short
 
     // For coroutines; one waiter for both.
@@ -71,7 +71,8 @@ private:
     bool peer_half_closed_ = false;
 };
 
-// Connects a fresh, non-blocking, unconnected socket. Fails with the kernel's error; the caller sets the limit by within().
+// Connects a fresh, non-blocking, unconnected socket. Fails with the kernel's error; the caller sets the limit by
+// within().
 Task<Result<std::unique_ptr<Socket>>> connect(Loop& loop, Fd fd, SocketAddress to);
 
 }

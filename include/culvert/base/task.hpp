@@ -161,7 +161,8 @@ struct Detached {
 
 }
 
-// Owns running tasks. A task's exception (out of memory, in practice) ends that task alone, after on_failure heard of it.
+// Owns running tasks. A task's exception (out of memory, in practice) ends that task alone, after on_failure heard of
+// it.
 class TaskGroup {
 public:
     explicit TaskGroup(Loop& loop) noexcept : loop_{loop}, empty_{loop} { empty_.set(); }

@@ -84,8 +84,8 @@ public:
     base::Result<> stop_capturing(const std::string& uid);
     // Second step, after the drain: rule, routes, links and pins go.
     base::Result<> release(const std::string& uid);
-    // Instead of both, for a pod that will be enrolled again: forgets it but leaves everything in place, closed once its
-    // listeners are. The next enrol() of its netns takes over.
+    // Instead of both, for a pod that will be enrolled again: forgets it but leaves everything in place, closed once
+    // its listeners are. The next enrol() of its netns takes over.
     void let_go(const std::string& uid);
     // Removes what earlier daemons of this instance left for pods that are not in the list, dead netns included.
     base::Result<> release_all_but(const std::vector<std::string>& uids);

@@ -22,8 +22,8 @@ namespace culvert::proxy {
 struct Limits {
     hbone::Settings hbone;
     base::KeepAlive keepalive;
-    std::chrono::milliseconds connect{10'000};          // TCP to an app or to a plain destination
-    std::uint32_t connections_per_worker = 65'536;      // then new ones are refused with RST, and counted
+    std::chrono::milliseconds connect{10'000};      // TCP to an app or to a plain destination
+    std::uint32_t connections_per_worker = 65'536;  // then new ones are refused with RST, and counted
 };
 
 struct Shared {
@@ -34,11 +34,11 @@ struct Shared {
 // A pod of this node, as the data path needs it.
 struct LocalPod {
     std::string uid;
-    std::string enrolment;                   // unlike any other's: a uid may come back with another netns
-    std::string name;                        // for people
-    std::string network;                     // of this node
+    std::string enrolment;  // unlike any other's: a uid may come back with another netns
+    std::string name;       // for people
+    std::string network;    // of this node
     state::Identity identity;
-    std::shared_ptr<const base::Fd> netns;   // workers dial in it; ends with the last of them
+    std::shared_ptr<const base::Fd> netns;  // workers dial in it; ends with the last of them
 };
 
 class Worker {

@@ -10,20 +10,20 @@
 namespace culvert::telemetry {
 
 // X(name, kind, text): the metric is culvert_proxy_<name> (kind counter: with _total).
-#define CULVERT_WORKER_COUNTERS(X)                                                            \
-    X(connections_outbound, counter, "captured connections accepted from apps")               \
-    X(connections_inbound_hbone, counter, "HBONE requests accepted from peers")               \
-    X(connections_inbound_plain, counter, "plaintext connections accepted for apps")          \
-    X(connections_open, gauge, "connections carried now")                                     \
-    X(tunnels_in_accepted, counter, "tunnels that peers opened to us")                        \
-    X(tunnels_in_open, gauge, "tunnels from peers open now")                                  \
-    X(tunnels_out_opened, counter, "tunnels that we opened to peers")                         \
-    X(tunnels_out_failed, counter, "tunnels to peers that could not be opened")               \
-    X(tunnels_out_open, gauge, "tunnels to peers open now")                                   \
-    X(ping_timeouts, counter, "tunnels ended because the peer answered no PING")              \
-    X(bytes_to_peers, counter, "payload bytes that left towards the network")                 \
-    X(bytes_to_apps, counter, "payload bytes that were handed to apps")                       \
-    X(accept_errors, counter, "accepts that failed for want of descriptors or memory")        \
+#define CULVERT_WORKER_COUNTERS(X)                                                     \
+    X(connections_outbound, counter, "captured connections accepted from apps")        \
+    X(connections_inbound_hbone, counter, "HBONE requests accepted from peers")        \
+    X(connections_inbound_plain, counter, "plaintext connections accepted for apps")   \
+    X(connections_open, gauge, "connections carried now")                              \
+    X(tunnels_in_accepted, counter, "tunnels that peers opened to us")                 \
+    X(tunnels_in_open, gauge, "tunnels from peers open now")                           \
+    X(tunnels_out_opened, counter, "tunnels that we opened to peers")                  \
+    X(tunnels_out_failed, counter, "tunnels to peers that could not be opened")        \
+    X(tunnels_out_open, gauge, "tunnels to peers open now")                            \
+    X(ping_timeouts, counter, "tunnels ended because the peer answered no PING")       \
+    X(bytes_to_peers, counter, "payload bytes that left towards the network")          \
+    X(bytes_to_apps, counter, "payload bytes that were handed to apps")                \
+    X(accept_errors, counter, "accepts that failed for want of descriptors or memory") \
     X(flows_unlisted, counter, "connections that found no row in cv_flows")
 
 // Relaxed atomics with one writer: a plain add, and a reader never sees a torn value.

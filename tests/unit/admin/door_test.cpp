@@ -13,8 +13,13 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 Routes hello() {
-    return {{"/hello", [] { return Answer{200, "text/plain", "hi\n"}; }},
-            {"/other", [] { return Answer{200, "text/html", "other"}; }}};
+    return {{"/hello",
+             [] {
+                 return Answer{200, "text/plain", "hi\n"};
+             }},
+            {"/other", [] {
+                 return Answer{200, "text/html", "other"};
+             }}};
 }
 
 }
@@ -93,8 +98,7 @@ TEST_CASE("door: what it cannot read is refused with a word, and the connection 
           Row{"too large a path", "GET /" + much + " HTTP/1.1\r\n\r\n", "431"},
           Row{"too large a body", "GET /hello HTTP/1.1\r\nContent-Length: 9000\r\n\r\n" + much, "413"},
           Row{"TLS", std::string{"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 15}, "400"},
-          Row{"no version", "GET /hello\r\n\r\n", "400"},
-          Row{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400"}}) {
+          Row{"no version", "GET /hello\r\n\r\n", "400"}, Row{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400"}}) {
         CAPTURE(row.name);
         Client client{door.address};
         client.send(row.request);
@@ -202,7 +206,8 @@ TEST_CASE("door: a route that throws is an internal error, once") {
 
 TEST_CASE("door: closed, it cuts its connections, calls no route and takes no new connection") {
     std::atomic<int> calls{0};
-    OpenDoor door{{{"/hello", [&] {
+    OpenDoor door{{{"/hello",
+                    [&] {
                         ++calls;
                         return Answer{200, "text/plain", "hi\n"};
                     }}},

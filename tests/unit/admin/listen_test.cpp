@@ -19,7 +19,9 @@ using base::SocketAddress;
 
 namespace {
 
-SocketAddress address(std::string_view text) { return SocketAddress::parse(text).value(); }
+SocketAddress address(std::string_view text) {
+    return SocketAddress::parse(text).value();
+}
 
 bool connects(const SocketAddress& to) {
     base::Fd client{::socket(to.ip.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)};

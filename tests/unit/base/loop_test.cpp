@@ -34,7 +34,10 @@ TEST_SUITE("base") {
 TEST_CASE("loop: timers fire in order of their deadlines, and a cancelled one never") {
     Loop loop;
     std::string order;
-    Timer late{loop, [&] { order += "late"; loop.stop(); }};
+    Timer late{loop, [&] {
+                   order += "late";
+                   loop.stop();
+               }};
     Timer early{loop, [&] { order += "early "; }};
     Timer never{loop, [&] { order += "never "; }};
     late.arm(20ms);

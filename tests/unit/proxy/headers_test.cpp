@@ -18,7 +18,8 @@ TEST_CASE("baggage: what a real ztunnel sends for the same workload") {
     workload.canonical_name = "client";
     workload.canonical_revision = "v1";
     CHECK(proxy::baggage_of(workload) ==
-          "k8s.cluster.name=Kubernetes,k8s.namespace.name=bench,k8s.deployment.name=client,service.name=client,service.version=v1");
+          "k8s.cluster.name=Kubernetes,k8s.namespace.name=bench,k8s.deployment.name=client,service.name=client,service."
+          "version=v1");
 }
 
 TEST_CASE("baggage: parts that are empty or would need escaping are left out") {

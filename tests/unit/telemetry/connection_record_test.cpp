@@ -25,7 +25,9 @@ struct Scene {
     }
 };
 
-bool has(const std::string& line, std::string_view part) { return line.find(part) != std::string::npos; }
+bool has(const std::string& line, std::string_view part) {
+    return line.find(part) != std::string::npos;
+}
 
 }
 
@@ -86,8 +88,9 @@ TEST_CASE("connection record: refused before its context was known is a failed c
         record.close(CloseReason::no_route, "no healthy upstream: 10.0.0.2:80");
     }
     CHECK(scene.closed(CloseReason::no_route) == 1);
-    CHECK(has(scene.lines().at(0), "\twarn\taccess\tconnection failed\tsrc.addr=10.0.0.1:4000 dst.addr=10.0.0.2:80 "
-                                   "direction=\"outbound\" error=\"no healthy upstream: 10.0.0.2:80\""));
+    CHECK(has(scene.lines().at(0),
+              "\twarn\taccess\tconnection failed\tsrc.addr=10.0.0.1:4000 dst.addr=10.0.0.2:80 "
+              "direction=\"outbound\" error=\"no healthy upstream: 10.0.0.2:80\""));
 }
 
 TEST_CASE("connection record: the first reason stands, and a failure without a text gets the reason's sentence") {

@@ -81,8 +81,8 @@ TEST_CASE("metrics: large values keep every digit") {
     });
     metrics.add(families::certificate_renewals, [] { return 123456789012345.0; });
     auto text = metrics.text();
-    CHECK(has_line(text,
-                   "culvert_certificate_expiry_timestamp_seconds{identity=\"spiffe://td/ns/a/sa/b\"} 1795699099"));
+    CHECK(
+        has_line(text, "culvert_certificate_expiry_timestamp_seconds{identity=\"spiffe://td/ns/a/sa/b\"} 1795699099"));
     CHECK(has_line(text, "culvert_certificate_renewals_total 123456789012345"));
 }
 
