@@ -10,8 +10,10 @@ build_packages=(
 )
 # What the lab, the demo and the tests call.
 run_packages=(
-    iproute2 util-linux procps curl openssl tcpdump jq gunicorn python3-httpbin
+    iproute2 util-linux procps curl openssl tcpdump jq gunicorn python3-httpbin nginx
 )
+# Of those, the ones that would start a service on the machine. We only want their programs.
+service_packages=(nginx)
 
 debian_release() {
     local id='' version=''
