@@ -118,14 +118,15 @@ base::Task<> answer(Context& context, PodPtr pod, hbone::Incoming incoming) {
     flow_row.identify(tunnel.identity ? tunnel.identity->to_string() : "", own->identity().to_string());
     flow_row.took(CV_PATH_TUNNEL);
 
+    CutGuard cut_leg{**leg};
     hbone::Stream stream = incoming.accept(baggage_of(*own));
     TunnelPump pump{**leg, stream, {record, context.counters, flow_row, false}};
     co_await pump.done();
     if (pump.failure()) {
-        (*leg)->reset_on_close();  // the app must not mistake it for an end of stream
         record.close(CloseReason::broken, pump.failure()->to_string());
         co_return;
     }
+    cut_leg.ended();
     record.close(CloseReason::ok);
 }
 

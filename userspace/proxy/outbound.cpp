@@ -36,20 +36,19 @@ void describe(ConnectionRecord& record, const state::WorkloadPtr& source, const 
     record.context_known();
 }
 
-// Bytes until both directions have ended. The app must not mistake a failure for an end of stream: it gets a reset.
+// Bytes until both directions have ended. True when both did so cleanly.
 template <class Pump>
-base::Task<> flow(Pump& pump, base::Socket& app, ConnectionRecord& record) {
+base::Task<bool> flow(Pump& pump, ConnectionRecord& record) {
     co_await pump.done();
-    if (!pump.failure()) {
+    if (pump.failure())
+        record.close(CloseReason::broken, pump.failure()->to_string());
+    else
         record.close(CloseReason::ok);
-        co_return;
-    }
-    app.reset_on_close();
-    record.close(CloseReason::broken, pump.failure()->to_string());
+    co_return !pump.failure();
 }
 
-base::Task<> through_tunnel(Context& context, PodPtr pod, tls::CredentialsPtr own, const state::Workload& source,
-                            const state::Route& route, base::Socket& app, ConnectionRecord& record, Meter meter) {
+base::Task<bool> through_tunnel(Context& context, PodPtr pod, tls::CredentialsPtr own, const state::Workload& source,
+                                const state::Route& route, base::Socket& app, ConnectionRecord& record, Meter meter) {
     hbone::PoolKey key{pod->enrolment, source.identity(), route.accepted_identities, route.next_hop};
     hbone::Request request{
         .authority = route.target.to_string(),
@@ -60,26 +59,27 @@ base::Task<> through_tunnel(Context& context, PodPtr pod, tls::CredentialsPtr ow
     auto opening = context.pool.open(std::move(key), std::move(own), std::move(request));
     auto stream = co_await std::move(opening);
     if (!stream) {
-        app.reset_on_close();
         record.close(reason_of(stream.error()), stream.error().to_string());
-        co_return;
+        co_return false;
     }
     TunnelPump pump{app, *stream, meter};
-    co_await flow(pump, app, record);
+    bool clean = co_await flow(pump, record);
+    co_return clean;
 }
 
-base::Task<> through_plain_tcp(Context& context, PodPtr pod, const state::Route& route, base::Socket& app,
-                               ConnectionRecord& record, Meter meter) {
+base::Task<bool> through_plain_tcp(Context& context, PodPtr pod, const state::Route& route, base::Socket& app,
+                                   ConnectionRecord& record, Meter meter) {
     auto dialling = dial_out(context, pod, route.next_hop);
     auto peer = co_await std::move(dialling);
     if (!peer) {
-        app.reset_on_close();
         record.close(CloseReason::connect_failed, "io error: " + dial_failure(peer.error()));
-        co_return;
+        co_return false;
     }
+    CutGuard cut_peer{**peer};
     SocketPump pump{app, **peer, meter};
-    co_await flow(pump, app, record);
-    if (pump.failure()) (*peer)->reset_on_close();
+    bool clean = co_await flow(pump, record);
+    if (clean) cut_peer.ended();
+    co_return clean;
 }
 
 }
@@ -96,21 +96,18 @@ base::Task<> carry_outbound(Context& context, PodPtr pod, Accepted accepted) {
         co_return;
     }
     base::Socket& app = **watched;
-    auto refuse = [&](CloseReason reason, std::string text) {
-        app.reset_on_close();
-        record.close(reason, std::move(text));
-    };
+    CutGuard cut_app{app};
 
     state::SnapshotPtr mesh = context.mesh;  // one consistent world for this connection
     auto source = mesh->workload_by_uid(pod->uid);
     if (!source) {
-        refuse(CloseReason::not_ready,
-               "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
+        record.close(CloseReason::not_ready,
+                     "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
         co_return;
     }
     auto route = state::find_route(*mesh, *source, accepted.target, context.random);
     if (!route) {
-        refuse(CloseReason::no_route, route.error().to_string());
+        record.close(CloseReason::no_route, route.error().to_string());
         co_return;
     }
     describe(record, source, *route);
@@ -118,17 +115,21 @@ base::Task<> carry_outbound(Context& context, PodPtr pod, Accepted accepted) {
 
     if (route->via != state::Via::hbone) {
         flow_row.took(CV_PATH_PLAIN);
-        co_await through_plain_tcp(context, pod, *route, app, record, meter);
+        bool clean = co_await through_plain_tcp(context, pod, *route, app, record, meter);
+        if (clean) cut_app.ended();
         co_return;
     }
     auto own = context.credentials_of(source->identity());
     if (!own) {
-        refuse(CloseReason::not_ready, "identity error: no certificate for " + source->identity().to_string() + " yet");
+        record.close(CloseReason::not_ready,
+                     "identity error: no certificate for " + source->identity().to_string() + " yet");
         co_return;
     }
     flow_row.identify(source->identity().to_string(), route->destination->identity().to_string());
     flow_row.took(CV_PATH_TUNNEL);
-    co_await through_tunnel(context, pod, std::move(own), *source, *route, app, record, meter);
+    auto carrying = through_tunnel(context, pod, std::move(own), *source, *route, app, record, meter);
+    bool clean = co_await std::move(carrying);
+    if (clean) cut_app.ended();
 }
 
 }

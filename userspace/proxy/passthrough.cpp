@@ -21,20 +21,17 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
         co_return;
     }
     base::Socket& client = **watched;
-    auto refuse = [&](CloseReason reason, std::string text) {
-        client.reset_on_close();
-        record.close(reason, std::move(text));
-    };
+    CutGuard cut_client{client};
 
     state::SnapshotPtr mesh = context.mesh;
     auto own = mesh->workload_by_uid(pod->uid);
     if (!own) {
-        refuse(CloseReason::not_ready,
-               "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
+        record.close(CloseReason::not_ready,
+                     "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
         co_return;
     }
     if (state::is_mesh_port(accepted.target.port)) {
-        refuse(CloseReason::no_route, "attempted recursive call to ourselves");
+        record.close(CloseReason::no_route, "attempted recursive call to ourselves");
         co_return;
     }
     record.entry.source_workload = mesh->workload_by_ip(pod->network, accepted.source.ip);
@@ -45,17 +42,18 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
     auto dialling = dial_app(context, pod, accepted.source.ip, accepted.target, capture::OwnSocket::plain_leg);
     auto app = co_await std::move(dialling);
     if (!app) {
-        refuse(CloseReason::connect_failed, "connection failed: " + dial_failure(app.error()));
+        record.close(CloseReason::connect_failed, "connection failed: " + dial_failure(app.error()));
         co_return;
     }
+    CutGuard cut_app{**app};
     SocketPump pump{**app, client, {record, context.counters, flow_row, false}};
     co_await pump.done();
     if (pump.failure()) {
-        client.reset_on_close();
-        (*app)->reset_on_close();
         record.close(CloseReason::broken, pump.failure()->to_string());
         co_return;
     }
+    cut_client.ended();
+    cut_app.ended();
     record.close(CloseReason::ok);
 }
 

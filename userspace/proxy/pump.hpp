@@ -32,6 +32,22 @@ struct Meter {
     void to_app(std::uint64_t bytes) noexcept;
 };
 
+// Has a socket closed with RST unless ended() was said, however its task ends: whoever reads from it must not take a
+// failure, or the end of this daemon, for an end of stream. Declared after the socket's owner.
+class CutGuard {
+public:
+    explicit CutGuard(base::Socket& socket) noexcept : socket_{&socket} {}
+    CutGuard(const CutGuard&) = delete;
+    CutGuard& operator=(const CutGuard&) = delete;
+    ~CutGuard() {
+        if (socket_) socket_->reset_on_close();
+    }
+    void ended() noexcept { socket_ = nullptr; }
+
+private:
+    base::Socket* socket_;
+};
+
 // Bytes read from one side that the other would not take yet.
 class Leftover {
 public:
