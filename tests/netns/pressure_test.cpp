@@ -4,6 +4,7 @@
 
 #include <future>
 #include <latch>
+#include <thread>
 
 #include "outcome.hpp"
 #include "pattern.hpp"
@@ -74,6 +75,42 @@ TEST_CASE("bytes: a slow reader holds the sender back, and the daemons stay smal
             CHECK_FALSE(all.first_wrong);
         }
     }
+}
+
+TEST_CASE("bytes: a reader that is slow but never stops costs no more memory than one that has" IPV4) {
+    World& world = World::shared();
+    for (const Path& path : paths(world)) {
+        CAPTURE(path.name);
+        Server server{path.server.netns(), 8080,
+                      [](Connection& connection) { stuff(connection, down, 4096 * mebibyte); }};
+        Connection app = path.client.dial(path.server.at(Family::v4, 8080));
+        const std::size_t before = world.one.resident_bytes() + world.two.resident_bytes();
+        Stopwatch watch;
+        std::uint64_t taken = 0;
+        while (watch.elapsed() < 4s) {
+            taken += app.receive_some(65536).size();
+            std::this_thread::sleep_for(1ms);  // this is the slow reader
+        }
+        CHECK(taken > 16 * mebibyte);
+        CHECK(world.one.resident_bytes() + world.two.resident_bytes() < before + 32 * mebibyte);
+        app.reset();
+    }
+}
+
+TEST_CASE("bytes: a dozen stalled readers do not hold up new calls to the same peer" IPV4) {
+    World& world = World::shared();
+    Server pours{world.far.netns(), 8080, [](Connection& connection) { stuff(connection, down, 64 * mebibyte); }};
+    Server echo{world.far.netns(), 8081, apps::echo};
+    std::vector<Connection> stalled;
+    for (int i = 0; i < 12; ++i) stalled.push_back(world.client.dial(world.far.at(Family::v4, 8080)));
+    for (Connection& app : stalled) CHECK_FALSE(app.receive_some(1).empty());
+    std::this_thread::sleep_for(500ms);  // for their windows to fill; there is nothing to see that it is so
+    for (int i = 0; i < 12; ++i) {
+        Stopwatch watch;
+        CHECK(world.client.dial(world.far.at(Family::v4, 8081)).echoes("through"));
+        CHECK(watch.elapsed() < 2s);
+    }
+    for (Connection& app : stalled) app.reset();
 }
 
 TEST_CASE("bytes: while one reader stalls, others on the same tunnel go on" IPV4) {

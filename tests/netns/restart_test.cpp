@@ -47,11 +47,16 @@ TEST_CASE(
     CHECK(there.goes_on());
     Connection open = world.client.dial(world.near.at(Family::v4, 8080));
     CHECK(open.echoes("open"));
+    Connection tunnelled = world.client.dial(world.far.at(Family::v4, 8080));
+    Connection called = world.far.dial(world.near.at(Family::v4, 8080));
+    Connection plainly = world.client.dial(world.plain2.at(Family::v4, 8080));
+    for (Connection* app : {&tunnelled, &called, &plainly}) CHECK(app->echoes("open"));
     const auto pins = pinned_links(world.one);
     CHECK_FALSE(pins.empty());
 
     world.one.kill9();
-    CHECK(open.ending(2s) != "silence");
+    // Never a clean end: who was in the middle of an answer must not take it for whole.
+    for (Connection* app : {&open, &tunnelled, &called, &plainly}) CHECK(app->ending(2s) == "reset");
     const std::size_t reached_near = near.guests().size();
     {
         Tap cable{world.lab.node_netns(1), world.client.host_link()};

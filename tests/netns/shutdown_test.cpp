@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <filesystem>
+#include <map>
 
 #include "kernel_traces.hpp"
 #include "outcome.hpp"
@@ -51,19 +52,27 @@ TEST_CASE("shutdown: draining, open connections finish in peace and new ones are
     CHECK(watch.elapsed() < 10s);
 }
 
-TEST_CASE("shutdown: after the deadline what is still open is cut, and the line says so" IPV4) {
+TEST_CASE("shutdown: after the deadline what is still open is cut, never with a clean end, and the line says so" IPV4) {
     World world{[](Mesh& mesh) { mesh.settings.deadline = "1s"; }};
     Server far{world.far.netns(), 8080, apps::echo};
-    Connection open = world.client.dial(world.far.at(Family::v4, 8080));
-    CHECK(open.echoes("before"));
+    Server near{world.near.netns(), 8080, apps::echo};
+    Server plain{world.plain2.netns(), 8080, apps::echo};
+    std::map<std::string, Connection> open;
+    open.emplace("our pod calls through a tunnel", world.client.dial(world.far.at(Family::v4, 8080)));
+    open.emplace("our pod is called through a tunnel", world.far.dial(world.near.at(Family::v4, 8080)));
+    open.emplace("our pod calls plainly", world.client.dial(world.plain2.at(Family::v4, 8080)));
+    open.emplace("our pod is called plainly", world.plain2.dial(world.near.at(Family::v4, 8080)));
+    for (auto& [who, app] : open) CHECK_MESSAGE(app.echoes("before"), who);
     Stopwatch watch;
     world.one.signal(SIGTERM);
     CHECK(world.one.wait_exit(10s) == 0);
     CHECK(watch.elapsed() >= 900ms);
     CHECK(watch.elapsed() < 5s);
-    CHECK(open.ending(1s) != "silence");
-    const auto line = world.one.access_log().wait_for({{"direction", "outbound"}});
-    CHECK(line["error"] == "connection closed due to connection drain");
+    for (auto& [who, app] : open) CHECK_MESSAGE(app.ending(2s) == "reset", who);
+    for (const char* direction : {"outbound", "inbound"}) {
+        const auto line = world.one.access_log().wait_for({{"direction", direction}});
+        CHECK(line["error"] == "connection closed due to connection drain");
+    }
     world.two.access_log().wait_for({{"direction", "inbound"}});
 }
 

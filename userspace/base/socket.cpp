@@ -60,8 +60,8 @@ void Socket::finish_writing() noexcept {
     ::shutdown(fd(), SHUT_WR);
 }
 
-void Socket::reset_on_close() noexcept {
-    linger abort{.l_onoff = 1, .l_linger = 0};
+void Socket::close_with_reset(bool on) noexcept {
+    linger abort{.l_onoff = on, .l_linger = 0};
     ::setsockopt(fd(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
 }
 

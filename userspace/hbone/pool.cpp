@@ -156,7 +156,7 @@ TunnelPtr Pool::Impl::start(const PoolKey& key, const tls::CredentialsPtr& own) 
 TunnelPtr Pool::Impl::usable(const PoolKey& key, const tls::CredentialsPtr& own, const Tunnel* not_this) {
     auto peer = peers.find(key);
     if (peer == peers.end()) return nullptr;
-    TunnelPtr opening;
+    TunnelPtr opening, crowded;
     std::vector<Session*> outdated;
     for (const TunnelPtr& t : peer->second) {
         if (t.get() == not_this || t->retired || t->ended) continue;
@@ -165,10 +165,12 @@ TunnelPtr Pool::Impl::usable(const PoolKey& key, const tls::CredentialsPtr& own,
         } else if (t->opening()) {
             opening = t;
         } else if (t->session->takes_streams()) {
-            return t;
+            if (!t->session->crowded()) return t;
+            crowded = t;
         }
     }
     for (Session* session : outdated) session->drain();
+    if (!opening && peer->second.size() >= settings_.pool_tunnels_when_crowded) return crowded;
     return opening;
 }
 

@@ -43,6 +43,8 @@ public:
 
     // Client: a CONNECT now has a good chance.
     bool takes_streams() const noexcept;
+    // Stalled streams hold most of the connection's window, either way: a new stream would be slow on it.
+    bool crowded() const noexcept;
     // Client: sends the CONNECT at the end of this round.
     base::Result<std::shared_ptr<Stream::Impl>> request(const Request& request);
     // Server: the answer. Without a stream that still lives nothing is sent.

@@ -164,4 +164,11 @@ bool Session::takes_streams() const noexcept {
     return streams_ < std::min(settings_.pool_streams, peer_allows);
 }
 
+bool Session::crowded() const noexcept {
+    // One stream alone, however fast, holds a quarter: its own window.
+    auto held = nghttp2_session_get_effective_recv_data_length(http2_.get());
+    auto window = nghttp2_session_get_effective_local_window_size(http2_.get());
+    return held >= window / 4 * 3 || nghttp2_session_get_remote_window_size(http2_.get()) <= 0;
+}
+
 }

@@ -30,6 +30,11 @@ void Meter::to_app(std::uint64_t bytes) noexcept {
 }
 
 void Leftover::add(const iovec* parts, int count, std::size_t skip) {
+    // A reader that is slow but never stops would otherwise keep what it has read already.
+    if (next_ > 0 && next_ >= bytes_.size() / 2) {
+        bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<std::ptrdiff_t>(next_));
+        next_ = 0;
+    }
     for (int i = 0; i < count; ++i) {
         std::size_t length = parts[i].iov_len;
         std::size_t past = std::min(skip, length);
@@ -86,10 +91,19 @@ hbone::Filled TunnelPump::fill(std::span<std::byte> room) {
         app_.drained();
         return {0, hbone::Outcome::drained};
     }
-    if (n < 0 && !is_ordinary_end(errno)) failure_ = base::problem("receive: " + base::errno_while({}).cause());
+    if (n < 0 && !is_ordinary_end(errno)) {
+        fail(base::problem("receive: " + base::errno_while({}).cause()));  // and no end of stream for the peer
+        return {0, hbone::Outcome::drained};
+    }
     from_app_ended_ = true;
     check_done();
     return {0, hbone::Outcome::end};
+}
+
+void TunnelPump::fail(base::Error why) {
+    failure_ = std::move(why);
+    from_app_ended_ = to_app_ended_ = true;
+    check_done();
 }
 
 void TunnelPump::on_data(std::span<const std::byte> data) {
@@ -143,9 +157,9 @@ void TunnelPump::app_took(std::size_t bytes) {
 
 void TunnelPump::app_refuses_bytes(int error) {
     to_app_ended_ = true;
-    if (!is_ordinary_end(error)) failure_ = base::problem("send: " + base::errno_while({}, error).cause());
     stream_.consumed(leftover_.size());
     leftover_ = {};
+    if (!is_ordinary_end(error)) return fail(base::problem("send: " + base::errno_while({}, error).cause()));
     // What the app sent before it went is still read; the error that ends that direction follows by itself.
     stream_.want_to_send();
     check_done();
@@ -164,9 +178,7 @@ void TunnelPump::finish_app_when_empty() {
 }
 
 void TunnelPump::on_reset(const base::Error& why) {
-    failure_ = why;
-    from_app_ended_ = to_app_ended_ = true;
-    check_done();
+    fail(why);
 }
 
 void TunnelPump::on_socket_ready(base::Socket& app) {
@@ -226,6 +238,13 @@ void SocketPump::move_both() {
         from_app_.from.loop().at_round_end(*this);
 }
 
+void SocketPump::broken(Way& way, const char* doing, int error) {
+    way.ended = true;
+    if (is_ordinary_end(error)) return;
+    failure_ = base::problem(doing + base::errno_while({}, error).cause());
+    from_app_.ended = to_app_.ended = true;  // neither side gets an end of stream
+}
+
 bool SocketPump::move(Way& way) {
     // One buffer a thread: it holds nothing between calls.
     constexpr std::size_t buffer_size = 64 * 1024;
@@ -237,7 +256,7 @@ bool SocketPump::move(Way& way) {
             int error = way.leftover.flush(way.to, sent);
             (meter_.*way.count)(sent);
             if (error != 0) {
-                way.ended = true;
+                broken(way, "send: ", error);
                 return false;
             }
             if (!way.leftover.empty()) return false;
@@ -255,7 +274,10 @@ bool SocketPump::move(Way& way) {
             return false;
         }
         if (n <= 0) {
-            if (n < 0 && !is_ordinary_end(errno)) failure_ = base::problem("receive: " + base::errno_while({}).cause());
+            if (n < 0 && !is_ordinary_end(errno)) {
+                broken(way, "receive: ", errno);
+                return false;
+            }
             way.source_ended = true;
             continue;
         }
@@ -263,8 +285,7 @@ bool SocketPump::move(Way& way) {
         if (got < buffer.size() && !way.from.peer_half_closed() && !way.from.hung_up()) way.from.drained();
         ssize_t sent = ::send(way.to.fd(), buffer.data(), got, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0 && !would_block(errno)) {
-            if (!is_ordinary_end(errno)) failure_ = base::problem("send: " + base::errno_while({}).cause());
-            way.ended = true;
+            broken(way, "send: ", errno);
             return false;
         }
         std::size_t took = sent > 0 ? static_cast<std::size_t>(sent) : 0;

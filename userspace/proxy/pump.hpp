@@ -32,23 +32,20 @@ struct Meter {
     void to_app(std::uint64_t bytes) noexcept;
 };
 
-// Has a socket closed with RST unless ended() was said, however its task ends: whoever reads from it must not take a
-// failure, or the end of this daemon, for an end of stream. Declared after the socket's owner.
+// From now on a socket is closed with RST, unless ended() is said: whoever reads from it must not take a failure, the
+// end of this daemon or its being killed for an end of stream. Declared after the socket's owner.
 class CutGuard {
 public:
-    explicit CutGuard(base::Socket& socket) noexcept : socket_{&socket} {}
+    explicit CutGuard(base::Socket& socket) noexcept : socket_{socket} { socket_.close_with_reset(true); }
     CutGuard(const CutGuard&) = delete;
     CutGuard& operator=(const CutGuard&) = delete;
-    ~CutGuard() {
-        if (socket_) socket_->reset_on_close();
-    }
-    void ended() noexcept { socket_ = nullptr; }
+    void ended() noexcept { socket_.close_with_reset(false); }
 
 private:
-    base::Socket* socket_;
+    base::Socket& socket_;
 };
 
-// Bytes read from one side that the other would not take yet.
+// Bytes read from one side that the other would not take yet; memory for at most twice as many.
 class Leftover {
 public:
     bool empty() const noexcept { return next_ == bytes_.size(); }
@@ -87,6 +84,7 @@ private:
     void app_took(std::size_t bytes);
     void app_refuses_bytes(int error);
     void finish_app_when_empty();
+    void fail(base::Error why);
     void check_done() noexcept;
 
     static constexpr int max_parts = 64;
@@ -127,6 +125,8 @@ private:
     void on_round_end() override;
     // True when it stopped at its share of the round with more to do.
     bool move(Way& way);
+    // The destination takes no more: in order, or failed.
+    void broken(Way& way, const char* doing, int error);
     void move_both();
 
     Meter meter_;

@@ -53,8 +53,9 @@ public:
 
     // shutdown(2) of one direction; errors are of no use to anybody.
     void finish_writing() noexcept;
-    // Close with RST instead of FIN when the object dies: the peer must not mistake a failure for an end of stream.
-    void reset_on_close() noexcept;
+    // Closed with RST instead of FIN, also by the kernel when the process is killed: the peer must not mistake a
+    // failure for an end of stream. Unsent bytes are then lost.
+    void close_with_reset(bool on) noexcept;
 
 private:
     Socket(Loop& loop, Fd fd) noexcept : loop_{loop}, fd_{std::move(fd)}, watch_{loop, *this}, changed_{loop} {}

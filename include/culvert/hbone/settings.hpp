@@ -13,7 +13,10 @@ struct Settings {
     std::uint32_t client_header_list = 16u << 10;
     std::uint32_t server_header_list = 64u << 10;
     std::uint32_t server_streams = 200;
-    std::uint32_t pool_streams = 100;             // per pooled connection, if the peer allows as many
+    std::uint32_t pool_streams = 100;  // per pooled connection, if the peer allows as many
+    // Streams whose readers stall use up a tunnel's window, and with it everybody's: then new streams get another
+    // tunnel, up to so many per peer.
+    std::uint32_t pool_tunnels_when_crowded = 4;
     std::chrono::milliseconds handshake{10'000};  // TLS and the peer's SETTINGS
     std::chrono::milliseconds connect{10'000};    // TCP to the peer
     std::chrono::milliseconds answer{20'000};     // CONNECT to its answer; the peer may dial for 10 s

@@ -100,7 +100,7 @@ Task<> cut(World& w, const char* how, const char* expected) {
                             "data_frames");
     if (manner == "garbage") hand.peer->send(HEADERS, END_HEADERS, 1, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");
     if (manner == "close_notify" || manner == "goaway") hand.peer->close_notify();
-    if (manner == "reset") hand.peer->socket->reset_on_close();
+    if (manner == "reset") hand.peer->socket->close_with_reset(true);
     if (manner == "garbage") {
         auto farewell = co_await hand.peer->next(GOAWAY);
         CHECK(number_of(farewell->payload, 4) == 9);
