@@ -2,6 +2,7 @@
 // Finding the cgroup root on machines that are mounted otherwise than this one.
 #include <doctest/doctest.h>
 
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -9,7 +10,6 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -69,12 +69,13 @@ TEST_CASE("cgroup: with none mounted, a private mount serves") {
 }
 
 TEST_CASE("cgroup: a namespace's own root is refused, with a sentence that says why") {
-    std::string home = cgroup2_mount();
-    REQUIRE(!home.empty());
-    std::string group = home + "/" + fresh_instance();
-    REQUIRE(::mkdir(group.c_str(), 0755) == 0);
+    auto home = capture::cgroup_root();  // by descriptor: it may be mounted nowhere
+    REQUIRE(home.has_value());
+    std::string name = fresh_instance();
+    REQUIRE(::mkdirat(home->get(), name.c_str(), 0755) == 0);
     CHECK(in_child([&] {
-              std::ofstream{group + "/cgroup.procs"} << ::getpid() << std::endl;
+              std::string group = "/proc/self/fd/" + std::to_string(home->get()) + "/" + name;
+              if (!(std::ofstream{group + "/cgroup.procs"} << ::getpid() << std::endl)) return 6;
               for (std::string at; !(at = cgroup2_mount()).empty();)
                   if (::umount2(at.c_str(), MNT_DETACH) != 0) return 2;
               if (::unshare(CLONE_NEWCGROUP) != 0) return 3;
@@ -82,7 +83,7 @@ TEST_CASE("cgroup: a namespace's own root is refused, with a sentence that says 
               if (root) return 4;
               return root.error().to_string().find("host's cgroup namespace") != std::string::npos ? 0 : 5;
           }) == 0);
-    std::filesystem::remove(group);
+    CHECK(::unlinkat(home->get(), name.c_str(), AT_REMOVEDIR) == 0);
 }
 
 TEST_CASE("kernel: what this one has is enough") {
