@@ -27,11 +27,8 @@ if(CULVERT_SANITIZE)
   target_link_options(culvert_flags INTERFACE -fsanitize=${CULVERT_SANITIZE})
 endif()
 
-# Boost is headers only here. Debian 12's own is 1.74, too old: scripts/deps unpacks 1.81 beside the build.
+# Boost is headers only here. Debian 12's own is 1.74, too old: scripts/deps unpacks 1.81 beside the build, where the
+# presets look first.
+find_package(Boost 1.81 REQUIRED)
 add_library(culvert_boost INTERFACE)
-if(CULVERT_BOOST_INCLUDE)
-  target_include_directories(culvert_boost SYSTEM INTERFACE ${CULVERT_BOOST_INCLUDE})
-else()
-  find_package(Boost 1.81 REQUIRED)
-  target_link_libraries(culvert_boost INTERFACE Boost::headers)
-endif()
+target_link_libraries(culvert_boost INTERFACE Boost::headers)

@@ -60,9 +60,11 @@ bool Acceptor::accept_one() {
 
 void Acceptor::back_off(int error) {
     context_.counters.accept_errors.add();
-    if (pause_ == 0ms)
+    if (context_.loop.now() >= may_warn_) {
+        may_warn_ = context_.loop.now() + 10s;
         base::log::warn("proxy", "cannot accept connections: {}. They wait; raise LimitNOFILE or the memory limit",
                         base::errno_while({}, error).cause());
+    }
     pause_ = std::clamp(pause_ * 2, 10ms, 1000ms);
     retry_.arm(pause_);
 }

@@ -32,6 +32,7 @@ private:
     base::Watch watch_;
     base::Timer retry_;
     std::chrono::milliseconds pause_{0};
+    base::Loop::Clock::time_point may_warn_{};  // a shortage is said every ten seconds; its count is exact
 };
 
 }
