@@ -63,7 +63,8 @@ Namespaces::Namespaces(NamespaceOptions options) {
 }
 
 Namespaces::~Namespaces() {
-    (void)std::system(("ip netns del " + pod_name_ + "; ip netns del " + node_name_).c_str());
+    if (std::system(("ip netns del " + pod_name_ + "; ip netns del " + node_name_).c_str()) != 0)
+        std::fprintf(stderr, "left behind: netns %s, %s\n", pod_name_.c_str(), node_name_.c_str());
 }
 
 std::string Namespaces::run(const std::string& command) const {

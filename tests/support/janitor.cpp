@@ -18,7 +18,9 @@ int to_janitor = -1;
 
 void remove_thing(const std::string& thing) {
     if (thing.starts_with("pid ")) ::kill(static_cast<pid_t>(std::strtol(thing.c_str() + 4, nullptr, 10)), SIGKILL);
-    if (thing.starts_with("run ")) std::system((thing.substr(4) + " >/dev/null 2>&1").c_str());
+    if (!thing.starts_with("run ")) return;
+    if (std::system((thing.substr(4) + " >/dev/null 2>&1").c_str()) != 0)
+        std::fprintf(stderr, "janitor: this left something behind: %s\n", thing.c_str() + 4);
 }
 
 [[noreturn]] void work(int orders) {
