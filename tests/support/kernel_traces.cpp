@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernel_traces.hpp"
 
+#include <bpf/bpf.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <sstream>
+
+#include <culvert/base/fd.hpp>
 
 #include "process.hpp"
 
@@ -17,6 +22,15 @@ std::vector<std::string> lines_of(const std::string& text) {
     for (std::string line; std::getline(split, line);)
         if (!line.empty()) lines.push_back(line);
     return lines;
+}
+
+// Empty for what is no link. Asked of the kernel: bpftool's words for links change with its version.
+std::string link_id(const base::Fd& object) {
+    std::ifstream told{"/proc/self/fdinfo/" + std::to_string(object.get())};
+    std::string id;
+    for (std::string word; told >> word;)
+        if (word == "link_id:") told >> id;
+    return id;
 }
 
 // Our numbers are those of include/culvert/bpf/marks.h; here they are read off ip's output, so written as it prints
@@ -36,9 +50,8 @@ std::vector<std::string> pinned_links(const Node& node) {
     std::error_code none;
     for (const auto& pin : std::filesystem::recursive_directory_iterator(pin_folder(node), none)) {
         if (pin.is_directory()) continue;
-        const Output shown = run({"bpftool", "link", "show", "pinned", pin.path()});
-        if (shown.status == 0 && std::atoi(shown.text.c_str()) > 0)
-            links.push_back(pin.path().filename().string() + " " + shown.text.substr(0, shown.text.find(':')));
+        const std::string id = link_id(base::Fd{bpf_obj_get(pin.path().c_str())});
+        if (!id.empty()) links.push_back(pin.path().filename().string() + " " + id);
     }
     std::ranges::sort(links);
     return links;
@@ -46,9 +59,10 @@ std::vector<std::string> pinned_links(const Node& node) {
 
 std::vector<std::string> living_links(const std::vector<std::string>& links) {
     std::vector<std::string> living;
-    for (const std::string& link : links)
-        if (run({"bpftool", "link", "show", "id", link.substr(link.rfind(' ') + 1)}).status == 0)
-            living.push_back(link);
+    for (const std::string& link : links) {
+        const auto id = std::strtoul(link.c_str() + link.rfind(' '), nullptr, 10);
+        if (base::Fd{bpf_link_get_fd_by_id(static_cast<std::uint32_t>(id))}) living.push_back(link);
+    }
     return living;
 }
 
