@@ -2,11 +2,13 @@
 // The file changes while everything runs: who joins, who leaves, who must not notice.
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "kernel_traces.hpp"
 #include "load.hpp"
 #include "outcome.hpp"
+#include "process.hpp"
 #include "server.hpp"
 #include "tap.hpp"
 #include "world.hpp"
@@ -94,6 +96,32 @@ TEST_CASE("enrol: while a pod leaves, its tunnels live until the deadline and ne
     CHECK(near.guests().back().from.ip == world.plain2.ip(Family::v4));
     CHECK(tunnelled.ending(10s) != "silence");
     CHECK(world.one.says({"near", "has left the mesh"}, 15s));
+}
+
+TEST_CASE("enrol: a pod made anew at the same path is followed, and one that is gone is let go and waited for" IPV4) {
+    World world;
+    const std::string path = world.near.netns_path();
+    CHECK(left_in(world.near) != "");
+    CHECK(left_in(world.plain1) == "");
+    must({"umount", "-l", path});
+    must({"mount", "--bind", world.plain1.netns_path(), path});  // plain1 plays the new near
+    CHECK(world.one.says({"there is another netns at", path}, 10s));
+    CHECK(world.one.says({"near", "is in the mesh"}));
+    CHECK(left_in(world.near) == "");
+    CHECK(left_in(world.plain1) != "");
+    Server far{world.far.netns(), 8080, apps::echo};
+    CHECK(world.plain1.dial(world.far.at(Family::v4, 8080)).echoes("sealed"));
+    world.two.access_log().wait_for({{"direction", "inbound"}, {"src.identity", world.mesh.identity(world.near)}});
+
+    must({"umount", "-l", path});
+    std::filesystem::remove(path);
+    CHECK(world.one.says({path, "is gone"}, 10s));
+    CHECK(world.one.says({"Trying again"}));
+    CHECK(left_in(world.plain1) == "");
+    std::ofstream{path}.flush();
+    must({"mount", "--bind", world.plain1.netns_path(), path});
+    CHECK(world.one.says({"near", "is in the mesh"}, 10s));
+    CHECK(left_in(world.plain1) != "");
 }
 
 TEST_CASE("enrol: a workload's change applies to the next call, not to the ones that are open" IPV4) {

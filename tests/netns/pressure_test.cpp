@@ -2,20 +2,34 @@
 // Much at once, or too fast: who waits for whom, and what it costs.
 #include <doctest/doctest.h>
 
+#include <sys/socket.h>
+
 #include <future>
 #include <latch>
 #include <thread>
+
+#include <culvert/base/netns.hpp>
 
 #include "outcome.hpp"
 #include "pattern.hpp"
 #include "server.hpp"
 #include "world.hpp"
 
+namespace base = culvert::base;
 using namespace culvert::test;
 
 namespace {
 
 constexpr std::uint64_t mebibyte = 1 << 20;
+base::Result<base::Fd> one_after_another(std::uint16_t port) {
+    base::Fd listener{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    sockaddr_storage raw;
+    const socklen_t length = SocketAddress{IpAddress::any(AF_INET), port}.to(raw);
+    if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&raw), length) != 0) return base::errno_while("bind");
+    if (::listen(listener.get(), 128) != 0) return base::errno_while("listen");
+    return listener;
+}
+
 const Pattern up{1};
 const Pattern down{2};
 
@@ -39,6 +53,41 @@ TEST_CASE("call: 200 connections at once, to both nodes, all answered" BOTH_FAMI
         CHECK(near.guests().size() == 100);
         CHECK(far.guests().size() == 100);
     }
+}
+
+TEST_CASE("call: more short calls than there are ports get past 1000 that stay" IPV4) {
+    constexpr int staying = 1000;
+    constexpr int passing = 24'000;  // the far side has 22528 source ports for them: every one comes round
+    World& world = World::shared();
+    auto listener = base::in_netns(world.far.netns(), [] { return one_after_another(8082); });
+    REQUIRE(listener.has_value());
+    std::vector<base::Fd> kept;
+    std::thread app{[&] {
+        for (char bytes[5];;) {
+            base::Fd call{::accept(listener->get(), nullptr, nullptr)};
+            if (!call) return;
+            if (::recv(call.get(), bytes, sizeof bytes, MSG_WAITALL) == 5)
+                (void)::send(call.get(), bytes, 5, MSG_NOSIGNAL);
+            if (kept.size() < staying) kept.push_back(std::move(call));
+        }
+    }};
+    auto answered = [&](Connection& call) {
+        try {
+            return call.echoes("hello");
+        } catch (const std::exception&) {
+            return false;
+        }
+    };
+    std::vector<Connection> stay;
+    int failed = 0;
+    for (int i = 0; i < staying + passing && failed < 10; ++i) {
+        Connection call = world.client.dial(world.far.at(Family::v4, 8082));
+        if (!answered(call)) ++failed;
+        if (i < staying) stay.push_back(std::move(call));
+    }
+    CHECK(failed == 0);
+    ::shutdown(listener->get(), SHUT_RDWR);
+    app.join();
 }
 
 TEST_CASE("bytes: a slow reader holds the sender back, and the daemons stay small" IPV4) {

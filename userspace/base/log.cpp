@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <culvert/base/log.hpp>
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <array>
@@ -9,6 +10,7 @@
 #include <ctime>
 #include <iterator>
 #include <mutex>
+#include <utility>
 
 namespace culvert::base::log {
 namespace {
@@ -16,6 +18,13 @@ namespace {
 std::atomic<Level> threshold{Level::info};
 std::atomic<Format> format{Format::text};
 std::mutex one_line_at_a_time;
+std::uint64_t lines_lost = 0;
+
+// A pipe whose reader has stopped would hold up whoever logs. One that polls writable takes PIPE_BUF bytes at once.
+bool takes_a_line() {
+    pollfd standard_error{STDERR_FILENO, POLLOUT, 0};
+    return ::poll(&standard_error, 1, 0) == 1;
+}
 
 constexpr std::array<std::string_view, 5> names{"debug", "info", "warn", "error", "off"};
 
@@ -91,6 +100,13 @@ void write(Level level, std::string_view scope, std::string_view message) {
         fmt::format_to(std::back_inserter(line), "\t{}\t{}\t{}\n", to_string(level), scope, message);
     }
     std::lock_guard lock{one_line_at_a_time};
+    if (!takes_a_line()) {
+        ++lines_lost;
+        return;
+    }
+    if (auto lost = std::exchange(lines_lost, 0))
+        fmt::format_to(std::back_inserter(line), "(before this one {} lines of the log were lost: nobody read them)\n",
+                       lost);
     // A log nobody can take is no reason to stop carrying traffic.
     [[maybe_unused]] auto written = ::write(STDERR_FILENO, line.data(), line.size());
 }

@@ -40,7 +40,8 @@ Result<> undo_pods(const std::string& home, const std::vector<std::uint64_t>& ke
         if (std::find(keep.begin(), keep.end(), cookie) != keep.end()) continue;
         auto row = readable ? find_row(pods.get(), cookie) : std::nullopt;
         delete_row(pods.get(), cookie);
-        note_failure(undone, undo(home + "/pods/" + std::to_string(cookie), row));
+        const std::string pod_pins = home + "/pods/" + std::to_string(cookie);
+        note_failure(undone, undo(pod_pins, row, find_netns_of(pod_pins, row)));
     }
     return undone;
 }

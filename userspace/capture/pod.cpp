@@ -167,7 +167,7 @@ Result<> Pod::stop_capturing() {
 Result<> Pod::release() {
     changes_.reset();
     delete_row(node_.programs.map("cv_pods"), cookie_);
-    auto undone = undo(pins(), row_);
+    auto undone = undo(pins(), row_, std::move(netns_));
     publish_addresses(node_.programs, cookie_, name_, {});
     return undone;
 }
@@ -184,10 +184,16 @@ void delete_row(int pods_map, std::uint64_t cookie) {
     if (pods_map >= 0) bpf_map_delete_elem(pods_map, &key);
 }
 
-Result<> undo(const std::string& pod_pins, const std::optional<cv_pod>& row) {
+Fd find_netns_of(const std::string& pod_pins, const std::optional<cv_pod>& row) {
     std::uint32_t inode = row ? row->netns_inode : 0;
     if (Fd link = pinned(pod_pins + "/lookup")) inode = netns_of_link(link.get());
     Fd netns = find_netns(inode);
+    if (!netns && inode != 0)
+        base::log::warn("capture", "network namespace {} lives but cannot be entered; its rules stay", inode);
+    return netns;
+}
+
+Result<> undo(const std::string& pod_pins, const std::optional<cv_pod>& row, Fd netns) {
     Result<> undone;
     if (netns) {
         undone = base::in_netns(netns.get(), [&]() -> Result<> {
@@ -200,8 +206,6 @@ Result<> undo(const std::string& pod_pins, const std::optional<cv_pod>& row) {
             return write_sysctls({row->tcp_fwmark_accept_was, row->fwmark_reflect_was, row->fwmark_reflect6_was},
                                  netns_has_ipv6());
         });
-    } else if (inode != 0) {
-        base::log::warn("capture", "network namespace {} lives but cannot be entered; its rules stay", inode);
     }
     remove_tree(pod_pins);
     return undone;

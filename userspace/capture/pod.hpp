@@ -75,8 +75,11 @@ private:
 std::optional<cv_pod> find_row(int pods_map, std::uint64_t cookie);
 void delete_row(int pods_map, std::uint64_t cookie);
 
-// Takes out of a pod what its pins, or an earlier daemon, put in; the netns may be gone. Rules and routes go last.
-// With no row, the sysctls stay as they are.
-base::Result<> undo(const std::string& pod_pins, const std::optional<cv_pod>& row);
+// Takes out of a pod what its pins, or an earlier daemon, put in; `netns` is empty where it is gone. Rules and routes
+// go last. With no row, the sysctls stay as they are.
+base::Result<> undo(const std::string& pod_pins, const std::optional<cv_pod>& row, base::Fd netns);
+// By its inode, among the namespaces that have a name or a process; empty where it is gone, or held by descriptors
+// only.
+base::Fd find_netns_of(const std::string& pod_pins, const std::optional<cv_pod>& row);
 
 }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // culvertd: the command line. Everything else is Node's.
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -72,6 +75,12 @@ int cleanup(const std::vector<std::string>& arguments) {
     return ok;
 }
 
+// Started with one of them closed, its number would go to a socket of ours, and lines of the log into that.
+void have_standard_descriptors() {
+    for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+        if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != fd) std::abort();
+}
+
 // A proxy spends two descriptors a connection: take what the hard limit gives.
 void raise_descriptor_limit() {
     rlimit limit{};
@@ -122,6 +131,7 @@ int main_with(const std::vector<std::string>& arguments) {
 }
 
 int main(int argc, char** argv) {
+    have_standard_descriptors();
     try {
         return main_with({argv + 1, argv + argc});
     } catch (const std::exception& failure) {  // we cannot start, and nobody can help

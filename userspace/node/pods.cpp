@@ -29,7 +29,9 @@ Pods::Pods(boost::asio::io_context& io, capture::Capture& capture, tls::Certific
       workers_{workers},
       network_{std::move(network)},
       drain_deadline_{drain_deadline},
-      retry_{io} {}
+      every_other_second_{io} {
+    look_after();
+}
 
 void Pods::join(const control::Pod& pod) {
     if (auto still = leaving_.find(pod.uid); still != leaving_.end()) {
@@ -42,20 +44,32 @@ void Pods::join(const control::Pod& pod) {
         Waiting& entry = waiting_[pod.uid];
         if (entry.said != text) base::log::error("node", "{}. Trying again", text);
         entry = {pod, std::move(text)};
-        try_again();
     } else {
         waiting_.erase(pod.uid);
     }
     changed_();
 }
 
-void Pods::try_again() {
-    retry_.expires_after(std::chrono::seconds{2});
-    retry_.async_wait([this](boost::system::error_code cancelled) {
+void Pods::look_after() {
+    every_other_second_.expires_after(std::chrono::seconds{2});
+    every_other_second_.async_wait([this](boost::system::error_code cancelled) {
         if (cancelled) return;
+        follow_netns();
         auto again = waiting_;
         for (auto& [uid, entry] : again) join(entry.pod);
+        look_after();
     });
+}
+
+void Pods::follow_netns() {
+    auto now = here_;
+    for (auto& [uid, here] : now) {
+        auto inode = inode_of(here.pod.netns);
+        if (inode == here.netns_inode) continue;
+        base::log::warn("node", "pod {}/{} ({}): {}", here.pod.identity.namespace_, here.pod.name, uid,
+                        inode == 0 ? here.pod.netns + " is gone" : "there is another netns at " + here.pod.netns);
+        replace(here.pod, here.pod);
+    }
 }
 
 base::Result<> Pods::try_to_join(const control::Pod& pod) {

@@ -36,6 +36,9 @@ public:
     // is let past us in between.
     void replace(const control::Pod& pod, const control::Pod& successor);
 
+    // A pod whose path leads to another netns (the pod was made anew) follows it; one whose path leads nowhere is let
+    // go and tried again, as above.
+
     // In the mesh; and those that could not join yet.
     std::size_t size() const noexcept { return here_.size(); }
     std::size_t waiting() const noexcept { return waiting_.size(); }
@@ -44,7 +47,8 @@ public:
 
 private:
     base::Result<> try_to_join(const control::Pod& pod);
-    void try_again();
+    void look_after();
+    void follow_netns();
     void end_connections(const control::Pod& pod, std::chrono::milliseconds deadline, bool keep_closed);
     void gone(const control::Pod& pod, bool keep_closed);
 
@@ -66,7 +70,7 @@ private:
     std::map<std::string, Here> here_;
     std::map<std::string, std::optional<control::Pod>> leaving_;  // by uid; and who joins when it has left
     std::map<std::string, Waiting> waiting_;
-    boost::asio::steady_timer retry_;
+    boost::asio::steady_timer every_other_second_;
     std::function<void()> changed_ = [] {};
     std::uint64_t enrolments_ = 0;
 };

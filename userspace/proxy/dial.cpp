@@ -27,10 +27,14 @@ base::Result<base::Fd> own_socket(Context& context, const LocalPod& pod, int fam
 constexpr std::uint16_t first_leg_port = 10'240;
 constexpr std::uint16_t leg_ports = 32'768 - first_leg_port;
 
-// Workers interleave: worker w starts where it likes and the kernel refuses a tuple that is taken.
+// From somewhere else next time: long-lived legs lie side by side, and their neighbours are taken as well.
+void leave_neighbourhood(Context& context) {
+    context.next_leg_port = static_cast<std::uint16_t>(first_leg_port + context.random() % leg_ports);
+}
+
+// In order, so that a port rests as long as can be before it comes again.
 std::uint16_t take_leg_port(Context& context) {
-    if (context.next_leg_port == 0)
-        context.next_leg_port = static_cast<std::uint16_t>(first_leg_port + context.random() % leg_ports);
+    if (context.next_leg_port == 0) leave_neighbourhood(context);
     std::uint16_t port = context.next_leg_port++;
     if (context.next_leg_port >= first_leg_port + leg_ports) context.next_leg_port = first_leg_port;
     return port;
@@ -94,7 +98,9 @@ base::Task<SocketResult> dial_app(Context& context, PodPtr pod, base::IpAddress 
         bool late = error == ETIMEDOUT;
         if (late && limit == context.limits.connect * 7 / 10) co_return socket;
         if (late) limit = context.limits.connect * 7 / 10;
-        if (!late && error != EADDRINUSE && error != EADDRNOTAVAIL) co_return socket;
+        if (late) continue;
+        if (error != EADDRINUSE && error != EADDRNOTAVAIL) co_return socket;
+        leave_neighbourhood(context);
     }
 }
 

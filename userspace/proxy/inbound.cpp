@@ -53,7 +53,8 @@ std::optional<Refusal> find_app(const state::Snapshot& mesh, const state::Worklo
     const std::string& authority = incoming.request().authority;
     const auto& local = incoming.tunnel().local;
     app.ip = local.ip;
-    if (auto address = base::SocketAddress::parse(authority)) {
+    auto address = base::SocketAddress::parse(authority);
+    if (address && address->port != 0) {
         if (address->ip != local.ip)
             return Refusal{400, CloseReason::bad_request,
                            "ip mismatch: " + local.ip.to_string() + " != " + address->ip.to_string()};
