@@ -123,6 +123,9 @@ TEST_CASE("log: every kind of line has the keys, order, types and texts of the r
                         (expected.server_side ? server_side : client_side).at(expected.recorded));
         }
         // One line per connection and side: the far pods' own dials make none of their own.
+        eventually(10s, [&] {
+            return world.two.access_log().since_mark().size() >= 4 && world.one.access_log().since_mark().size() >= 9;
+        });
         CHECK(world.two.access_log().since_mark().size() == 4);
         CHECK(world.one.access_log().since_mark().size() == 9);
     }
