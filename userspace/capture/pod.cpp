@@ -49,6 +49,9 @@ Result<std::unique_ptr<Pod>> Pod::enrol(const NodeSide& node, const PodSpec& spe
 }
 
 Result<> Pod::install(const std::vector<Listener>& listeners) {
+    auto loaded = Programs::load(Programs::Pod{cookie_, node_.workers}, node_.programs);
+    if (!loaded) return loaded.error();
+    programs_ = std::make_unique<Programs>(std::move(*loaded));
     if (auto done = fill_slots(listeners); !done) return done;
     if (auto done = follow_interfaces(); !done) return done;
     if (auto done = attach(); !done) return done;
@@ -105,9 +108,6 @@ Result<> Pod::enter(int netns) {
 }
 
 Result<> Pod::fill_slots(const std::vector<Listener>& listeners) {
-    auto loaded = Programs::load(Programs::Pod{cookie_, node_.workers}, node_.programs);
-    if (!loaded) return loaded.error();
-    programs_ = std::make_unique<Programs>(std::move(*loaded));
     int slots = programs_->map("cv_listeners");
     for (const Listener& listener : listeners) {
         CV_CHECK(listener.worker < node_.workers, "listeners come from listen(), which counts the same workers");

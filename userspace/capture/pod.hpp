@@ -39,6 +39,7 @@ public:
     Pod(const Pod&) = delete;
     Pod& operator=(const Pod&) = delete;
 
+    base::Result<> fill_slots(const std::vector<Listener>&);
     base::Result<> stop_capturing();
     base::Result<> release();
 
@@ -50,7 +51,6 @@ private:
 
     base::Result<> enter(int netns);
     base::Result<> install(const std::vector<Listener>&);
-    base::Result<> fill_slots(const std::vector<Listener>&);
     base::Result<> attach();
     base::Result<> say(cv_pod_state);
     // Rules, routes, addresses and guards as the namespace's interfaces want them now.

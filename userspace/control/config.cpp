@@ -33,9 +33,11 @@ Reader node(NodeSettings& into) {
 }
 
 Reader capture(CaptureMode& into) {
-    return {"ebpf", [&into](const Cursor& at) {
-                if (at.text("ebpf") != "ebpf") at.expected("ebpf", "other ways of capture are not supported yet");
-                into = CaptureMode::ebpf;
+    constexpr std::string_view what = "ebpf or iptables";
+    return {std::string{what}, [&into, what](const Cursor& at) {
+                const std::string& word = at.text(what);
+                if (word != "ebpf" && word != "iptables") at.expected(what);
+                into = word == "ebpf" ? CaptureMode::ebpf : CaptureMode::iptables;
             }};
 }
 
@@ -116,13 +118,37 @@ Reader keepalive(base::KeepAlive& into) {
     });
 }
 
+// As the kernel takes it (dev_valid_name), and as both kinds of rules can say it.
+Reader interface(std::string& into) {
+    constexpr std::string_view what = "an interface's name of at most 15 letters";
+    return {std::string{what}, [&into, what](const Cursor& at) {
+                into = at.text(what);
+                bool odd = std::ranges::any_of(into, [](unsigned char c) { return c <= ' ' || c == '/' || c == '+'; });
+                if (into.empty() || into.size() > 15 || into == "lo" || into == "." || into == ".." || odd)
+                    at.expected(what);
+            }};
+}
+
+// As many as a row of cv_pods has room for.
+constexpr std::size_t most_virtual_interfaces = 8;
+
+Reader virtual_interfaces(std::vector<std::string>& into) {
+    Reader all = list(into, interface);
+    return {all.expected, [&into, all](const Cursor& at) {
+                all.read(at);
+                if (into.size() > most_virtual_interfaces)
+                    at.expected(fmt::format("at most {} interfaces", most_virtual_interfaces));
+            }};
+}
+
 Reader pod(Pod& into) {
     return section([&into](const Cursor& at) {
         at.fields({{"uid", name(into.uid, "the uid of the pod's workload"), required},
                    {"name", name(into.name, "the pod's name"), required},
                    {"namespace", name(into.identity.namespace_, "the pod's namespace"), required},
                    {"serviceAccount", name(into.identity.service_account, "the pod's service account"), required},
-                   {"netns", name(into.netns, "the path of the pod's network namespace"), required}});
+                   {"netns", name(into.netns, "the path of the pod's network namespace"), required},
+                   {"virtualInterfaces", virtual_interfaces(into.virtual_interfaces)}});
     });
 }
 

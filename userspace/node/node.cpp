@@ -102,7 +102,9 @@ private:
         auto authority = open_authority(config_);
         if (!authority) return authority.error();
         authority_ = std::move(*authority);
-        auto capture = capture::Capture::start(io_, {.instance = config_.node.name,
+        auto mode = config_.capture == control::CaptureMode::ebpf ? capture::Mode::ebpf : capture::Mode::iptables;
+        auto capture = capture::Capture::start(io_, {.mode = mode,
+                                                     .instance = config_.node.name,
                                                      .workers = worker_count(config_),
                                                      .max_pods = config_.limits.max_pods,
                                                      .max_flows = config_.limits.max_flows});

@@ -76,7 +76,7 @@ base::Result<> Pods::try_to_join(const control::Pod& pod) {
     std::string name = pod.identity.namespace_ + "/" + pod.name;
     auto netns = base::open_netns(pod.netns);
     if (!netns) return base::problem("pod " + name + ": " + netns.error().to_string() + "; is the pod running?");
-    capture::PodSpec spec{pod.uid, name, netns->get()};
+    capture::PodSpec spec{pod.uid, name, netns->get(), pod.virtual_interfaces};
 
     if (auto issued = certificates_.add(pod.identity); !issued)
         return base::problem("pod " + name + ": " + issued.error().to_string());

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Getting pods' traffic to us and to nobody else: loads the BPF programs, attaches them to the cgroup root and to each
-// pod's netns, keeps rules, routes and sysctls there, and speaks to the maps.
+// Getting pods' traffic to us and to nobody else. Two ways: our BPF programs on the cgroup root and in each pod's
+// netns, or the iptables rules that istio-cni writes, to compare with. Behind both is the same proxy.
 //
 // Lives on: the control thread, except claim() and FlowTable, which any worker may call.
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -41,13 +42,20 @@ struct PodSpec {
     std::string uid;
     std::string name;  // for people: "namespace/name"
     int netns;         // borrowed for the call; capture keeps its own duplicate
+    // Interfaces in the pod behind which VMs or nested containers live: what they forward is the pod's outbound.
+    std::vector<std::string> virtual_interfaces;
 };
 
+enum class Mode { ebpf, iptables };
+
 struct Settings {
+    Mode mode = Mode::ebpf;
     std::string instance;  // pins live in <bpffs>/culvert/<instance>/
     unsigned workers = 1;
     std::uint32_t max_pods = 1024;
     std::uint32_t max_flows = 16384;
+    // Start although another daemon of the instance runs, and replace it without a gap.
+    bool take_over = false;
 };
 
 // A counted reason with its sentence, as on the metrics door.
@@ -65,49 +73,68 @@ struct MapFill {
     std::uint64_t size;
 };
 
+// Something of ours that was found broken or missing, and is right again.
+struct RepairCount {
+    std::string what;  // "rule", "route", "sysctl", "guard", ...
+    std::uint64_t count;
+};
+
+// What capture cannot settle alone. Called on the control thread, never from within a call into Capture.
+struct Notices {
+    // A pod's listeners died under their workers: listen() again, then refill().
+    std::function<void(const std::string& uid)> listeners_lost = [](const std::string&) {};
+    // Another daemon of this instance has taken over all pods: serve what is open, then end.
+    std::function<void()> superseded = [] {};
+};
+
 class Capture {
 public:
-    // Probes the kernel, mounts bpffs and cgroup2 where they are missing, takes over what an earlier daemon of this
-    // instance pinned (or replaces it when its schema differs, the pods staying closed), attaches the alive link.
-    // Fails with a sentence that says what the kernel lacks.
+    // Probes the kernel, takes over what an earlier daemon of this instance left in place (the pods staying closed
+    // meanwhile). Fails with a sentence that says what is missing.
     static base::Result<std::unique_ptr<Capture>> start(boost::asio::io_context& io, Settings settings);
-    // Lets the alive link go: pinned programs stay and refuse new connections until the next start.
-    ~Capture();
+    // Leaves pods captured, and closed: new connections are refused until the next start.
+    virtual ~Capture() = default;
+    Capture(const Capture&) = delete;
+    Capture& operator=(const Capture&) = delete;
 
-    // Opens one listener per arrival, family and worker in the pod's netns (no IPv6 there: none for it). Not yet
-    // steered to.
-    base::Result<std::vector<Listener>> listen(const PodSpec& pod);
+    // Opens the listeners of a pod in its netns (no IPv6 there: none for it). Nothing is steered to them yet.
+    virtual base::Result<std::vector<Listener>> listen(const PodSpec& pod) = 0;
     // Steers the pod's traffic to the listeners, which are borrowed. Installs first, then ends connections of the netns
-    // that are in SYN_SENT. Of a pod that an earlier daemon enrolled, it takes over the pins and swaps the slots.
-    base::Result<> enrol(const PodSpec& pod, const std::vector<Listener>& listeners);
+    // that are in SYN_SENT. A pod that an earlier daemon enrolled is taken over.
+    virtual base::Result<> enrol(const PodSpec& pod, const std::vector<Listener>& listeners) = 0;
+    // Steers an enrolled pod to these listeners from now on; those that it had are somebody's no more.
+    virtual base::Result<> refill(const std::string& uid, const std::vector<Listener>& listeners) = 0;
     // First step of leaving: new connections are no longer captured; those that live go on.
-    base::Result<> stop_capturing(const std::string& uid);
-    // Second step, after the drain: rule, routes, links and pins go.
-    base::Result<> release(const std::string& uid);
+    virtual base::Result<> stop_capturing(const std::string& uid) = 0;
+    // Second step, after the drain: everything that enrol() put in place goes.
+    virtual base::Result<> release(const std::string& uid) = 0;
     // Instead of both, for a pod that will be enrolled again: forgets it but leaves everything in place, closed once
     // its listeners are. The next enrol() of its netns takes over.
-    void let_go(const std::string& uid);
+    virtual void let_go(const std::string& uid) = 0;
     // Removes what earlier daemons of this instance left for pods that are not in the list, dead netns included.
-    base::Result<> release_all_but(const std::vector<std::string>& uids);
+    virtual base::Result<> release_all_but(const std::vector<std::string>& uids) = 0;
 
     // From now on apps' connects fail at once, as they do while no daemon is alive. There is no way back but a restart.
-    void refuse_new() noexcept;
+    virtual void refuse_new() noexcept = 0;
 
-    // Marks a fresh, unconnected socket of ours, so that no program captures it. Any thread; one syscall.
-    base::Result<> claim(int fd, OwnSocket kind) noexcept;
-    // Flows end before Capture does: they live in its mapped memory.
-    FlowTable& flows() noexcept;
+    // Marks a fresh, unconnected socket of ours, so that it is not captured. Any thread; one syscall.
+    virtual base::Result<> claim(int fd, OwnSocket kind) noexcept = 0;
+    // Flows end before Capture does: they live in its mapped memory. Without a table, every flow is empty.
+    virtual FlowTable& flows() noexcept = 0;
 
-    std::vector<ReasonCount> reasons() const;
-    std::vector<MapFill> fills() const;
+    virtual std::vector<ReasonCount> reasons() const = 0;
+    virtual std::vector<MapFill> fills() const = 0;
+
+    virtual std::vector<RepairCount> repairs() const = 0;
+    virtual void on_notice(Notices notices) = 0;
+    // The pods have all been enrolled that will be at first: an older daemon of the instance may go.
+    virtual void settled() = 0;
 
     // Removes every trace of an instance, with no daemon running. Idempotent.
     static base::Result<> cleanup(const std::string& instance);
 
-private:
-    class Impl;
-    explicit Capture(std::unique_ptr<Impl> impl);
-    std::unique_ptr<Impl> impl_;
+protected:
+    Capture() = default;
 };
 
 }

@@ -24,7 +24,7 @@ struct NodeSettings {
     friend bool operator==(const NodeSettings&, const NodeSettings&) = default;
 };
 
-enum class CaptureMode { ebpf };
+enum class CaptureMode { ebpf, iptables };
 
 // Either a directory, or a certificate and its key.
 struct CaSettings {
@@ -63,6 +63,8 @@ struct Pod {
     std::string name;
     state::Identity identity;
     std::string netns;  // path, as given
+    // Interfaces in the pod that lead to VMs or nested containers: what those open is the pod's outbound.
+    std::vector<std::string> virtual_interfaces;
     friend bool operator==(const Pod&, const Pod&) = default;
 };
 

@@ -115,8 +115,7 @@ TEST_CASE("bad file: settings") {
         {"empty name", "node: {name: \"\"}\n", "f.yaml:1: node.name: found \"\", expected this node's name"},
         {"null name", "node:\n  network: a\n  name:\n",
          "f.yaml:3: node.name: found nothing, expected this node's name"},
-        {"capture", node + "capture: iptables\n",
-         "f.yaml:2: capture: found \"iptables\", expected ebpf; other ways of capture are not supported yet"},
+        {"capture", node + "capture: tproxy\n", "f.yaml:2: capture: found \"tproxy\", expected ebpf or iptables"},
         {"log level", node + "log: {level: loud}\n",
          "f.yaml:2: log.level: found \"loud\", expected debug, info, warn, error or off"},
         {"log format", node + "log: {format: xml}\n", "f.yaml:2: log.format: found \"xml\", expected text or json"},
@@ -330,6 +329,10 @@ TEST_CASE("bad file: pods") {
     check({
         {"no netns", node + "pods:\n- {uid: w, name: web, namespace: a, serviceAccount: sa}\n",
          "f.yaml:3: pods[0].netns: missing, expected the path of the pod's network namespace"},
+        {"virtual interface",
+         node + "pods:\n- {" + good_pod + ", virtualInterfaces: [docker0, an-interface-too-long]}\n",
+         "f.yaml:3: pods[0].virtualInterfaces[1]: found \"an-interface-too-long\", expected an interface's name of at "
+         "most 15 letters"},
         {"no workload", pod_and_workload(good_pod, "uid: v, namespace: a, workloadIps: []"),
          "f.yaml:3: pods[0].uid: found \"w\" of pod \"web\", expected the uid of a workload: there are \"v\"; add a "
          "workload with this uid or remove the pod"},

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cleanup.hpp"
+#include "undo.hpp"
 
 #include <bpf/bpf.h>
 
 #include <algorithm>
 
 #include <culvert/base/log.hpp>
-#include <culvert/capture/capture.hpp>
 
 #include "kernel.hpp"
 #include "pins.hpp"
@@ -26,10 +25,10 @@ bool speaks_our_schema(const std::string& home) {
     return schema && bpf_map_lookup_elem(schema.get(), &row, &found) == 0 && found.version == CV_SCHEMA_VERSION;
 }
 
-void note_failure(Result<>& first, const Result<>& next) {
-    if (!next && first.has_value()) first = next;
 }
 
+void keep_first(Result<>& kept, const Result<>& next) {
+    if (!next && kept.has_value()) kept = next;
 }
 
 Result<> undo_pods(const std::string& home, const std::vector<std::uint64_t>& keep) {
@@ -41,23 +40,8 @@ Result<> undo_pods(const std::string& home, const std::vector<std::uint64_t>& ke
         auto row = readable ? find_row(pods.get(), cookie) : std::nullopt;
         delete_row(pods.get(), cookie);
         const std::string pod_pins = home + "/pods/" + std::to_string(cookie);
-        note_failure(undone, undo(pod_pins, row, find_netns_of(pod_pins, row)));
+        keep_first(undone, undo(pod_pins, row, find_netns_of(pod_pins, row)));
     }
-    return undone;
-}
-
-Result<> Capture::cleanup(const std::string& instance) {
-    std::string bpffs = mounted_bpffs();
-    if (bpffs.empty() || !Pins::exists(bpffs, instance)) return {};
-    auto pins = Pins::open(bpffs, instance);
-    if (!pins) return pins.error();
-    // Sockops first: with it gone no socket gets a mark that the pods will no longer understand.
-    std::vector<std::string> homes = pins->olds();
-    homes.push_back(pins->home());
-    for (const std::string& home : homes) unpin(home + "/sockops");
-    Result<> undone;
-    for (const std::string& home : homes) note_failure(undone, undo_pods(home, {}));
-    pins->remove();
     return undone;
 }
 

@@ -11,4 +11,7 @@ namespace culvert::capture {
 // excepted. Goes on after a failure, and returns the first. The home's own pins stay.
 base::Result<> undo_pods(const std::string& home, const std::vector<std::uint64_t>& keep);
 
+// Of several steps that all must be tried, the first failure is told.
+void keep_first(base::Result<>& kept, const base::Result<>& next);
+
 }

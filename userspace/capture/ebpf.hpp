@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Capture by our own programs: loads them, attaches them to the cgroup root and to each pod's netns, keeps rules,
+// routes and sysctls there, and speaks to the maps.
+//
+// Lives on: the control thread, as Capture says.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+
+#include <culvert/base/fd.hpp>
+#include <culvert/capture/capture.hpp>
+
+#include "pins.hpp"
+#include "pod.hpp"
+#include "programs.hpp"
+
+namespace culvert::capture {
+
+class EbpfCapture final : public Capture {
+public:
+    // Mounts bpffs and cgroup2 where they are missing. Pins of another schema are set aside, their pods closed.
+    static base::Result<std::unique_ptr<Capture>> start(boost::asio::io_context& io, Settings settings);
+    ~EbpfCapture() override;
+
+    base::Result<std::vector<Listener>> listen(const PodSpec& pod) override;
+    base::Result<> enrol(const PodSpec& pod, const std::vector<Listener>& listeners) override;
+    base::Result<> refill(const std::string& uid, const std::vector<Listener>& listeners) override;
+    base::Result<> stop_capturing(const std::string& uid) override;
+    base::Result<> release(const std::string& uid) override;
+    void let_go(const std::string& uid) override;
+    base::Result<> release_all_but(const std::vector<std::string>& uids) override;
+    void refuse_new() noexcept override;
+    base::Result<> claim(int fd, OwnSocket kind) noexcept override;
+    FlowTable& flows() noexcept override;
+    std::vector<ReasonCount> reasons() const override;
+    std::vector<MapFill> fills() const override;
+    std::vector<RepairCount> repairs() const override;
+    void on_notice(Notices notices) override { notices_ = std::move(notices); }
+    void settled() override;
+
+    static base::Result<> cleanup(const std::string& instance);
+
+private:
+    EbpfCapture(boost::asio::io_context& io, Settings settings, Pins pins);
+
+    base::Result<> set_aside_other_schemas();
+    base::Result<> load();
+    base::Result<> attach(int cgroup);
+    NodeSide node_side() { return {io_, pins_, *programs_, netns_, daemon_, settings_.workers, guard_hook_}; }
+
+    boost::asio::io_context& io_;
+    Settings settings_;
+    Pins pins_;                // holds the lock: first to come, last to go
+    std::uint64_t netns_ = 0;  // cookie of the daemon's own
+    std::uint64_t daemon_;
+    GuardHook guard_hook_ = GuardHook::tcx;
+    std::unique_ptr<Programs> programs_;
+    int own_socks_ = -1;  // borrowed from programs, read on every worker
+    FlowTable flows_;
+    Notices notices_;
+    std::map<std::string, std::unique_ptr<Pod>> pods_;  // by uid
+    base::Fd alive_;  // last, so that it goes first: from then on connects are refused
+};
+
+}
