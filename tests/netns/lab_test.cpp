@@ -14,7 +14,7 @@ using namespace culvert::test;
 
 TEST_SUITE("lab") {
 
-TEST_CASE("lab: pods of both nodes reach one another, and a tap sees what they say" BOTH_FAMILIES) {
+TEST_CASE("lab: pods of both nodes reach one another, and a tap sees what they say" BOTH_FAMILIES NO_CAPTURE) {
     Lab lab;
     const Pod& here = lab.add_pod("here", 1, 10);
     const Pod& there = lab.add_pod("there", 2, 10);
@@ -32,7 +32,8 @@ TEST_CASE("lab: pods of both nodes reach one another, and a tap sees what they s
     CHECK(echo.guest(1).from.ip == here.ip(Family::v6));
 }
 
-TEST_CASE("lab: without a mesh a service address is refused, a pulled wire swallows everything" BOTH_FAMILIES) {
+TEST_CASE(
+    "lab: without a mesh a service address is refused, a pulled wire swallows everything" BOTH_FAMILIES NO_CAPTURE) {
     Lab lab;
     const Pod& here = lab.add_pod("here", 1, 10);
     const Pod& there = lab.add_pod("there", 2, 10);
@@ -49,7 +50,7 @@ TEST_CASE("lab: without a mesh a service address is refused, a pulled wire swall
     for (Family family : families()) CHECK(here.attempt(there.at(family, 9)).error == ECONNREFUSED);
 }
 
-TEST_CASE("lab: a byte that is lost, doubled or swapped is noticed" IPV4) {
+TEST_CASE("lab: a byte that is lost, doubled or swapped is noticed" IPV4 NO_CAPTURE) {
     const Pattern pattern{7};
     std::string bytes{pattern.at(100, 5000)};
     CHECK(pattern.matches(100, bytes));
@@ -66,7 +67,7 @@ TEST_CASE("lab: a byte that is lost, doubled or swapped is noticed" IPV4) {
     CHECK_FALSE(received.first_wrong);
 }
 
-TEST_CASE("lab: access lines are read in both shapes" IPV4) {
+TEST_CASE("lab: access lines are read in both shapes" IPV4 NO_CAPTURE) {
     const auto text = parse_access_line(
         "2026-01-02T03:04:05.678901Z\terror\taccess\tconnection complete\t"
         "src.addr=10.0.1.5:41234 src.workload=\"a\\\"b\" bytes_sent=3 error=\"x y\"");

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "outcome.hpp"
 
-#include <doctest/doctest.h>
-
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <sstream>
+#include <utility>
 
 #include "node.hpp"
+#include "silent_reporter.hpp"
 
 namespace culvert::test {
 namespace {
@@ -14,10 +18,25 @@ namespace {
 std::atomic<bool> failed{false};
 std::string case_description;
 
+using Place = std::pair<std::string, unsigned>;  // file and line
+
+// Filled while cases register themselves, before main.
+std::map<Place, OnlyIn>& limited() {
+    static std::map<Place, OnlyIn> all;
+    return all;
+}
+
+std::vector<std::string> words(const std::string& text) {
+    std::istringstream stream{text};
+    std::vector<std::string> all;
+    for (std::string word; stream >> word;) all.push_back(word);
+    return all;
+}
+
 // Hears of every case: keeps what families() says, and after a failure says where to look while the lab still stands.
-class Listener : public doctest::IReporter {
+class Listener : public SilentReporter {
 public:
-    explicit Listener(const doctest::ContextOptions&) {}
+    using SilentReporter::SilentReporter;
 
     void test_case_start(const doctest::TestCaseData& test) override {
         case_description = test.m_description ? test.m_description : "";
@@ -27,20 +46,31 @@ public:
         failed = true;
         for (const Node* node : Node::all()) std::fputs(node->where_to_look().c_str(), stderr);
     }
-
-    void report_query(const doctest::QueryData&) override {}
-    void test_run_start() override {}
-    void test_run_end(const doctest::TestRunStats&) override {}
-    void test_case_reenter(const doctest::TestCaseData&) override {}
-    void test_case_exception(const doctest::TestCaseException&) override {}
-    void subcase_start(const doctest::SubcaseSignature&) override {}
-    void subcase_end() override {}
-    void log_assert(const doctest::AssertData&) override {}
-    void log_message(const doctest::MessageData&) override {}
-    void test_case_skipped(const doctest::TestCaseData&) override {}
 };
 
 REGISTER_LISTENER("outcome", 1, Listener);
+
+// doctest hands its list of cases to a reporter.
+class MatrixReporter : public SilentReporter {
+public:
+    using SilentReporter::SilentReporter;
+
+    void report_query(const doctest::QueryData& query) override {
+        for (unsigned i = 0; i < query.num_data; ++i)
+            for (const std::string& capture : capture_modes()) print(*query.data[i], capture);
+    }
+
+private:
+    static void print(const doctest::TestCaseData& test, const std::string& capture) {
+        const auto limit = limited().find({test.m_file.c_str(), test.m_line});
+        const bool runs = limit == limited().end() || limit->second.capture == capture;
+        for (const std::string& family : words(test.m_description ? test.m_description : ""))
+            std::printf("%s | %s | %s%s\n", test.m_name, capture.c_str(), family.c_str(),
+                        runs ? "" : (" | no: " + limit->second.why).c_str());
+    }
+};
+
+REGISTER_REPORTER(matrix_reporter, 1, MatrixReporter);
 
 }
 
@@ -54,12 +84,19 @@ void note_failure(const std::string& what) {
 }
 
 const std::vector<std::string>& capture_modes() {
-    static const std::vector<std::string> modes{"ebpf"};
+    static const std::vector<std::string> modes = words(CULVERT_CAPTURES);
     return modes;
 }
 
 const std::string& capture_mode() {
-    return capture_modes().front();
+    const char* asked = std::getenv("CULVERT_CAPTURE");
+    static const std::string mode = asked != nullptr && *asked != '\0' ? asked : capture_modes().front();
+    return mode;
+}
+
+void OnlyIn::fill(doctest::detail::TestCase& test) const {
+    limited().insert_or_assign(Place{test.m_file.c_str(), test.m_line}, *this);
+    if (capture != capture_mode()) test.m_skip = true;
 }
 
 std::vector<Family> families() {

@@ -10,6 +10,26 @@
 #include <system_error>
 
 #include "node.hpp"
+#include "outcome.hpp"
+
+namespace culvert::test {
+
+ReasonCount::ReasonCount(const Node& node, const std::string& reason)
+    : node_{node}, metric_{"culvert_capture_decisions_total{reason=\"" + reason + "\"}"}, before_{now()} {}
+
+std::uint64_t ReasonCount::now() const {
+    return static_cast<std::uint64_t>(total(node_.metrics(), metric_));
+}
+
+std::uint64_t ReasonCount::rise() const {
+    return now() - before_;
+}
+
+bool ReasonCount::rises(std::uint64_t by, Milliseconds limit) const {
+    return capture_mode() != "ebpf" || eventually(limit, [&] { return rise() >= by; });
+}
+
+}
 
 namespace culvert::test::reasons {
 namespace {
@@ -21,7 +41,9 @@ std::map<std::string, Counts> by_instance;
 
 std::string own_file() {
     const char* folder = std::getenv("CULVERT_REASONS_DIR");
-    return folder == nullptr ? "" : std::string{folder} + "/" + std::to_string(::getpid()) + ".reasons";
+    return folder == nullptr || capture_mode() != "ebpf"
+               ? ""
+               : std::string{folder} + "/" + std::to_string(::getpid()) + ".reasons";
 }
 
 void add_up(Counts& sum, const Counts& more) {

@@ -7,6 +7,29 @@
 #include <string>
 
 #include "metrics.hpp"
+#include "wait.hpp"
+
+namespace culvert::test {
+
+class Node;
+
+// How often a node's programs have counted a reason since this was made. Istio's rules count nothing: there rises() is
+// true and rise() is 0.
+class ReasonCount {
+public:
+    ReasonCount(const Node& node, const std::string& reason);
+    std::uint64_t rise() const;
+    bool rises(std::uint64_t by = 1, Milliseconds limit = 5s) const;
+
+private:
+    std::uint64_t now() const;
+
+    const Node& node_;
+    std::string metric_;
+    std::uint64_t before_;
+};
+
+}
 
 namespace culvert::test::reasons {
 
