@@ -7,6 +7,7 @@
  */
 #include "lib/address.h"
 #include "lib/count.h"
+#include "lib/note.h"
 #include "lib/pod.h"
 #include "maps.h"
 
@@ -49,39 +50,40 @@ static __always_inline void read_syn(struct bpf_sk_lookup* ctx, struct cv_note_k
     }
 }
 
-static __always_inline int is_fresh(const struct cv_note* note) {
-    return note && bpf_ktime_get_ns() - note->at_ns < CV_NOTE_LIFE_NS;
-}
-
 static __always_inline enum cv_reason by_port(const struct cv_note_key* syn) {
     return syn->destination_port == CV_TUNNEL_PORT ? CV_REASON_TO_TUNNEL : CV_REASON_TO_INBOUND;
 }
 
-static __always_inline enum cv_reason classify_arriving(const struct cv_note_key* syn) {
+/* To an address of the pod. Not told by interface alone: what is looped to an own address reports the interface that
+ * has the address, and that may be a bridge of VMs. */
+static __always_inline enum cv_reason classify_arriving(const struct cv_note_key* syn, int is_virtual) {
     struct cv_note* note;
 
-    /* The proxy's own come first: a leg may carry any client's address, also the pod's. */
+    /* The proxy's own come first: a leg may carry any client's address, also the pod's. None comes by an interface:
+     * cv_in_guard. */
     note = bpf_map_lookup_elem(&cv_legs, syn);
     if (is_fresh(note)) return note->kind == CV_NOTE_LEG ? CV_REASON_PASS_LEG : by_port(syn);
 
     if (is_loopback(syn->source_ip, syn->family) || is_own(pod_netns, syn->source_ip, syn->family))
         return CV_REASON_PASS_SELF;
 
+    if (is_virtual) return CV_REASON_TO_OUTBOUND;
     note = bpf_map_lookup_elem(&cv_probes, syn);
     if (is_fresh(note)) return CV_REASON_PASS_PROBE;
     return by_port(syn);
 }
 
-static __always_inline enum cv_reason classify(const struct cv_note_key* syn, __u32 ingress_ifindex) {
+static __always_inline enum cv_reason classify(const struct cv_pod* pod, const struct cv_note_key* syn,
+                                               __u32 ingress_ifindex) {
+    int is_virtual = is_virtual_interface(pod, ingress_ifindex);
+
     if (is_loopback(syn->destination_ip, syn->family))
         return CV_REASON_PASS_LOOPBACK; /* the kernel drops such packets from outside before us */
-
-    /* Not by interface: what is looped to an own address reports the interface that has the address. */
-    if (is_own(pod_netns, syn->destination_ip, syn->family)) return classify_arriving(syn);
+    if (is_own(pod_netns, syn->destination_ip, syn->family)) return classify_arriving(syn, is_virtual);
 
     /* The own source is for device-bound sockets, which loop by their device. Outside packets cannot claim it:
      * cv_in_guard. */
-    if (ingress_ifindex == CV_LOOPBACK_IFINDEX || is_own(pod_netns, syn->source_ip, syn->family))
+    if (ingress_ifindex == CV_LOOPBACK_IFINDEX || is_virtual || is_own(pod_netns, syn->source_ip, syn->family))
         return CV_REASON_TO_OUTBOUND;
     return CV_REASON_DROP_FOREIGN;
 }
@@ -146,7 +148,7 @@ static __always_inline enum cv_reason decide(struct bpf_sk_lookup* ctx) {
     if (!pod || pod->state != CV_POD_CAPTURING) return CV_REASON_PASS_LEAVING;
 
     read_syn(ctx, &syn);
-    reason = classify(&syn, ingress_ifindex);
+    reason = classify(pod, &syn, ingress_ifindex);
     switch (reason) {
         case CV_REASON_TO_OUTBOUND:
         case CV_REASON_TO_INBOUND:

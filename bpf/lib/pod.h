@@ -7,3 +7,12 @@ static __always_inline struct cv_pod* find_pod(__u64 netns_cookie) {
 
     return bpf_map_lookup_elem(&cv_pods, &key);
 }
+
+/* Of a VM or a nested container. */
+static __always_inline int is_virtual_interface(const struct cv_pod* pod, __u32 ifindex) {
+    int found = 0;
+
+#pragma unroll
+    for (int i = 0; i < CV_VIRTUAL_INTERFACES; i++) found |= pod->virtual_interfaces[i] == ifindex;
+    return found && ifindex != 0;
+}

@@ -3,6 +3,7 @@
 #pragma once
 #include <doctest/doctest.h>
 
+#include <bpf/bpf.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include <culvert/base/netns.hpp>
+#include <culvert/bpf/pod.h>
 #include <culvert/capture/capture.hpp>
 
 #include "netns.hpp"
@@ -70,6 +72,16 @@ public:
         for (const auto& one : capture_->reasons())
             if (one.name == reason) return one.count;
         throw std::runtime_error{"no such reason: " + reason};
+    }
+    // As userspace does it from the pod's configuration.
+    void set_virtual_interfaces(unsigned ifindex) const {
+        Fd pods{bpf_obj_get(("/sys/fs/bpf/culvert/" + instance_ + "/cv_pods").c_str())};
+        cv_pod_key key{};
+        cv_pod pod{};
+        REQUIRE(bpf_map_get_next_key(pods.get(), nullptr, &key) == 0);
+        REQUIRE(bpf_map_lookup_elem(pods.get(), &key, &pod) == 0);
+        pod.virtual_interfaces[0] = ifindex;
+        REQUIRE(bpf_map_update_elem(pods.get(), &key, &pod, BPF_EXIST) == 0);
     }
     // Every reason that occurred, for messages.
     std::string reasons() const {

@@ -51,6 +51,11 @@ TEST_CASE("flow: a row is whole cache lines, and identities keep clear of the co
     CHECK(offsetof(cv_flow, source) % 32 == 0);
 }
 
+TEST_CASE("schema: the layout is the one that every daemon, old or new, reads") {
+    CHECK(offsetof(cv_schema, version) == 0);
+    CHECK(offsetof(cv_schema, daemon) == 8);
+}
+
 TEST_CASE("counters: the columns stand in the order of the reasons") {
     CHECK(offsetof(cv_counts, CONNECT_CAPTURED) == CV_REASON_CONNECT_CAPTURED * 8);
     CHECK(offsetof(cv_counts, TO_TUNNEL) == CV_REASON_TO_TUNNEL * 8);

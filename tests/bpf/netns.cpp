@@ -67,6 +67,25 @@ Namespaces::~Namespaces() {
         std::fprintf(stderr, "left behind: netns %s, %s\n", pod_name_.c_str(), node_name_.c_str());
 }
 
+Nested::Nested(const Namespaces& in) : name_{in.pod_name() + "-vm"} {
+    std::string in_pod = "ip -n " + in.pod_name() + " ", inside = "ip -n " + name_ + " ";
+    must("ip netns add " + name_);
+    must(in_pod + "link add vm address " + node_mac + " type veth peer name eth0 address " + pod_mac + " netns " +
+         name_);
+    must(in_pod + "addr add 10.78.0.1/24 dev vm && " + inside + "addr add 10.78.0.2/24 dev eth0");
+    must(in_pod + "addr add fd78::1/64 dev vm nodad && " + inside + "addr add fd78::2/64 dev eth0 nodad");
+    must(in_pod + "link set vm up && " + inside + "link set eth0 up && " + inside + "link set lo up");
+    must(inside + "route add default via 10.78.0.1 && " + inside + "route add default via fd78::1");
+    must(in_pod + "neigh replace fd78::2 lladdr " + pod_mac + " dev vm && " + inside +
+         "neigh replace fd78::1 lladdr " + node_mac + " dev eth0");
+    netns_ = std::move(*base::open_netns("/run/netns/" + name_));
+    interface_ = *base::in_netns(in.pod(), [] { return ::if_nametoindex("vm"); });
+}
+
+Nested::~Nested() {
+    if (std::system(("ip netns del " + name_).c_str()) != 0) std::fprintf(stderr, "left behind: %s\n", name_.c_str());
+}
+
 std::string Namespaces::run(const std::string& command) const {
     std::string full = "POD=" + pod_name_ + "; NODE=" + node_name_ + "; " + command;
     std::string output;

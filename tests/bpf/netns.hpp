@@ -43,6 +43,27 @@ private:
     base::Fd pod_;
 };
 
+// A namespace inside the pod, as a VM's or a nested container's: a veth `vm` in the pod, `eth0` inside.
+class Nested {
+public:
+    explicit Nested(const Namespaces& in);
+    ~Nested();
+    Nested(const Nested&) = delete;
+    Nested& operator=(const Nested&) = delete;
+
+    int netns() const { return netns_.get(); }
+    const std::string& name() const { return name_; }
+    unsigned interface() const { return interface_; }  // of `vm` in the pod
+
+    static constexpr Pair ipv4{"10.78.0.1", "10.78.0.2", ""};  // the pod's end, and inside
+    static constexpr Pair ipv6{"fd78::1", "fd78::2", ""};
+
+private:
+    std::string name_;
+    base::Fd netns_;
+    unsigned interface_ = 0;
+};
+
 // A listening TCP socket in the namespace.
 base::Fd listen_in(int netns, const char* ip, std::uint16_t port, int mark = 0);
 // Connects within the limit; errno of the failure in error, ETIMEDOUT when the time was up.

@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <vector>
@@ -32,9 +33,10 @@ public:
         if (pod_is_enrolled) set_state(CV_POD_CAPTURING);
     }
 
-    void set_state(cv_pod_state state) {
+    void set_state(cv_pod_state state, const std::vector<__u32>& virtual_interfaces = {}) {
         cv_pod pod{};
         pod.state = state;
+        std::copy(virtual_interfaces.begin(), virtual_interfaces.end(), pod.virtual_interfaces);
         update(cap_->maps.cv_pods, cv_pod_key{pod_netns}, pod);
     }
     void own(cv_family family, const char* ip) {

@@ -13,6 +13,7 @@
 #define CV_ROUTE_TABLE 100
 #define CV_RULE_PRIORITY_REFUSE 110 /* before any rule of the CNI's, after the local table */
 #define CV_RULE_PRIORITY_LOOP 111
+#define CV_RULE_PRIORITY_VIRTUAL 112
 
 #define CV_TUNNEL_PORT 15008
 #define CV_LOOPBACK_IFINDEX 1 /* in every netns */

@@ -6,17 +6,22 @@
 #include <culvert/bpf/shared.h>
 
 /* Goes up when a pinned struct, or the meaning of one, changes. */
-#define CV_SCHEMA_VERSION 1
+#define CV_SCHEMA_VERSION 2
 
+/* Frozen layout: a daemon of any version can read it. */
 struct cv_schema {
     __u32 version;
+    __u32 pad;    /* always 0 */
+    __u64 daemon; /* who took over the node last */
 };
-CV_SHARED(cv_schema, 4);
+CV_SHARED(cv_schema, 16);
 
 struct cv_pod_key {
     __u64 netns_cookie;
 };
 CV_SHARED(cv_pod_key, 8);
+
+#define CV_VIRTUAL_INTERFACES 8
 
 enum cv_pod_state {
     CV_POD_CAPTURING = 1,
@@ -32,10 +37,11 @@ struct cv_pod {
     __u8 fwmark_reflect_was;
     __u8 fwmark_reflect6_was;
     __u8 pad[5]; /* always 0 */
+    __u32 virtual_interfaces[CV_VIRTUAL_INTERFACES]; /* ifindexes, of VMs and nested containers; 0: unused */
     char uid[64];
     char name[128];
 };
-CV_SHARED(cv_pod, 216);
+CV_SHARED(cv_pod, 248);
 
 /* An address of the pod's own, on any of its interfaces. */
 struct cv_own_ip_key {
