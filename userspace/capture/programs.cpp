@@ -3,43 +3,42 @@
 
 #include <bpf/bpf.h>
 
+#include <algorithm>
 #include <bit>
+#include <cstring>
+#include <map>
 #include <string_view>
 #include <vector>
 
 #include <cv_cap.skel.h>
 
 #include <culvert/base/fd.hpp>
+#include <culvert/base/log.hpp>
 #include <culvert/bpf/sock.h>
+
+#include "prepared.hpp"
 
 namespace culvert::capture {
 
+using base::Fd;
 using base::Result;
-
-struct Programs::Skeleton {
-    base::Handle<cv_cap, cv_cap::destroy> cap;
-};
 
 namespace {
 
-constexpr std::string_view node_programs[] = {"cv_sockops", "cv_alive"};
+using Names = std::vector<std::string_view>;
 
-bool belongs_to_node(const bpf_program* program) {
-    for (std::string_view name : node_programs)
-        if (name == bpf_program__name(program)) return true;
-    return false;
+// What is in neither list runs once on the node.
+const Names in_every_pod = {"cv_lookup", "cv_out_guard", "cv_in_guard"};
+const Names in_some_pods = {"cv_out_guard_l3", "cv_in_guard_l3"};  // where an interface has no Ethernet header
+constexpr const char* optional = "cv_unmark_listeners";            // on the node, where the kernel can have it
+
+bool is_in(const Names& names, const bpf_program* program) {
+    return std::find(names.begin(), names.end(), bpf_program__name(program)) != names.end();
 }
 
 bool is_shared(const bpf_map* map) {
     std::string_view name = bpf_map__name(map);
     return name != "cv_listeners" && !bpf_map__is_internal(map);
-}
-
-// Only these run from this instance; the others are loaded by somebody else.
-void choose_programs(cv_cap& cap, bool node) {
-    bpf_program* program;
-    bpf_object__for_each_program (program, cap.obj)
-        bpf_program__set_autoload(program, belongs_to_node(program) == node);
 }
 
 std::uint32_t power_of_two(std::uint32_t at_least) {
@@ -59,25 +58,45 @@ Result<> reuse(bpf_map* map, int fd) {
     return {};
 }
 
-Result<> load_or_say_why(cv_cap& cap) {
-    if (int err = cv_cap::load(&cap); err != 0) return base::errno_while("load BPF programs", -err);
-    return {};
 }
 
-}
+struct Programs::Source {
+    virtual ~Source() = default;
+    virtual int program(const char* name) = 0;
+    virtual int map(const char* name) const = 0;
+};
 
-Programs::Programs(std::unique_ptr<Skeleton> skeleton) noexcept : skeleton_{std::move(skeleton)} {}
-Programs::Programs(Programs&&) noexcept = default;
-Programs& Programs::operator=(Programs&&) noexcept = default;
-Programs::~Programs() = default;
+struct Programs::OfNode : Source {
+    int program(const char* name) override;
+    int map(const char* name) const override { return bpf_object__find_map_fd_by_name(cap->obj, name); }
+    bpf_program* find(const char* name) const { return bpf_object__find_program_by_name(cap->obj, name); }
 
-Result<Programs> Programs::load(const Node& node, const FindPinned& find_pinned) {
-    Programs programs{std::make_unique<Skeleton>()};
-    auto& cap = programs.skeleton_->cap;
+    // Open, set the constants, load, always in that order.
+    Result<> load(const Node&, const FindPinned&, bool with_optional);
+    Result<> prepare();
+    OwnMaps pattern() const { return {bpf_map__fd(cap->maps.rodata), bpf_map__fd(cap->maps.cv_listeners)}; }
+
+    base::Handle<cv_cap, cv_cap::destroy> cap;
+    std::vector<PreparedProgram> prepared;  // for the pods
+};
+
+struct Programs::OfPod : Source {
+    int program(const char* name) override;
+    int map(const char* name) const override { return std::string_view{name} == "cv_listeners" ? listeners.get() : -1; }
+
+    Result<> make_maps(const Pod&, const OfNode&);
+    Result<int> load(std::string_view name);
+
+    const std::vector<PreparedProgram>* prepared = nullptr;  // the node's
+    Fd constants;
+    Fd listeners;
+    std::map<std::string, Fd, std::less<>> programs;
+};
+
+Result<> Programs::OfNode::load(const Node& node, const FindPinned& find_pinned, bool with_optional) {
     cap.reset(cv_cap::open());
     if (!cap) return base::errno_while("open BPF object");
-    choose_programs(*cap, true);
-    bpf_map__set_autocreate(cap->maps.cv_listeners, false);
+    if (bpf_program* extra = find(optional)) bpf_program__set_autoload(extra, with_optional);
 
     constexpr std::uint32_t addresses_per_pod = 64;
     bpf_map__set_max_entries(cap->maps.cv_pods, node.max_pods);
@@ -88,7 +107,7 @@ Result<Programs> Programs::load(const Node& node, const FindPinned& find_pinned)
     bpf_map* map;
     bpf_object__for_each_map (map, cap->obj) {
         if (!is_shared(map)) continue;
-        base::Fd pinned = find_pinned(bpf_map__name(map));
+        Fd pinned = find_pinned(bpf_map__name(map));
         if (!pinned) continue;
         if (auto taken = reuse(map, pinned.get()); !taken) return taken.error();
     }
@@ -96,51 +115,111 @@ Result<Programs> Programs::load(const Node& node, const FindPinned& find_pinned)
     cap->rodata->this_daemon = node.daemon;
     // An earlier daemon's table keeps its size.
     cap->rodata->flow_rows = bpf_map__max_entries(cap->maps.cv_flows);
-    if (auto loaded = load_or_say_why(*cap); !loaded) return loaded.error();
-    return programs;
+    if (int err = cv_cap::load(cap.get()); err != 0) return base::errno_while("load BPF programs", -err);
+    return {};
+}
+
+// The kernel has seen the pods' programs once, so we know it takes them; nobody runs these.
+Result<> Programs::OfNode::prepare() {
+    bpf_program* program;
+    bpf_object__for_each_program (program, cap->obj) {
+        if (!is_in(in_every_pod, program) && !is_in(in_some_pods, program)) continue;
+        auto ready = PreparedProgram::from(program, pattern());
+        if (!ready) return ready.error();
+        prepared.push_back(std::move(*ready));
+        bpf_program__unload(program);
+    }
+    return {};
+}
+
+int Programs::OfNode::program(const char* name) {
+    const bpf_program* program = find(name);
+    return program ? std::max(bpf_program__fd(program), -1) : -1;
+}
+
+Result<> Programs::OfPod::make_maps(const Pod& pod, const OfNode& node) {
+    OwnMaps pattern = node.pattern();
+    int types = bpf_object__btf_fd(node.cap->obj);
+    auto known = *node.cap->rodata;  // may be shorter than the value, or longer, by what has no name
+    known.pod_netns = pod.netns;
+    known.workers = pod.workers;
+    std::vector<char> value(bpf_map__value_size(node.cap->maps.rodata));
+    std::memcpy(value.data(), node.cap->rodata, value.size());
+    std::memcpy(value.data(), &known, std::min(value.size(), sizeof known));
+    auto made = constants_like(pattern.constants, types, value.data());
+    if (!made) return made.error();
+    constants = std::move(*made);
+    auto slots = map_like(pattern.listeners, types, CV_ARRIVAL_COUNT * 2 * pod.workers);
+    if (!slots) return slots.error();
+    listeners = std::move(*slots);
+    return {};
+}
+
+Result<int> Programs::OfPod::load(std::string_view name) {
+    auto ready = std::find_if(prepared->begin(), prepared->end(), [&](const auto& one) { return one.name() == name; });
+    if (ready == prepared->end()) return base::problem("pods have no program " + std::string{name});
+    auto loaded = ready->load({constants.get(), listeners.get()});
+    if (!loaded) return loaded.error();
+    return programs.emplace(name, std::move(*loaded)).first->second.get();
+}
+
+int Programs::OfPod::program(const char* name) {
+    if (auto found = programs.find(name); found != programs.end()) return found->second.get();
+    auto loaded = load(name);
+    if (loaded) return *loaded;
+    base::log::error("capture", "{}", loaded.error().to_string());
+    return -1;
+}
+
+Programs::Programs(std::unique_ptr<Source> source) noexcept : source_{std::move(source)} {}
+Programs::Programs(Programs&&) noexcept = default;
+Programs& Programs::operator=(Programs&&) noexcept = default;
+Programs::~Programs() = default;
+
+Result<Programs> Programs::load(const Node& node, const FindPinned& find_pinned) {
+    auto source = std::make_unique<OfNode>();
+    auto loaded = source->load(node, find_pinned, true);
+    if (!loaded && source->cap && source->find(optional)) {
+        base::log::warn("capture", "{}; trying without {}", loaded.error().to_string(), optional);
+        loaded = source->load(node, find_pinned, false);
+    }
+    if (!loaded) return loaded.error();
+    if (auto done = source->prepare(); !done) return done.error();
+    return Programs{std::move(source)};
 }
 
 Result<Programs> Programs::load(const Pod& pod, const Programs& node) {
-    Programs programs{std::make_unique<Skeleton>()};
-    auto& cap = programs.skeleton_->cap;
-    cap.reset(cv_cap::open());
-    if (!cap) return base::errno_while("open BPF object");
-    choose_programs(*cap, false);
-    bpf_map__set_max_entries(cap->maps.cv_listeners, CV_ARRIVAL_COUNT * 2 * pod.workers);
-
-    bpf_map* map;
-    bpf_object__for_each_map (map, cap->obj) {
-        if (!is_shared(map)) continue;
-        if (bpf_map__reuse_fd(map, node.map(bpf_map__name(map))) != 0)
-            return base::errno_while(std::string{"share map "} + bpf_map__name(map));
-    }
-    cap->rodata->pod_netns = pod.netns;
-    cap->rodata->workers = pod.workers;
-    if (auto loaded = load_or_say_why(*cap); !loaded) return loaded.error();
-    return programs;
+    auto source = std::make_unique<OfPod>();
+    const auto& of_node = dynamic_cast<const OfNode&>(*node.source_);
+    source->prepared = &of_node.prepared;
+    if (auto done = source->make_maps(pod, of_node); !done) return done.error();
+    for (std::string_view name : in_every_pod)
+        if (auto loaded = source->load(name); !loaded) return loaded.error();
+    return Programs{std::move(source)};
 }
 
 int Programs::program(const char* name) const {
-    return bpf_program__fd(bpf_object__find_program_by_name(skeleton_->cap->obj, name));
+    return source_->program(name);
 }
 
 int Programs::map(const char* name) const {
-    return bpf_object__find_map_fd_by_name(skeleton_->cap->obj, name);
+    return source_->map(name);
 }
 
 MapFill Programs::fill_of(const char* name) const {
-    bpf_map* map = bpf_object__find_map_by_name(skeleton_->cap->obj, name);
-    std::vector<char> key(bpf_map__key_size(map)), next(key.size());
+    int fd = map(name);
+    bpf_map_info info{};
+    __u32 size = sizeof info;
+    bpf_obj_get_info_by_fd(fd, &info, &size);
+    std::vector<char> key(info.key_size), next(key.size());
     std::uint64_t used = 0;
-    for (void* from = nullptr; bpf_map__get_next_key(map, from, next.data(), next.size()) == 0;
-         from = key.data(), ++used)
-        key = next;
-    return {name, used, bpf_map__max_entries(map)};
+    for (void* from = nullptr; bpf_map_get_next_key(fd, from, next.data()) == 0; from = key.data(), ++used) key = next;
+    return {name, used, info.max_entries};
 }
 
 void Programs::each_shared_map(const std::function<void(const char*, int)>& visit) const {
     bpf_map* map;
-    bpf_object__for_each_map (map, skeleton_->cap->obj) {
+    bpf_object__for_each_map (map, dynamic_cast<const OfNode&>(*source_).cap->obj) {
         if (is_shared(map)) visit(bpf_map__name(map), bpf_map__fd(map));
     }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The BPF object, loaded: once for the node, and once more for every pod.
+// The programs and maps, loaded: libbpf loads the object once for the node, and every pod gets copies of some of its
+// programs (prepared.hpp). Only programs.cpp sees the skeleton.
 //
-// Open, set the constants, load, always in that order. Only programs.cpp sees the skeleton.
+// Lives on: the control thread.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -28,26 +29,31 @@ public:
     // A pinned map's descriptor (owned by the callee's caller) or none.
     using FindPinned = std::function<base::Fd(const char* map)>;
 
-    // sockops and alive, and all shared maps: pinned ones of an earlier daemon, else new ones.
+    // What runs once on a node, and all shared maps: pinned ones of an earlier daemon, else new ones.
     static base::Result<Programs> load(const Node&, const FindPinned&);
-    // lookup and guards with a cv_listeners of their own, over the node's maps.
+    // lookup and guards with constants and a cv_listeners of their own, over the maps of the node, which must outlive
+    // them.
     static base::Result<Programs> load(const Pod&, const Programs& node);
 
     Programs(Programs&&) noexcept;
     Programs& operator=(Programs&&) noexcept;
     ~Programs();
 
-    // Borrowed: libbpf owns them.
+    // Borrowed. Of a pod's, the rarer ones are loaded when they are first asked for; -1, with the reason in the log,
+    // where the kernel refuses. Of the node's, -1 for an optional one that this kernel cannot have.
     int program(const char* name) const;
+    // Borrowed. A pod's own are cv_listeners alone.
     int map(const char* name) const;
     MapFill fill_of(const char* map) const;  // counts the keys
-    // Every map that is shared by all pods, in the order to pin them.
+    // Of the node's: every map that is shared by all pods, in the order to pin them.
     void each_shared_map(const std::function<void(const char* name, int fd)>&) const;
 
 private:
-    struct Skeleton;
-    explicit Programs(std::unique_ptr<Skeleton>) noexcept;
-    std::unique_ptr<Skeleton> skeleton_;
+    struct Source;
+    struct OfNode;
+    struct OfPod;
+    explicit Programs(std::unique_ptr<Source>) noexcept;
+    std::unique_ptr<Source> source_;
 };
 
 }
