@@ -26,8 +26,12 @@ void set_limits(int fd, Milliseconds limit) {
     ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
 }
 
+int plain_connect(int fd, const sockaddr* to, socklen_t length) {
+    return ::connect(fd, to, length) == 0 ? 0 : errno;
+}
+
 // 0 or connect()'s errno. SO_SNDTIMEO bounds connect() too (EINPROGRESS when it passes).
-int connect_to(int fd, const SocketAddress& to, bool mapped) {
+int connect_to(int fd, const SocketAddress& to, bool mapped, const Connector& connector) {
     sockaddr_storage raw{};
     socklen_t length = to.to(raw);
     if (mapped) {
@@ -37,13 +41,15 @@ int connect_to(int fd, const SocketAddress& to, bool mapped) {
         std::memcpy(&v6.sin6_addr, to.ip.bytes.data(), 16);
         std::memcpy(&raw, &v6, length = sizeof v6);
     }
-    if (::connect(fd, reinterpret_cast<sockaddr*>(&raw), length) == 0) return 0;
-    return errno == EINPROGRESS ? ETIMEDOUT : errno;
+    const auto& connect = connector ? connector : Connector{plain_connect};
+    const int error = connect(fd, reinterpret_cast<sockaddr*>(&raw), length);
+    return error == EINPROGRESS ? ETIMEDOUT : error;
 }
 
 base::Fd fresh(int netns, const Dial& dial) {
     return visit(netns, [&] {
-        base::Fd socket{::socket(dial.mapped ? AF_INET6 : dial.to.ip.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        base::Fd socket{
+            ::socket(dial.mapped ? AF_INET6 : dial.to.ip.family(), SOCK_STREAM | SOCK_CLOEXEC, dial.protocol)};
         if (!socket) fail("socket");
         const int one = 1;
         ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -64,7 +70,7 @@ base::Fd fresh(int netns, const Dial& dial) {
 
 Connection Connection::open(int netns, const Dial& dial) {
     base::Fd socket = fresh(netns, dial);
-    if (const int error = connect_to(socket.get(), dial.to, dial.mapped))
+    if (const int error = connect_to(socket.get(), dial.to, dial.mapped, dial.connect))
         fail("connect to " + dial.to.to_string(), error);
     return Connection{std::move(socket)};
 }
@@ -73,7 +79,7 @@ Attempt attempt(int netns, const Dial& dial) {
     base::Fd socket = fresh(netns, dial);
     Stopwatch watch;
     Attempt result;
-    result.error = connect_to(socket.get(), dial.to, dial.mapped);
+    result.error = connect_to(socket.get(), dial.to, dial.mapped, dial.connect);
     result.took = watch.elapsed();
     return result;
 }
@@ -129,6 +135,13 @@ void Connection::reset() {
 bool Connection::echoes(std::string_view text) {
     send(text);
     return receive(text.size()) == text;
+}
+
+int Connection::reconnect(const SocketAddress& to) {
+    sockaddr nowhere{};
+    nowhere.sa_family = AF_UNSPEC;
+    if (const int error = plain_connect(socket_.get(), &nowhere, sizeof nowhere)) return error;
+    return connect_to(socket_.get(), to, false, {});
 }
 
 std::string Connection::ending(Milliseconds limit_of_wait) {

@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include <sys/socket.h>
+
 #include <culvert/base/address.hpp>
 #include <culvert/base/fd.hpp>
 
@@ -18,12 +20,17 @@ namespace culvert::test {
 using base::IpAddress;
 using base::SocketAddress;
 
+// connect() or what an app uses instead: 0 or the errno. May be waited for as long as the socket's SO_SNDTIMEO.
+using Connector = std::function<int(int fd, const sockaddr* to, socklen_t length)>;
+
 struct Dial {
     SocketAddress to;
     std::optional<SocketAddress> from;
     Milliseconds limit = 10s;
     std::function<void(int)> prepare;  // what an app does to its socket before connect()
     bool mapped = false;               // an IPv6 socket for an IPv4 target, as many runtimes make it
+    int protocol = 0;                  // IPPROTO_MPTCP
+    Connector connect = {};            // connect() itself when empty
 };
 
 class Connection {
@@ -44,6 +51,9 @@ public:
 
     // Sends and wants the same back.
     bool echoes(std::string_view text);
+    // connect() anew on the same socket, after connect() to nowhere (AF_UNSPEC). 0 or the errno.
+    int reconnect(const SocketAddress& to);
+
     // How it ends, when nothing more comes: "end", "reset", "silence" (limit passed), or "data" when bytes come.
     std::string ending(Milliseconds limit = 10s);
 

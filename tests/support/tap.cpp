@@ -92,8 +92,12 @@ void Tap::record() {
         std::unique_lock lock{mutex_};
         const ssize_t n = ::recv(socket_.get(), frame.data(), frame.size(), MSG_DONTWAIT);
         if (n > 0) {
-            if (auto packet = parse({frame.data(), static_cast<std::size_t>(n)}))
+            const std::string_view bytes{frame.data(), static_cast<std::size_t>(n)};
+            if (auto packet = parse(bytes)) {
                 packets_.push_back(std::move(*packet));
+            } else {
+                others_.emplace_back(bytes);
+            }
             continue;
         }
         lock.unlock();
@@ -102,12 +106,24 @@ void Tap::record() {
     }
 }
 
-std::vector<Packet> Tap::packets() const {
-    for (;;) {
-        std::lock_guard lock{mutex_};
-        int waiting = 0;
-        if (::ioctl(socket_.get(), FIONREAD, &waiting) != 0 || waiting == 0) return packets_;
+void Tap::catch_up(std::unique_lock<std::mutex>& lock) const {
+    for (int waiting = 0; ::ioctl(socket_.get(), FIONREAD, &waiting) == 0 && waiting != 0;) {
+        lock.unlock();
+        std::this_thread::yield();
+        lock.lock();
     }
+}
+
+std::vector<Packet> Tap::packets() const {
+    std::unique_lock lock{mutex_};
+    catch_up(lock);
+    return packets_;
+}
+
+std::vector<std::string> Tap::others() const {
+    std::unique_lock lock{mutex_};
+    catch_up(lock);
+    return others_;
 }
 
 std::string Tap::list(const std::vector<Packet>& packets) {
@@ -129,6 +145,15 @@ std::vector<Packet> holding(const std::vector<Packet>& packets, std::string_view
     std::ranges::copy_if(packets, std::back_inserter(found),
                          [&](const Packet& p) { return p.payload.find(text) != std::string::npos; });
     return found;
+}
+
+std::string let_out(const std::vector<Packet>& packets, const std::vector<IpAddress>& targets, std::string_view text) {
+    const auto concerned = [&](const SocketAddress& end) { return std::ranges::count(targets, end.ip) > 0; };
+    std::vector<Packet> plain = outside_tunnels(packets);
+    std::erase_if(plain, [&](const Packet& p) { return !concerned(p.from) && !concerned(p.to); });
+    const std::vector<Packet> readable = holding(packets, text);
+    return (plain.empty() ? "" : "outside tunnels: " + Tap::list(plain) + "\n") +
+           (readable.empty() ? "" : "readable: " + Tap::list(readable) + "\n");
 }
 
 std::vector<Packet> not_tls(const std::vector<Packet>& packets) {
