@@ -1,122 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ways around the proxy that an app or a neighbour may try, and what the kernel side does when it is short of
-// something.
+// Who else gets to a pod's apps and listeners, and what the kernel side does when it is short of something.
 #include <doctest/doctest.h>
 
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
-#include <cstring>
-
+#include "app_socket.hpp"
 #include "outcome.hpp"
 #include "raw_packets.hpp"
 #include "reasons.hpp"
 #include "server.hpp"
-#include "tap.hpp"
 #include "world.hpp"
 
 using namespace culvert::test;
 
-namespace {
-
-constexpr std::string_view secret = "must-not-be-seen";
-
-void bind_to_eth0(int fd) {
-    ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "eth0", 5);
-}
-
-template <unsigned Mark>
-void set_mark(int fd) {
-    const unsigned mark = Mark;
-    ::setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
-}
-
-}
-
 TEST_SUITE("capture") {
-
-TEST_CASE("capture: however an app makes its socket, the call goes through a tunnel" BOTH_FAMILIES) {
-    World& world = World::shared();
-    Server echo{world.far.netns(), 8080, apps::echo};
-    struct Row {
-        std::string name;
-        std::function<void(int)> prepare;
-        bool mapped;
-    };
-    for (Family family : families()) {
-        for (const Row& row : {Row{"bound to a device", bind_to_eth0, false},
-                               Row{"marked as Istio's proxy marks", set_mark<0x539>, false},
-                               Row{"marked as a looped one", set_mark<0x111>, false},
-                               Row{"marked with bits that are not ours", set_mark<0xabc000>, false},
-                               Row{"IPv6 socket, IPv4 target", {}, true}}) {
-            if (row.mapped && family == Family::v6) continue;
-            CAPTURE(row.name);
-            CAPTURE(to_string(family));
-            for (const SocketAddress& target : {world.far.at(family, 8080), world.vip("far", family)}) {
-                Tap cable{world.lab.node_netns(1), world.client.host_link()};
-                Connection app = world.client.dial(Dial{.to = target, .prepare = row.prepare, .mapped = row.mapped});
-                CHECK(app.echoes(secret));
-                const auto passed = cable.packets();
-                CHECK_MESSAGE(outside_tunnels(passed).empty(), Tap::list(outside_tunnels(passed)));
-                CHECK(holding(passed, secret).empty());
-            }
-        }
-    }
-}
-
-TEST_CASE(
-    "capture: a captured socket that is bound or marked anew in mid-flow sends nothing past the proxy" BOTH_FAMILIES
-        EBPF_ONLY(
-            "the rules see the first packet only, what follows goes where the socket's device and mark send it")) {
-    World& world = World::shared();
-    ReasonCount stopped{world.one, "GUARD_CAPTURED"};
-    Server echo{world.far.netns(), 8080, apps::echo};
-    struct Row {
-        std::string name;
-        std::function<void(int)> change;
-    };
-    for (Family family : families()) {
-        for (const Row& row : {Row{"bound to a device", bind_to_eth0}, Row{"mark taken off", set_mark<0>}}) {
-            CAPTURE(row.name);
-            CAPTURE(to_string(family));
-            Tap cable{world.lab.node_netns(1), world.client.host_link()};
-            Connection app = world.client.dial(world.far.at(family, 8080));
-            CHECK(app.echoes("before"));
-            row.change(app.fd());
-            app.send(secret);
-            app.ending(500ms);  // it may hang or go on through the proxy, as long as nothing of it leaves
-            CHECK(holding(cable.packets(), secret).empty());
-        }
-    }
-    CHECK(stopped.rises());
-}
 
 TEST_CASE("capture: a listener with a mark of its own is reached through the mesh all the same" BOTH_FAMILIES) {
     World& world = World::shared();
     ReasonCount zeroed{world.one, "LISTEN_MARK_ZEROED"};
     for (Family family : families()) {
         CAPTURE(to_string(family));
-        Server echo{world.near.netns(), 8080, apps::echo, set_mark<0x77>};
+        Server echo{world.near.netns(), 8080, apps::echo, [](int fd) { set_mark(fd, 0x77); }};
         CHECK(world.client.dial(world.near.at(family, 8080)).echoes("tunnelled"));
         CHECK(world.plain1.dial(world.near.at(family, 8080)).echoes("plain"));
     }
     CHECK(zeroed.rises(2));
-}
-
-TEST_CASE("capture: raw packets that open a connection do not leave the pod, whole or in pieces" IPV4) {
-    World& world = World::shared();
-    ReasonCount syns{world.one, "GUARD_SYN"};
-    ReasonCount unreadable{world.one, "GUARD_UNREADABLE"};
-    Tap cable{world.lab.node_netns(1), world.client.host_link()};
-    const auto from = world.client.at(Family::v4, 4444);
-    const auto to = world.plain2.at(Family::v4, 8080);
-    send_raw(world.client.netns(), ipv4_syn(from, to));
-    send_raw(world.client.netns(), ipv4_first_fragment(ipv4_syn(from, to), 8));
-    CHECK(syns.rises());
-    CHECK(unreadable.rises());
-    CHECK(cable.packets().empty());
 }
 
 TEST_CASE("capture: a packet from outside in the pod's own name does not reach its app" IPV6) {

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "raw_packets.hpp"
 
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <cstddef>
 #include <cstring>
 #include <system_error>
 
@@ -29,6 +33,22 @@ std::string tcp_syn(std::uint16_t from, std::uint16_t to) {
     tcp.syn = 1;
     tcp.window = htons(65535);
     return bytes_of(tcp);
+}
+
+// `header`'s first byte is where it says what follows it.
+std::string with_header(const std::string& packet, std::uint8_t kind, std::string header) {
+    ip6_hdr ip;
+    std::memcpy(&ip, packet.data(), sizeof ip);
+    header[0] = static_cast<char>(ip.ip6_nxt);
+    ip.ip6_nxt = kind;
+    ip.ip6_plen = htons(static_cast<std::uint16_t>(packet.size() - sizeof ip + header.size()));
+    return bytes_of(ip) + header + packet.substr(sizeof ip);
+}
+
+// What a guard refuses may come back as an error of send; that is what the caller waits to see counted.
+void must_be_sent(ssize_t result) {
+    if (result < 0 && errno != ENOBUFS && errno != EPERM)
+        throw std::system_error(errno, std::system_category(), "send a raw packet");
 }
 
 }
@@ -68,6 +88,25 @@ std::string ipv4_first_fragment(std::string packet, std::size_t payload) {
     return bytes_of(ip) + packet.substr(sizeof ip);
 }
 
+std::string ipv6_first_fragment(const std::string& packet, std::size_t payload) {
+    using namespace std::string_literals;
+    return with_header(packet.substr(0, sizeof(ip6_hdr) + payload), IPPROTO_FRAGMENT, "\0\0\0\1\x12\x34\x56\x78"s);
+}
+
+std::string behind_options(const std::string& packet) {
+    using namespace std::string_literals;
+    return with_header(packet, IPPROTO_DSTOPTS, "\0\0\1\4\0\0\0\0"s);  // one option: padding
+}
+
+std::string by_way_of(const std::string& packet, const IpAddress& via) {
+    using namespace std::string_literals;
+    const std::string last = packet.substr(offsetof(ip6_hdr, ip6_dst), 16);
+    const std::string first{reinterpret_cast<const char*>(via.bytes.data()), 16};
+    // 4 words more than the first, of type 4, one segment left of two.
+    std::string routed = with_header(packet, IPPROTO_ROUTING, "\0\4\4\1\1\0\0\0"s + last + first);
+    return routed.replace(offsetof(ip6_hdr, ip6_dst), 16, first);
+}
+
 void send_raw(int netns, const std::string& packet) {
     const bool v6 = (packet[0] & 0xf0) == 0x60;
     visit(netns, [&] {
@@ -80,10 +119,24 @@ void send_raw(int netns, const std::string& packet) {
         if (!v6) std::memcpy(&to4.sin_addr, packet.data() + 16, 4);
         const auto* to = v6 ? reinterpret_cast<sockaddr*>(&to6) : reinterpret_cast<sockaddr*>(&to4);
         const socklen_t length = v6 ? sizeof to6 : sizeof to4;
-        // A guard's refusal may come back as an error of send; that is what the caller waits to see counted.
-        if (::sendto(socket.get(), packet.data(), packet.size(), 0, to, length) < 0 && errno != ENOBUFS &&
-            errno != EPERM)
-            throw std::system_error(errno, std::system_category(), "send a raw packet");
+        must_be_sent(::sendto(socket.get(), packet.data(), packet.size(), 0, to, length));
+    });
+}
+
+void send_tagged(int netns, const std::string& packet) {
+    const bool v6 = (packet[0] & 0xf0) == 0x60;
+    const std::string anybody(6, '\xff');
+    const std::string from{"\x02\0\0\0\0\x07", 6};
+    const std::string tag{"\x81\0\xe0\0", 4};
+    const std::string frame = anybody + from + tag + (v6 ? std::string{"\x86\xdd"} : std::string{"\x08\0", 2}) + packet;
+    visit(netns, [&] {
+        base::Fd socket{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)};
+        sockaddr_ll where{};
+        where.sll_family = AF_PACKET;
+        where.sll_protocol = htons(ETH_P_8021Q);
+        where.sll_ifindex = static_cast<int>(::if_nametoindex("eth0"));
+        must_be_sent(
+            ::sendto(socket.get(), frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&where), sizeof where));
     });
 }
 
