@@ -2,16 +2,21 @@
  *
  * The guard on a pod's interfaces, for what slipped past sockops or has no socket at all: an app that binds or marks
  * its captured socket anew in mid-flow, raw packets, forwarded ones, and packets from outside in the pod's own name.
- * What it cannot read it drops, if a connection could hide in it.
+ * What it cannot read it drops, if a connection could hide in it. The last to notice that cv_lookup is gone: an app
+ * that answers a stranger is stopped here.
  *
  * Two doors each way: interfaces with an Ethernet header and those without (tunnels).
  */
 #include "lib/address.h"
 #include "lib/count.h"
+#include "lib/note.h"
 #include "lib/parse.h"
 #include "lib/pod.h"
+#include "lib/refuse.h"
 #include "maps.h"
 
+#include <culvert/bpf/marks.h>
+#include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
 
 extern const volatile __u64 pod_netns;
@@ -20,31 +25,68 @@ extern const volatile __u64 pod_netns;
 
 #define GUARD_PASS CV_REASON_COUNT /* the ordinary packet: not worth a counter */
 
+static __always_inline int has_mark(struct __sk_buff* skb, __u32 mark) {
+    return (skb->mark & CV_MARK_MASK) == mark;
+}
+
 /* A TCP socket past its handshake sends no SYN: nothing to parse in the packets that matter for speed. A raw socket
- * may call itself TCP, hence the type. */
+ * may call itself TCP, hence the type. SYN_RECV is an accepted one that answers early (TFO). */
 static __always_inline int is_past_handshake(struct bpf_sock* sk) {
     return sk->type == SOCK_STREAM && sk->protocol == IPPROTO_TCP && sk->state != BPF_TCP_SYN_SENT &&
-           sk->state != BPF_TCP_CLOSE;
+           sk->state != BPF_TCP_SYN_RECV && sk->state != BPF_TCP_CLOSE;
 }
 
-static __always_inline enum cv_reason look_for_syn(struct __sk_buff* skb, enum l2 l2) {
-    struct packet packet = {};
-    enum parsed found = parse(skb, l2, &packet);
+/* A SYN-ACK of our listener's. In SYN cookies no socket stands behind it, only the listener's mark. */
+static __always_inline int is_our_answer(struct __sk_buff* skb) {
+    struct bpf_sock *sk = skb->sk, *listener;
+
+    if (!sk) return has_mark(skb, CV_MARK_PROXY);
+    listener = bpf_get_listener_sock(sk);
+    if (!listener) listener = bpf_sk_fullsock(sk); /* TFO: the accepted one answers */
+    return listener && bpf_sk_storage_get(&cv_listen_socks, listener, 0, 0);
+}
+
+/* An accepted socket whose handshake is not over may have data to send already. */
+static __always_inline int is_early(struct __sk_buff* skb) {
+    struct bpf_sock* sk = skb->sk;
+
+    if (sk) sk = bpf_sk_fullsock(sk);
+    return sk && sk->state == BPF_TCP_SYN_RECV;
+}
+
+static __always_inline int answers_probe(struct __sk_buff* skb, const struct packet* packet) {
+    struct cv_note_key answer = {}, probe = {.netns_cookie = pod_netns};
+
+    if (read_tuple(skb, packet, &answer)) return 0;
+    __builtin_memcpy(probe.source_ip, answer.destination_ip, 16);
+    __builtin_memcpy(probe.destination_ip, answer.source_ip, 16);
+    probe.source_port = answer.destination_port;
+    probe.destination_port = answer.source_port;
+    probe.family = answer.family;
+    return is_fresh(bpf_map_lookup_elem(&cv_probes, &probe));
+}
+
+static __always_inline enum cv_reason look_for_handshake(struct __sk_buff* skb, enum l2 l2, const struct cv_pod* pod,
+                                                         struct packet* packet) {
+    enum parsed found = parse(skb, l2, packet);
     __u8 flags;
 
-    if (found == PARSED_NOT_IP) return GUARD_PASS;
+    if (found == PARSED) found = read_flags(skb, packet, &flags);
     if (found == PARSED_UNREADABLE) return CV_REASON_GUARD_UNREADABLE;
-    if (packet.protocol != IPPROTO_TCP || packet.later_fragment) return GUARD_PASS;
-    /* A first fragment too short for the flags was cut to hide them. */
-    if (bpf_skb_load_bytes(skb, packet.next + TCP_FLAGS_OFFSET, &flags, 1)) return CV_REASON_GUARD_UNREADABLE;
-    return (flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ? CV_REASON_GUARD_SYN : GUARD_PASS;
+    if (found != PARSED) return GUARD_PASS;
+    if (flags == TCP_SYN) return CV_REASON_GUARD_SYN;
+    if (flags != (TCP_SYN | TCP_ACK) && !is_early(skb)) return GUARD_PASS;
+    if (is_our_answer(skb) || is_virtual_interface(pod, skb->ifindex) || answers_probe(skb, packet)) return GUARD_PASS;
+    return CV_REASON_GUARD_ANSWER;
 }
 
-static __always_inline enum cv_reason leaving(struct __sk_buff* skb, enum l2 l2) {
+static __always_inline enum cv_reason leaving(struct __sk_buff* skb, enum l2 l2, struct packet* packet) {
     struct bpf_sock* sk = skb->sk;
     struct cv_sock* known;
     struct cv_pod* pod;
 
+    /* Bound for lo, or for nowhere: somebody has changed the way since. */
+    if (has_mark(skb, CV_MARK_LOOP) || has_mark(skb, CV_MARK_REFUSE)) return CV_REASON_GUARD_CAPTURED;
     if (sk) sk = bpf_sk_fullsock(sk); /* not a half-open one: those answer, they do not ask */
     if (sk) {
         known = bpf_sk_storage_get(&cv_socks, sk, 0, 0);
@@ -53,43 +95,74 @@ static __always_inline enum cv_reason leaving(struct __sk_buff* skb, enum l2 l2)
     }
     pod = find_pod(pod_netns);
     if (!pod || pod->state != CV_POD_CAPTURING) return GUARD_PASS;
-    return look_for_syn(skb, l2);
+    return look_for_handshake(skb, l2, pod, packet);
+}
+
+static __always_inline int is_noted_leg(struct __sk_buff* skb, const struct packet* packet) {
+    struct cv_note_key syn = {.netns_cookie = pod_netns};
+
+    return !read_tuple(skb, packet, &syn) && is_fresh(bpf_map_lookup_elem(&cv_legs, &syn));
 }
 
 /* The kernel drops the pod's own IPv4 address as a martian, but an IPv6 one it takes for the pod talking to itself.
- * Neighbour discovery must hear of duplicates. */
+ * Neighbour discovery must hear of duplicates. Legs and dials to the pod itself come over lo, never from outside. */
 static __always_inline enum cv_reason arriving(struct __sk_buff* skb, enum l2 l2) {
     struct packet packet = {};
+    enum parsed found = parse(skb, l2, &packet);
+    __u8 flags;
 
-    if (parse(skb, l2, &packet) == PARSED_NOT_IP) return GUARD_PASS;
-    if (packet.protocol == IPPROTO_ICMP6 || !is_own(pod_netns, packet.source_ip, packet.family)) return GUARD_PASS;
-    return CV_REASON_GUARD_FORGED;
+    if (found == PARSED_NOT_IP) return GUARD_PASS;
+    if (packet.protocol != IPPROTO_ICMP6 && is_own(pod_netns, packet.source_ip, packet.family))
+        return CV_REASON_GUARD_FORGED;
+    if (found == PARSED) found = read_flags(skb, &packet, &flags);
+    if (found == PARSED_UNREADABLE) return CV_REASON_GUARD_UNREADABLE;
+    if (found != PARSED || flags != TCP_SYN) return GUARD_PASS;
+    if (packet.rerouted) return CV_REASON_GUARD_UNREADABLE;
+    return is_noted_leg(skb, &packet) ? CV_REASON_GUARD_FORGED : GUARD_PASS;
 }
 
-static __always_inline int verdict(enum cv_reason reason) {
-    if (reason == GUARD_PASS) return TC_ACT_UNSPEC;
+static __always_inline int drop(enum cv_reason reason) {
     count(reason);
     return TC_ACT_SHOT;
 }
 
+static __always_inline int guard_out(struct __sk_buff* skb, enum l2 l2) {
+    struct packet packet = {};
+    enum cv_reason reason = leaving(skb, l2, &packet);
+
+    if (reason == GUARD_PASS) return TC_ACT_UNSPEC;
+    if (reason != CV_REASON_GUARD_SYN) return drop(reason);
+    count(reason);
+    return refuse(skb, l2, &packet, is_own(pod_netns, packet.source_ip, packet.family));
+}
+
+static __always_inline int guard_in(struct __sk_buff* skb, enum l2 l2) {
+    enum cv_reason reason;
+
+    /* Our own reset, for a link address that is not the pod's: see lib/refuse.h. */
+    if (has_mark(skb, CV_MARK_REFUSE)) return skb->pkt_type == PACKET_HOST ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+    reason = arriving(skb, l2);
+    return reason == GUARD_PASS ? TC_ACT_UNSPEC : drop(reason);
+}
+
 SEC("tc")
 int cv_out_guard(struct __sk_buff* skb) {
-    return verdict(leaving(skb, L2_ETHERNET));
+    return guard_out(skb, L2_ETHERNET);
 }
 
 SEC("tc")
 int cv_out_guard_l3(struct __sk_buff* skb) {
-    return verdict(leaving(skb, L2_NONE));
+    return guard_out(skb, L2_NONE);
 }
 
 SEC("tc")
 int cv_in_guard(struct __sk_buff* skb) {
-    return verdict(arriving(skb, L2_ETHERNET));
+    return guard_in(skb, L2_ETHERNET);
 }
 
 SEC("tc")
 int cv_in_guard_l3(struct __sk_buff* skb) {
-    return verdict(arriving(skb, L2_NONE));
+    return guard_in(skb, L2_NONE);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

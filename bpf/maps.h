@@ -51,7 +51,7 @@ struct {
 } cv_pod_ips __weak SEC(".maps");
 
 /* Connections of the node's own sockets to pods, for about a second. key: pod, tuple. writer: sockops. reader:
- * sk_lookup. At the bound: the oldest goes; a probe that loses its note meets the proxy instead of the app. */
+ * sk_lookup, guard. At the bound: the oldest goes; a probe that loses its note meets the proxy instead of the app. */
 struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
     __type(key, struct cv_note_key);
@@ -86,7 +86,8 @@ struct {
     __type(value, struct cv_own_sock);
 } cv_own_socks __weak SEC(".maps");
 
-/* What our listeners take. key: socket, accepted ones inherit it. writer: userspace by descriptor. reader: sockops. */
+/* What our listeners take. key: socket, accepted ones inherit it. writer: userspace by descriptor. reader: sockops,
+ * guard. */
 struct {
     __uint(type, BPF_MAP_TYPE_SK_STORAGE);
     __uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);

@@ -144,9 +144,19 @@ static __always_inline void on_rto(struct bpf_sock_ops* ctx, struct bpf_sock* sk
 static __always_inline void on_listen(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
     __u32 none = 0;
 
-    if (sk->mark == 0 || !find_pod(bpf_get_netns_cookie(ctx))) return;
+    if (sk->mark == 0 || !find_pod(bpf_get_netns_cookie(ctx)) || bpf_sk_storage_get(&cv_listen_socks, sk, 0, 0)) return;
     bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &none, sizeof(none));
     count(CV_REASON_LISTEN_MARK_ZEROED);
+}
+
+/* The app's end of a leg, told by the mark that it inherited from the SYN. Whatever becomes of its mark and of the
+ * pod's rules, what it sends belongs to the proxy. */
+static __always_inline void hold_to_proxy(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
+    struct cv_sock* known;
+
+    if ((sk->mark & CV_MARK_MASK) != CV_MARK_LOOP || !find_pod(bpf_get_netns_cookie(ctx))) return;
+    known = bpf_sk_storage_get(&cv_socks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+    if (known) known->note = CV_SOCK_CAPTURED;
 }
 
 static __always_inline void on_established(struct bpf_sock_ops* ctx, struct bpf_sock* sk, int accepted) {
@@ -155,8 +165,11 @@ static __always_inline void on_established(struct bpf_sock_ops* ctx, struct bpf_
 
     if (accepted) {
         listener = bpf_sk_storage_get(&cv_listen_socks, sk, 0, 0);
-        if (!listener || listener->arrival == CV_ARRIVAL_INBOUND_TUNNEL)
-            return; /* a tunnel is not a flow, its streams are */
+        if (!listener) {
+            hold_to_proxy(ctx, sk);
+            return;
+        }
+        if (listener->arrival == CV_ARRIVAL_INBOUND_TUNNEL) return; /* a tunnel is not a flow, its streams are */
         open_flow(ctx, sk, listener->arrival == CV_ARRIVAL_OUTBOUND ? CV_FLOW_OUTBOUND : CV_FLOW_INBOUND_PLAIN);
     } else {
         own = bpf_sk_storage_get(&cv_own_socks, sk, 0, 0);

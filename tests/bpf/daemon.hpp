@@ -19,6 +19,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include <culvert/base/netns.hpp>
+#include <culvert/bpf/marks.h>
 #include <culvert/bpf/pod.h>
 #include <culvert/capture/capture.hpp>
 
@@ -73,6 +74,7 @@ public:
             if (one.name == reason) return one.count;
         throw std::runtime_error{"no such reason: " + reason};
     }
+    const std::vector<capture::Listener>& listeners() const { return listeners_; }
     // As userspace does it from the pod's configuration.
     void set_virtual_interfaces(unsigned ifindex) const {
         Fd pods{bpf_obj_get(("/sys/fs/bpf/culvert/" + instance_ + "/cv_pods").c_str())};

@@ -76,8 +76,8 @@ Nested::Nested(const Namespaces& in) : name_{in.pod_name() + "-vm"} {
     must(in_pod + "addr add fd78::1/64 dev vm nodad && " + inside + "addr add fd78::2/64 dev eth0 nodad");
     must(in_pod + "link set vm up && " + inside + "link set eth0 up && " + inside + "link set lo up");
     must(inside + "route add default via 10.78.0.1 && " + inside + "route add default via fd78::1");
-    must(in_pod + "neigh replace fd78::2 lladdr " + pod_mac + " dev vm && " + inside +
-         "neigh replace fd78::1 lladdr " + node_mac + " dev eth0");
+    must(in_pod + "neigh replace fd78::2 lladdr " + pod_mac + " dev vm && " + inside + "neigh replace fd78::1 lladdr " +
+         node_mac + " dev eth0");
     netns_ = std::move(*base::open_netns("/run/netns/" + name_));
     interface_ = *base::in_netns(in.pod(), [] { return ::if_nametoindex("vm"); });
 }
@@ -153,25 +153,29 @@ Fd accept_from(int listener, int limit_ms) {
     return Fd{::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
 }
 
-Tap::Tap(const Namespaces& at) {
-    auto made = base::in_netns(at.node(), [] {
+Tap::Tap(const Namespaces& at, const char* device) {
+    auto made = base::in_netns(at.node(), [device] {
         Fd fd{::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_ALL))};
         sockaddr_ll where{};
         where.sll_family = AF_PACKET;
         where.sll_protocol = htons(ETH_P_ALL);
-        where.sll_ifindex = static_cast<int>(::if_nametoindex("veth0"));
+        where.sll_ifindex = static_cast<int>(::if_nametoindex(device));
         ::bind(fd.get(), reinterpret_cast<sockaddr*>(&where), sizeof where);
         return fd;
     });
     socket_ = std::move(*made);
 }
 
-int Tap::tcp_packets() {
-    int seen = 0;
+Tap::Seen Tap::look() {
+    Seen seen;
     unsigned char packet[128];
     while (::recv(socket_.get(), packet, sizeof packet, MSG_TRUNC) > 0) {
-        if (packet[0] >> 4 == 4 && packet[9] == IPPROTO_TCP) ++seen;
-        if (packet[0] >> 4 == 6 && packet[6] == IPPROTO_TCP) ++seen;
+        bool is_tcp = packet[0] >> 4 == 4 ? packet[9] == IPPROTO_TCP : packet[6] == IPPROTO_TCP;
+        if (!is_tcp || (packet[0] >> 4 != 4 && packet[0] >> 4 != 6)) continue;
+        unsigned flags = packet[(packet[0] >> 4 == 4 ? 20 : 40) + 13];
+        ++seen.tcp;
+        if ((flags & 0x12) == 0x12) ++seen.syn_acks;
+        if (flags & 0x04) ++seen.resets;
     }
     return seen;
 }

@@ -87,8 +87,14 @@ base::Fd accept_from(int listener, int limit_ms = 300);
 // Sees what passes the node's end of the wire.
 class Tap {
 public:
-    explicit Tap(const Namespaces&);
-    int tcp_packets();  // since the last call
+    explicit Tap(const Namespaces&, const char* device = "veth0");
+    struct Seen {
+        int tcp = 0;
+        int syn_acks = 0;
+        int resets = 0;
+    };
+    Seen look();  // since the last call
+    int tcp_packets() { return look().tcp; }
 
 private:
     base::Fd socket_;

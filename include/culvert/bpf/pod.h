@@ -11,8 +11,8 @@
 /* Frozen layout: a daemon of any version can read it. */
 struct cv_schema {
     __u32 version;
-    __u32 pad;    /* always 0 */
-    __u64 daemon; /* who took over the node last */
+    __u32 settled; /* 1: that daemon has all its pods, the one before it may go */
+    __u64 daemon;  /* who took over the node last */
 };
 CV_SHARED(cv_schema, 16);
 
@@ -36,7 +36,7 @@ struct cv_pod {
     __u8 tcp_fwmark_accept_was; /* the sysctls before us, put back when the pod leaves */
     __u8 fwmark_reflect_was;
     __u8 fwmark_reflect6_was;
-    __u8 pad[5]; /* always 0 */
+    __u8 pad[5];                                     /* always 0 */
     __u32 virtual_interfaces[CV_VIRTUAL_INTERFACES]; /* ifindexes, of VMs and nested containers; 0: unused */
     char uid[64];
     char name[128];

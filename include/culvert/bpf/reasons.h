@@ -37,6 +37,7 @@
     X(SLOT_CROWDED, "a worker's backlog was more than half full, the next worker was tried")             \
     X(GUARD_CAPTURED, "a captured socket tried to send past the proxy")                                  \
     X(GUARD_SYN, "a connection that is not the proxy's tried to leave the pod")                          \
+    X(GUARD_ANSWER, "an app answered a connection that did not come through the proxy")                  \
     X(GUARD_UNREADABLE, "headers too odd to prove that no connection hides behind them")                 \
     X(GUARD_FORGED, "an outside packet claimed to come from the pod itself")
 

@@ -7,8 +7,9 @@
 
 enum cv_sock_note {
     CV_SOCK_PLAIN = 0,
-    CV_SOCK_CAPTURED = 1, /* an app's, and in the proxy's hands: nothing of it may leave by an interface */
-    CV_SOCK_FLOW = 2,     /* the proxy's, and has a row in cv_flows */
+    CV_SOCK_CAPTURED =
+        1,            /* an app's, at either end, and in the proxy's hands: nothing of it may leave by an interface */
+    CV_SOCK_FLOW = 2, /* the proxy's, and has a row in cv_flows */
 };
 
 struct cv_sock {
