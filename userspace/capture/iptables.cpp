@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "iptables.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include <culvert/base/log.hpp>
+#include <culvert/base/netns.hpp>
+#include <culvert/bpf/marks.h>
+
+#include "kernel.hpp"
+#include "pins.hpp"
+#include "port_listeners.hpp"
+#include "routing.hpp"
+#include "undo.hpp"
+
+namespace culvert::capture {
+
+using base::Result;
+
+IptablesCapture::IptablesCapture(boost::asio::io_context& io, Settings settings, Records records, Tables tables)
+    : io_{io}, settings_{std::move(settings)}, records_{std::move(records)}, tables_{std::move(tables)} {}
+
+Result<std::unique_ptr<Capture>> IptablesCapture::start(boost::asio::io_context& io, Settings settings) {
+    if (std::string home = mounted_bpffs(); !home.empty() && Pins::exists(home, settings.instance))
+        return base::problem("pods of " + settings.instance + " are captured by ebpf; run: culvertd cleanup " +
+                             settings.instance);
+    if (auto able = HostProbes::check(); !able) return able.error();
+    auto records = Records::open(settings.instance);
+    if (!records) return records.error();
+    auto tables = Tables::choose(records->lock_file());
+    if (!tables) return tables.error();
+    std::unique_ptr<IptablesCapture> capture{
+        new IptablesCapture{io, std::move(settings), std::move(*records), std::move(*tables)}};
+    auto own = base::open_netns("/proc/thread-self/ns/net");
+    if (!own) return own.error();
+    capture->node_netns_ = std::move(*own);
+    auto name = name_of(capture->node_netns_.get());
+    if (!name) return name.error();
+    capture->node_ = *name;
+    base::log::info("capture", "by rules of iptables{}", capture->tables_.kind());
+    return std::unique_ptr<Capture>{std::move(capture)};
+}
+
+Result<std::vector<Listener>> IptablesCapture::listen(const PodSpec& pod) {
+    return base::in_netns(pod.netns, [&] { return open_port_listeners(settings_.workers, netns_has_ipv6()); });
+}
+
+Result<> IptablesCapture::enrol(const PodSpec& pod, const std::vector<Listener>&) {
+    if (pods_.contains(pod.uid)) return base::problem(pod.name + " is enrolled already");
+    if (pods_.size() >= settings_.max_pods)
+        return base::problem("there are " + std::to_string(pods_.size()) + " pods already; raise limits.maxPods");
+    auto enrolled = RuledPod::enrol({io_, tables_, records_, node_, node_netns_.get()}, pod);
+    if (!enrolled) return enrolled.error();
+    pods_.emplace(pod.uid, std::move(*enrolled));
+    base::log::info("capture", "{} is captured", pod.name);
+    return {};
+}
+
+// Rules name a port, not a socket.
+Result<> IptablesCapture::refill(const std::string& uid, const std::vector<Listener>&) {
+    if (!pods_.contains(uid)) return base::problem(uid + " is not enrolled");
+    return {};
+}
+
+Result<> IptablesCapture::stop_capturing(const std::string& uid) {
+    auto pod = pods_.find(uid);
+    if (pod == pods_.end()) return {};
+    return pod->second->stop_capturing();
+}
+
+Result<> IptablesCapture::release(const std::string& uid) {
+    auto found = pods_.find(uid);
+    if (found == pods_.end()) return {};
+    auto pod = std::move(found->second);
+    pods_.erase(found);
+    auto released = pod->release();
+    base::log::info("capture", "{} is released", pod->name());
+    return released;
+}
+
+void IptablesCapture::let_go(const std::string& uid) {
+    pods_.erase(uid);
+}
+
+Result<> IptablesCapture::release_all_but(const std::vector<std::string>& uids) {
+    Result<> undone;
+    for (const Record& record : records_.all()) {
+        auto here = pods_.find(record.uid);
+        if (here != pods_.end() && here->second->netns() == record.netns) continue;
+        // A pod that is wanted but could not be enrolled stays closed; a namespace that is gone is nobody's pod.
+        bool wanted = here == pods_.end() && std::ranges::find(uids, record.uid) != uids.end();
+        if (wanted && find_netns(record.netns)) continue;
+        keep_first(undone, undo(records_, record));
+    }
+    return undone;
+}
+
+// The workers close the listeners, and the kernel refuses what is redirected to a port that nobody has.
+void IptablesCapture::refuse_new() noexcept {}
+
+Result<> IptablesCapture::claim(int fd, OwnSocket) noexcept {
+    std::uint32_t mark = CV_MARK_PROXY;
+    if (::setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0)
+        return base::errno_while("mark a socket as ours");
+    return {};
+}
+
+std::vector<MapFill> IptablesCapture::fills() const {
+    return {{"pods", pods_.size(), settings_.max_pods}};
+}
+
+bool IptablesCapture::has_traces(const std::string& instance) {
+    return Records::exist(instance);
+}
+
+Result<> IptablesCapture::cleanup(const std::string& instance) {
+    if (!Records::home_exists(instance)) return {};
+    auto records = Records::open(instance);
+    if (!records) return records.error();
+    Result<> undone;
+    for (const Record& record : records->all()) keep_first(undone, undo(*records, record));
+    if (undone) records->remove_home();
+    return undone;
+}
+
+}

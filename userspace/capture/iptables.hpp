@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Capture by the iptables rules that istio-cni writes: the same proxy behind another redirect, to compare with.
+// What the rules cannot do is in docs/ARCHITECTURE.md, "The two captures".
+//
+// Lives on: the control thread, as Capture says.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+
+#include <culvert/base/fd.hpp>
+#include <culvert/capture/capture.hpp>
+
+#include "records.hpp"
+#include "ruled_pod.hpp"
+#include "tables.hpp"
+
+namespace culvert::capture {
+
+class IptablesCapture final : public Capture {
+public:
+    static base::Result<std::unique_ptr<Capture>> start(boost::asio::io_context& io, Settings settings);
+
+    base::Result<std::vector<Listener>> listen(const PodSpec& pod) override;
+    base::Result<> enrol(const PodSpec& pod, const std::vector<Listener>& listeners) override;
+    base::Result<> refill(const std::string& uid, const std::vector<Listener>& listeners) override;
+    base::Result<> stop_capturing(const std::string& uid) override;
+    base::Result<> release(const std::string& uid) override;
+    void let_go(const std::string& uid) override;
+    base::Result<> release_all_but(const std::vector<std::string>& uids) override;
+    void refuse_new() noexcept override;
+    base::Result<> claim(int fd, OwnSocket kind) noexcept override;
+    FlowTable& flows() noexcept override { return no_flows_; }
+    std::vector<ReasonCount> reasons() const override { return {}; }
+    std::vector<MapFill> fills() const override;
+    std::vector<RepairCount> repairs() const override { return {}; }
+    void on_notice(Notices) override {}
+    void settled() override {}
+
+    static bool has_traces(const std::string& instance);
+    static base::Result<> cleanup(const std::string& instance);
+
+private:
+    IptablesCapture(boost::asio::io_context& io, Settings settings, Records records, Tables tables);
+
+    boost::asio::io_context& io_;
+    Settings settings_;
+    Records records_;  // holds the lock: first to come, last to go
+    Tables tables_;
+    base::Fd node_netns_;
+    NetnsName node_;
+    FlowTable no_flows_;
+    std::map<std::string, std::unique_ptr<RuledPod>> pods_;  // by uid
+};
+
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rules, route and ip rule of one pod: in and out. All of it in the network namespace that the calling thread is in.
+#pragma once
+#include <string>
+#include <vector>
+
+#include <culvert/base/result.hpp>
+
+#include "tables.hpp"
+
+namespace culvert::capture {
+
+// Leaves equal rules alone; others are replaced while nothing can pass.
+base::Result<> put_redirect(const Tables&, const std::vector<std::string>& virtual_interfaces);
+// Whether somebody's chains of these names are here.
+base::Result<bool> finds_chains(const Tables&);
+
+// New connections go past the proxy; those that live are in conntrack and go on.
+base::Result<> stop_redirect(const Tables&);
+base::Result<> remove_chains(const Tables&);
+// Chains first, then rule and route, which connections need to their end.
+base::Result<> remove_redirect(const Tables&);
+
+}

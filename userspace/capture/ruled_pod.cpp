@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ruled_pod.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include <culvert/base/log.hpp>
+#include <culvert/base/netns.hpp>
+
+#include "redirect.hpp"
+#include "routing.hpp"
+#include "sock_diag.hpp"
+#include "undo.hpp"
+
+namespace culvert::capture {
+
+using base::Fd;
+using base::Result;
+
+RuledPod::RuledPod(const RulesSide& node, const PodSpec& spec)
+    : node_{node}, virtual_interfaces_{spec.virtual_interfaces} {
+    record_.node = node.node;
+    record_.uid = spec.uid;
+    record_.name = spec.name;
+    record_.tables = node.tables.kind();
+}
+
+Result<std::unique_ptr<RuledPod>> RuledPod::enrol(const RulesSide& node, const PodSpec& spec) {
+    std::unique_ptr<RuledPod> pod{new RuledPod{node, spec}};
+    if (auto done = pod->enter(spec.netns); !done) return done.error();
+    if (auto done = pod->claim_netns(); !done) return done.error();
+    if (auto done = pod->install(); !done) {
+        // What was captured before stays closed; what was not must not keep half of it.
+        if (!pod->taken_over_) (void)pod->release();
+        return done.error();
+    }
+    if (!pod->taken_over_) pod->end_connecting();
+    return pod;
+}
+
+Result<> RuledPod::enter(int netns) {
+    netns_ = Fd{::fcntl(netns, F_DUPFD_CLOEXEC, 3)};
+    if (!netns_) return base::errno_while("keep the netns of " + record_.name);
+    auto name = name_of(netns_.get());
+    if (!name) return name.error();
+    record_.netns = *name;
+    if (record_.netns == node_.node)
+        return base::problem(record_.name + " lives in the node's own network namespace and cannot be captured");
+    return base::in_netns(netns_.get(), [this]() -> Result<> {
+        auto netlink = Rtnetlink::open();
+        if (!netlink) return netlink.error();
+        netlink_ = std::make_unique<Rtnetlink>(std::move(*netlink));
+        auto changes = open_change_socket();
+        if (!changes) return changes.error();
+        changes_ = std::make_unique<ChangeWatch>(node_.io, std::move(*changes), [this] { on_change(); });
+        return {};
+    });
+}
+
+Result<> RuledPod::claim_netns() {
+    for (const Record& known : node_.records.all()) {
+        if (known.netns != record_.netns) continue;
+        taken_over_ = true;
+        earlier_tables_ = known.tables;
+        record_.addresses = known.addresses;
+    }
+    if (taken_over_) return node_.records.put(record_);
+    if (std::string other = node_.records.other_owner(record_.netns); !other.empty())
+        return base::problem(record_.name + " is captured by instance \"" + other + "\" (culvertd cleanup ends that)");
+    auto foreign = base::in_netns(netns_.get(), [this] { return finds_chains(node_.tables); });
+    if (!foreign) return foreign.error();
+    if (*foreign)
+        return base::problem(record_.name +
+                             " has chains ISTIO_PRERT and ISTIO_OUTPUT that culvertd did not make: take the pod out of "
+                             "the mesh that made them (istio-cni's, say) first");
+    return node_.records.put(record_);
+}
+
+Result<> RuledPod::install() {
+    auto visit = [this]() -> Result<> {
+        ipv6_ = netns_has_ipv6();
+        if (auto done = put_redirect(node_.tables, virtual_interfaces_); !done) return done;
+        // The node has changed its kind of iptables since. New rules first: the pod is never open.
+        if (taken_over_ && earlier_tables_ != node_.tables.kind())
+            return remove_chains(Tables::of(earlier_tables_, node_.records.lock_file()));
+        return {};
+    };
+    if (auto done = base::in_netns(netns_.get(), visit); !done)
+        return base::problem("rules of " + record_.name + ": " + done.error().to_string());
+    return follow_addresses();
+}
+
+Result<> RuledPod::follow_addresses() {
+    auto addresses = netlink_->addresses();
+    if (!addresses) return addresses.error();
+    std::vector<std::string> now;
+    for (const InterfaceAddress& address : *addresses)
+        if (address.global && !address.ip.is_loopback()) now.push_back(address.ip.to_string());
+    std::ranges::sort(now);
+    std::vector<std::string> gone;
+    std::ranges::set_difference(record_.addresses, now, std::back_inserter(gone));
+    if (now == in_set_) return {};
+    // The record names at all times what may be in the set.
+    record_.addresses = now;
+    record_.addresses.insert(record_.addresses.end(), gone.begin(), gone.end());
+    if (auto done = node_.records.put(record_); !done) return done;
+    record_.addresses = now;
+    HostProbes probes{node_.tables, node_.node_netns, node_.node};
+    if (auto done = probes.add(now, record_.uid); !done) return done;
+    if (auto done = probes.remove(gone); !done) return done;
+    in_set_ = now;
+    return node_.records.put(record_);
+}
+
+void RuledPod::on_change() {
+    Result<> done = follow_addresses();
+    keep_first(done, base::in_netns(netns_.get(), [this]() -> Result<> {
+                   if (netns_has_ipv6() == ipv6_) return {};
+                   ipv6_ = netns_has_ipv6();
+                   return put_redirect(node_.tables, virtual_interfaces_);
+               }));
+    if (!done)
+        base::log::warn("capture", "{}: its interfaces changed, and: {}", record_.name, done.error().to_string());
+}
+
+void RuledPod::end_connecting() {
+    auto ended = base::in_netns(netns_.get(), end_connecting_sockets);
+    if (!ended)
+        base::log::warn("capture", "{}: {}", record_.name, ended.error().to_string());
+    else if (*ended > 0)
+        base::log::info("capture", "{}: ended {} connections that were just being made", record_.name, *ended);
+}
+
+Result<> RuledPod::stop_capturing() {
+    return base::in_netns(netns_.get(), [this] { return stop_redirect(node_.tables); });
+}
+
+Result<> RuledPod::release() {
+    changes_.reset();
+    return undo(node_.records, record_);
+}
+
+Result<> undo(Records& records, const Record& record) {
+    Tables tables = Tables::of(record.tables, records.lock_file());
+    Result<> undone;
+    if (Fd netns = find_netns(record.netns))
+        undone = base::in_netns(netns.get(), [&] { return remove_redirect(tables); });
+    // An address may be another pod's by now.
+    std::vector<std::string> addresses = record.addresses;
+    for (const Record& other : records.all()) {
+        if (other.netns == record.netns || other.node != record.node) continue;
+        std::erase_if(addresses, [&](const std::string& address) {
+            return std::ranges::find(other.addresses, address) != other.addresses.end();
+        });
+    }
+    if (Fd node = find_netns(record.node))
+        keep_first(undone, HostProbes{tables, node.get(), record.node}.remove(addresses));
+    if (undone) records.remove(record.netns);
+    return undone;
+}
+
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rules that istio-cni writes, without its DNS ones, as texts for iptables-restore; and what iptables-save says,
+// read back. Texts are in the form in which iptables-save prints them, so that the two can be compared line by line.
+//
+//   pod, mangle   PREROUTING -> ISTIO_PRERT    the proxy's own legs get a connection mark
+//                 OUTPUT     -> ISTIO_OUTPUT   answers to them get it as their mark, and are routed to lo by it
+//   pod, nat      PREROUTING -> ISTIO_PRERT    from outside: to port 15006, but tunnels to 15008 and probes to the app
+//                 OUTPUT     -> ISTIO_OUTPUT   from the app: to port 15001, but what stays inside the pod
+//   node, nat     POSTROUTING -> ISTIO_POSTRT  what the node's own processes send to pods of the mesh, probes among it,
+//                                              comes from an address by which the pod tells it from forwarded traffic
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <culvert/bpf/marks.h>
+
+namespace culvert::capture {
+
+constexpr std::uint16_t outbound_port = 15001;
+constexpr std::uint16_t inbound_plain_port = 15006;
+constexpr std::uint16_t tunnel_port = CV_TUNNEL_PORT;
+
+// Between the CNI's rules and the main table, as istio-cni has it.
+constexpr std::uint32_t mark_rule_priority = 32764;
+
+std::string pod_rules(int family, const std::vector<std::string>& virtual_interfaces);
+std::string node_rules(int family);
+
+// The set of pods' addresses that node_rules() looks into.
+std::string_view probe_set(int family) noexcept;
+std::string_view probe_source(int family) noexcept;
+
+// Drops TCP and UDP while rules are replaced: half of them must not let anything past.
+std::string guard_rules();
+
+// A pod's chains or the node's; those of the other place are not looked at.
+enum class Place { pod, node };
+
+// Whether the tables of `saved` hold exactly the rules of `wanted` in Istio's chains, each hooked once.
+bool holds(const std::string& saved, const std::string& wanted, Place place);
+// Whether there is anything of Istio's chains, or a guard of ours.
+bool has_traces(const std::string& saved, Place place);
+
+// Texts that take things out again; empty when there is nothing of it.
+std::string without_redirects(const std::string& saved);            // nat's hooks in a pod
+std::string without_chains(const std::string& saved, Place place);  // hooks, rules and chains
+std::string without_guard(const std::string& saved);
+
+}
