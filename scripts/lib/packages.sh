@@ -8,9 +8,10 @@ build_packages=(
     libssl-dev libnghttp2-dev libyaml-cpp-dev libfmt-dev libmnl-dev prometheus-cpp-dev
     doctest-dev
 )
-# What the lab, the demo and the tests call.
+# What the lab, the demo and the tests call, and capture: iptables.
 run_packages=(
     iproute2 util-linux procps curl openssl tcpdump jq gunicorn python3-httpbin nginx
+    iptables ipset
 )
 # Of those, the ones that would start a service on the machine. We only want their programs.
 service_packages=(nginx)

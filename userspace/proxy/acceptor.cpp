@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "acceptor.hpp"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <utility>
 
 #include <culvert/base/log.hpp>
 
@@ -11,16 +13,52 @@ namespace culvert::proxy {
 
 using namespace std::chrono_literals;
 
-Acceptor::Acceptor(Context& context, base::Fd listener, Handler handler)
+namespace {
+
+// SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST, whose headers do not get along with the C library's.
+constexpr int original_destination = 80;
+
+// What was asked for before a rule rewrote it. False for who called the listener itself; from outside the pod that is a
+// call like any other, to a port of ours.
+bool find_original_target(Accepted& accepted) {
+    sockaddr_storage raw{};
+    socklen_t size = sizeof raw;
+    bool v4 = accepted.target.ip.is_v4();
+    // Without an entry in conntrack nothing was rewritten.
+    if (::getsockopt(accepted.fd.get(), v4 ? int{SOL_IP} : int{SOL_IPV6}, original_destination, &raw, &size) != 0)
+        return false;
+    auto original = base::SocketAddress::from(raw);
+    bool from_inside = accepted.source.ip == accepted.target.ip || accepted.source.ip.is_loopback();
+    if (original == accepted.target && from_inside) return false;
+    accepted.target = original;
+    return true;
+}
+
+}
+
+Acceptor::Acceptor(Context& context, capture::Listener listener, Handler handler)
     : context_{context},
       listener_{std::move(listener)},
-      own_address_{base::local_address(listener_.get())},
+      own_address_{base::local_address(listener_.fd.get())},
       handler_{std::move(handler)},
       watch_{context.loop, *this},
       retry_{context.loop, [this] { accept_some(); }} {}
 
 base::Result<> Acceptor::start() {
-    return watch_.start(listener_.get(), EPOLLIN);
+    return watch();
+}
+
+// Of the workers that share a listener, a connection wakes one.
+base::Result<> Acceptor::watch() {
+    return watch_.start(listener_.fd.get(), listener_.shared ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN);
+}
+
+// The kernel wakes the first idle one of its list, which for rare connections would always be the same: whoever has
+// accepted goes to the end.
+void Acceptor::let_others_accept() {
+    if (!std::exchange(took_some_, false) || !listener_.shared) return;
+    watch_.stop();
+    if (auto again = watch(); !again) base::log::error("proxy", "a listener is lost: {}", again.error().to_string());
 }
 
 void Acceptor::on_ready(std::uint32_t) {
@@ -33,12 +71,12 @@ void Acceptor::on_round_end() {
 
 void Acceptor::accept_some() {
     for (int i = 0; i < per_round; ++i)
-        if (!accept_one()) return;
+        if (!accept_one()) return let_others_accept();
     context_.loop.at_round_end(*this);
 }
 
 bool Acceptor::accept_one() {
-    base::Fd fd{::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
+    base::Fd fd{::accept4(listener_.fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
     if (!fd) {
         int error = errno;
         // The rest of accept(2)'s list are the new connection's own errors: it is gone, the next may be fine.
@@ -53,11 +91,13 @@ bool Acceptor::accept_one() {
     if (accepted.target == own_address_) return true;
     // Neither fails on a TCP socket that lives; on one that died meanwhile the first read says so.
     (void)base::set_nodelay(accepted.fd.get());
+    took_some_ = true;
     (void)base::set_keepalive(accepted.fd.get(), context_.limits.keepalive);
     handler_(std::move(accepted));
     return true;
 }
 
+    if (listener_.redirected && !find_original_target(accepted)) return true;
 void Acceptor::back_off(int error) {
     context_.counters.accept_errors.add();
     if (context_.loop.now() >= may_warn_) {

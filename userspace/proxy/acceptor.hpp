@@ -13,7 +13,7 @@ namespace culvert::proxy {
 class Acceptor : base::Ready, base::RoundEnd {
 public:
     using Handler = std::function<void(Accepted)>;
-    Acceptor(Context& context, base::Fd listener, Handler handler);
+    Acceptor(Context& context, capture::Listener listener, Handler handler);
 
     base::Result<> start();
 
@@ -21,12 +21,14 @@ private:
     void on_ready(std::uint32_t events) override;
     void on_round_end() override;
     void accept_some();
+    base::Result<> watch();
     bool accept_one();
+    void let_others_accept();
     void back_off(int error);
 
     static constexpr int per_round = 32;  // a burst of new connections must not hold back bytes of old ones
     Context& context_;
-    base::Fd listener_;
+    capture::Listener listener_;
     base::SocketAddress own_address_;
     Handler handler_;
     base::Watch watch_;

@@ -29,13 +29,22 @@ struct Context {
     }
 };
 
+// The connection's row in cv_flows; counted where there is a table and no row in it.
+inline capture::Flow flow_of(Context& context, int fd) {
+    capture::FlowTable& flows = context.shared.capture.flows();
+    if (flows.size() == 0) return {};
+    capture::Flow row = flows.claim(fd);
+    if (!row) context.counters.flows_unlisted.add();
+    return row;
+}
+
 using PodPtr = std::shared_ptr<const LocalPod>;
 
 // A connection as it was accepted.
 struct Accepted {
     base::Fd fd;
     base::SocketAddress source;  // who connected
-    base::SocketAddress target;  // what it asked for: the socket's own address, thanks to sk_lookup
+    base::SocketAddress target;  // what it asked for
 };
 
 }

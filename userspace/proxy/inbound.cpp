@@ -114,8 +114,7 @@ base::Task<> answer(Context& context, PodPtr pod, hbone::Incoming incoming) {
         refuse(503, CloseReason::connect_failed, "connection failed: " + dial_failure(leg.error()));
         co_return;
     }
-    capture::Flow flow_row = context.shared.capture.flows().claim((*leg)->fd());
-    if (!flow_row) context.counters.flows_unlisted.add();
+    capture::Flow flow_row = flow_of(context, (*leg)->fd());
     flow_row.identify(tunnel.identity ? tunnel.identity->to_string() : "", own->identity().to_string());
     flow_row.took(CV_PATH_TUNNEL);
 

@@ -13,8 +13,7 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
     ConnectionRecord record{context.shared.access_log,     context.worker,  context.counters,
                             telemetry::Direction::inbound, accepted.source, accepted.target};
     context.counters.connections_inbound_plain.add();
-    capture::Flow flow_row = context.shared.capture.flows().claim(accepted.fd.get());
-    if (!flow_row) context.counters.flows_unlisted.add();
+    capture::Flow flow_row = flow_of(context, accepted.fd.get());
     auto watched = base::Socket::watch(context.loop, std::move(accepted.fd));
     if (!watched) {
         record.close(CloseReason::over_limit, watched.error().to_string());

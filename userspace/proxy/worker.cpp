@@ -37,7 +37,7 @@ public:
             auto handler = [this, arrival = listener.arrival](Accepted accepted) {
                 take(arrival, std::move(accepted));
             };
-            acceptors_.push_back(std::make_unique<Acceptor>(context_, std::move(listener.fd), std::move(handler)));
+            acceptors_.push_back(std::make_unique<Acceptor>(context_, std::move(listener), std::move(handler)));
             if (auto started = acceptors_.back()->start(); !started)
                 base::log::error("proxy", "pod {}: {}", pod_->name, started.error().to_string());
         }

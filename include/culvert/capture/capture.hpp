@@ -29,6 +29,10 @@ struct Listener {
     int family;       // AF_INET or AF_INET6
     unsigned worker;  // whose it is: 0 .. workers-1
     base::Fd fd;      // listening, non-blocking, made in the pod's netns
+    // The same socket is other workers' as well.
+    bool shared = false;
+    // Connections come by a rewritten address: what was asked for is in conntrack, not the socket's own address.
+    bool redirected = false;
 };
 
 // Why a socket of ours must not be captured.
