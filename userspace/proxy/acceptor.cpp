@@ -79,25 +79,32 @@ bool Acceptor::accept_one() {
     base::Fd fd{::accept4(listener_.fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
     if (!fd) {
         int error = errno;
+        // Somebody shut the listener from outside (`ss -K`): it will never accept again.
+        if (error == EINVAL) {
+            dead_ = true;
+            took_some_ = false;
+            watch_.stop();
+            return false;
+        }
         // The rest of accept(2)'s list are the new connection's own errors: it is gone, the next may be fine.
         if (error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS) back_off(error);
         return error != EAGAIN && !retry_.armed();
     }
     pause_ = 0ms;
+    took_some_ = true;
     Accepted accepted{std::move(fd), {}, {}};
     accepted.source = base::peer_address(accepted.fd.get());
     accepted.target = base::local_address(accepted.fd.get());
     // Somebody in the pod called the listener itself, which nobody was redirected to: closing is all there is to say.
     if (accepted.target == own_address_) return true;
+    if (listener_.redirected && !find_original_target(accepted)) return true;
     // Neither fails on a TCP socket that lives; on one that died meanwhile the first read says so.
     (void)base::set_nodelay(accepted.fd.get());
-    took_some_ = true;
     (void)base::set_keepalive(accepted.fd.get(), context_.limits.keepalive);
     handler_(std::move(accepted));
     return true;
 }
 
-    if (listener_.redirected && !find_original_target(accepted)) return true;
 void Acceptor::back_off(int error) {
     context_.counters.accept_errors.add();
     if (context_.loop.now() >= may_warn_) {

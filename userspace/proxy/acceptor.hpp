@@ -16,14 +16,15 @@ public:
     Acceptor(Context& context, capture::Listener listener, Handler handler);
 
     base::Result<> start();
+    bool dead() const noexcept { return dead_; }
 
 private:
     void on_ready(std::uint32_t events) override;
     void on_round_end() override;
-    void accept_some();
     base::Result<> watch();
-    bool accept_one();
+    void accept_some();
     void let_others_accept();
+    bool accept_one();
     void back_off(int error);
 
     static constexpr int per_round = 32;  // a burst of new connections must not hold back bytes of old ones
@@ -33,6 +34,8 @@ private:
     Handler handler_;
     base::Watch watch_;
     base::Timer retry_;
+    bool dead_ = false;
+    bool took_some_ = false;  // since it was watched last
     std::chrono::milliseconds pause_{0};
     base::Loop::Clock::time_point may_warn_{};  // a shortage is said every ten seconds; its count is exact
 };
