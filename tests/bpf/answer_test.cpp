@@ -23,7 +23,7 @@ Fd stranger(Daemon& daemon, const Namespaces& where, int family) {
 
 // Somebody took it off, as root of the node can.
 void take_lookup_off(const Namespaces& where, const Daemon& daemon) {
-    where.run("rm /sys/fs/bpf/culvert/" + daemon.instance() + "/pods/*/lookup");
+    where.run("bpftool link detach pinned /sys/fs/bpf/culvert/" + daemon.instance() + "/pods/*/lookup");
 }
 
 template <class Condition>

@@ -134,7 +134,8 @@ struct FamilyRow {
 inline const FamilyRow families[] = {{"IPv4", AF_INET, ipv4}, {"IPv6", AF_INET6, ipv6}};
 
 // The proxy's last step, in a client's name: claimed, bound to the address, not connected yet.
-inline Fd leg_from(Daemon& daemon, int pod, const char* client, OwnSocket kind = OwnSocket::inbound_leg) {
+inline Fd leg_from(Daemon& daemon, int pod, const char* client, OwnSocket kind = OwnSocket::inbound_leg,
+                   std::uint16_t port = 0) {
     auto ip = *base::IpAddress::parse(client);
     auto made =
         base::in_netns(pod, [&] { return Fd{::socket(ip.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)}; });
@@ -145,7 +146,7 @@ inline Fd leg_from(Daemon& daemon, int pod, const char* client, OwnSocket kind =
     else
         ::setsockopt(made->get(), SOL_IPV6, 75 /* IPV6_TRANSPARENT */, &one, sizeof one);
     sockaddr_storage raw{};
-    socklen_t size = base::SocketAddress{ip, 0}.to(raw);
+    socklen_t size = base::SocketAddress{ip, port}.to(raw);
     REQUIRE(::bind(made->get(), reinterpret_cast<sockaddr*>(&raw), size) == 0);
     return std::move(*made);
 }

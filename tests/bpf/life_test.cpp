@@ -169,7 +169,8 @@ TEST_CASE("schema: pins of another version are replaced, and the pod is closed u
         Fd server = listen_in(where.node(), ipv4.node, 80);
         Daemon{where, after.instance}.enrol();
         std::string home = "/sys/fs/bpf/culvert/" + after.instance;
-        where.run("bpftool map update pinned " + home + "/cv_schema key 0 0 0 0 value 99 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0");
+        where.run("bpftool map update pinned " + home +
+                  "/cv_schema key 0 0 0 0 value 99 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0");
 
         Tap wire{where};
         Daemon daemon{where, after.instance};

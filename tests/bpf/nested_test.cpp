@@ -12,6 +12,19 @@ void deliver_locally(const Namespaces& where) {
         where.run(std::string{ip} + " -n $POD rule add iif vm ipproto tcp lookup 100 pref 109");
 }
 
+// What container runtimes and hypervisors set up.
+void masquerade(const Namespaces& where) {
+    where.run(
+        "ip netns exec $POD sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1;"
+        "ip netns exec $POD iptables -t nat -A POSTROUTING -s 10.78.0.0/24 -o eth0 -j MASQUERADE;"
+        "ip netns exec $POD ip6tables -t nat -A POSTROUTING -s fd78::/64 -o eth0 -j MASQUERADE");
+}
+
+void check_refused(const Connection& tried) {
+    CHECK(tried.error == ECONNREFUSED);
+    CHECK(tried.milliseconds < 200);
+}
+
 }
 
 TEST_SUITE("nested") {
@@ -69,6 +82,70 @@ TEST_CASE("nested: an interface that is not known as virtual is the world outsid
         CHECK(daemon.count("DROP_FOREIGN") == 2);
         CHECK(daemon.count("TO_INBOUND") == 2);
         CHECK(daemon.count("TO_OUTBOUND") == 0);
+    });
+}
+
+TEST_CASE("nested: behind masquerade a connect is refused at once, and nothing is on the wire") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Nested inside{where};
+        Daemon daemon{where, after.instance};
+        masquerade(where);
+        Fd server4 = listen_in(where.node(), ipv4.node, 80), server6 = listen_in(where.node(), ipv6.node, 80);
+        for (const FamilyRow& row : families) REQUIRE(connect_in(inside.netns(), row.at.node, 80).error == 0);
+        daemon.enrol();
+        Tap wire{where};
+        for (const FamilyRow& row : families) {
+            CAPTURE(row.name);
+            check_refused(connect_in(inside.netns(), row.at.node, 80));
+        }
+        CHECK(daemon.count("GUARD_SYN") == 2);
+        CHECK(wire.look().resets == 0);
+    });
+}
+
+TEST_CASE("nested: a macvlan's owner is refused at once, and nothing is on the wire") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Nested inside{where};
+        where.run(
+            "ip -n $POD link add link eth0 name mv0 address 02:00:00:00:77:03 type macvlan mode bridge;"
+            "ip -n $POD link set mv0 netns " +
+            inside.name());
+        where.run(
+            "for way in 'addr add 10.77.0.3/24 dev mv0' 'addr add fd77::3/64 dev mv0 nodad' 'link set mv0 up' "
+            "'neigh replace fd77::1 lladdr 02:00:00:00:77:01 dev mv0'; do ip -n " +
+            inside.name() + " $way; done; ip -n $NODE neigh replace fd77::3 lladdr 02:00:00:00:77:03 dev veth0");
+        Daemon daemon{where, after.instance};
+        Fd server4 = listen_in(where.node(), ipv4.node, 80), server6 = listen_in(where.node(), ipv6.node, 80);
+        for (const FamilyRow& row : families) REQUIRE(connect_in(inside.netns(), row.at.node, 80).error == 0);
+        daemon.enrol();
+        Tap wire{where};
+        for (const FamilyRow& row : families) {
+            CAPTURE(row.name);
+            check_refused(connect_in(inside.netns(), row.at.node, 80));
+        }
+        CHECK(daemon.count("GUARD_SYN") == 2);
+        CHECK(wire.tcp_packets() == 0);
+    });
+}
+
+TEST_CASE("nested: who connects to it from outside, past the proxy, is not even refused") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Nested inside{where};
+        Daemon daemon{where, after.instance};
+        masquerade(where);
+        where.run("ip -n $NODE route add 10.78.0.0/24 via 10.77.0.2; ip -n $NODE route add fd78::/64 via fd77::2");
+        daemon.enrol();
+        Tap wire{where};
+        for (const char* to : {Nested::ipv4.pod, Nested::ipv6.pod}) {
+            CAPTURE(to);
+            Fd server = listen_in(inside.netns(), to, 80);
+            CHECK(connect_in(where.node(), to, 80, {.limit_ms = 100}).error == ETIMEDOUT);
+        }
+        CHECK(daemon.count("GUARD_SYN") >= 2);
+        CHECK(wire.look().resets == 0);
     });
 }
 

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// "Refused", from the guard to the pod's own sockets.
+#include "daemon.hpp"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+
+#include <cstring>
+
+namespace culvert::test {
+
+namespace {
+
+// So that connects reach the guard.
+void take_sockops_off(const Namespaces& where, const Daemon& daemon) {
+    where.run("bpftool link detach pinned /sys/fs/bpf/culvert/" + daemon.instance() + "/sockops");
+}
+
+// An interface without an Ethernet header; what leaves by it can be read here.
+Fd open_tunnel(const Namespaces& where) {
+    auto made = base::in_netns(where.pod(), [] {
+        Fd tunnel{::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK)};
+        ifreq request{};
+        std::strcpy(request.ifr_name, "tun0");
+        request.ifr_flags = IFF_TUN | IFF_NO_PI;
+        if (::ioctl(tunnel.get(), TUNSETIFF, &request) != 0) tunnel.reset();
+        return tunnel;
+    });
+    where.run(
+        "ip -n $POD link set tun0 up; ip -n $POD addr add 10.79.0.2/24 dev tun0;"
+        "ip -n $POD addr add fd79::2/64 dev tun0 nodad");
+    return std::move(*made);
+}
+
+int tcp_packets_in(const Fd& tunnel) {
+    int seen = 0;
+    unsigned char packet[2048];
+    while (::read(tunnel.get(), packet, sizeof packet) > 0) seen += packet[packet[0] >> 4 == 4 ? 9 : 6] == IPPROTO_TCP;
+    return seen;
+}
+
+}
+
+TEST_SUITE("refuse") {
+
+TEST_CASE("refuse: a connect that sockops missed is refused at once by every kind of interface, off the wire") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        Fd tunnel = open_tunnel(where);
+        REQUIRE(bool(tunnel));
+        Fd server4 = listen_in(where.node(), ipv4.node, 80), server6 = listen_in(where.node(), ipv6.node, 80);
+        daemon.enrol();
+        take_sockops_off(where, daemon);
+        Tap wire{where};
+        for (const char* device : {static_cast<const char*>(nullptr), "eth0"}) {
+            for (const char* to : {ipv4.node, ipv6.node, ipv4.vip, ipv6.vip, "10.79.0.9", "fd79::9"}) {
+                if (device && std::string_view{to}.find("79") != std::string_view::npos) continue;
+                CAPTURE(to);
+                auto app = connect_in(where.pod(), to, 80, {.mark = 0x7000, .device = device});
+                CHECK(app.error == ECONNREFUSED);
+                CHECK(app.milliseconds < 100);
+            }
+        }
+        CHECK(daemon.count("GUARD_SYN") == 10);
+        CHECK(wire.tcp_packets() == 0);
+        CHECK(tcp_packets_in(tunnel) == 0);
+    });
+}
+
+}
+
+}
