@@ -18,32 +18,33 @@ TEST_CASE("clsact: the guard is put on both ways, comes back when it was taken o
         auto pod = capture::Programs::load(capture::Programs::Pod{2, 1}, *node);
         REQUIRE(pod.has_value());
         const std::string filters = "tc -n $POD filter show dev eth0 ingress; tc -n $POD filter show dev eth0 egress";
+        capture::Guards guards;
         auto guard = [&] {
-            auto done = base::in_netns(where.pod(), [&]() -> base::Result<> {
+            auto taken_off = base::in_netns(where.pod(), [&]() -> base::Result<unsigned> {
                 auto netlink = capture::Rtnetlink::open();
                 auto interfaces = netlink->interfaces();
-                for (const auto& interface : *interfaces)
-                    if (interface.name == "eth0")
-                        return capture::guard_interface(*pod, pins, interface, capture::GuardHook::clsact);
-                return base::problem("no eth0");
+                std::erase_if(*interfaces, [](const auto& one) { return one.name != "eth0"; });
+                CHECK(interfaces->size() == 1);
+                return guards.put(*pod, pins, *interfaces, capture::GuardHook::clsact);
             });
-            CHECK(done.has_value());
+            REQUIRE(taken_off.has_value());
+            return *taken_off;
         };
         auto has_both = [&] {
             std::string text = where.run(filters);
             return text.find("cv_in_guard") != std::string::npos && text.find("cv_out_guard") != std::string::npos;
         };
-        guard();
+        CHECK(guard() == 0);
         CHECK(has_both());
         // Again, and nobody who listens for changes hears of it: capture listens, and would never rest.
         auto changes = base::in_netns(where.pod(), capture::open_change_socket);
-        guard();
+        CHECK(guard() == 0);
         CHECK(has_both());
         char change[4096];
         CHECK(::recv(changes->get(), change, sizeof change, 0) == -1);
         where.run("tc -n $POD qdisc del dev eth0 clsact");
         CHECK(!has_both());
-        guard();
+        CHECK(guard() == 1);
         CHECK(has_both());
         CHECK(base::in_netns(where.pod(), [&] { capture::remove_guards(pins); }).has_value());
         CHECK(where.run(filters) == "");

@@ -39,10 +39,16 @@ std::uint64_t fresh_number() {
     return static_cast<std::uint64_t>(random()) << 32 | random() | 1;
 }
 
+Result<Fd> attach_to_root(const char* name, int program, int cgroup) {
+    Fd link{bpf_link_create(program, cgroup, BPF_CGROUP_SOCK_OPS, nullptr)};
+    if (!link) return base::errno_while(std::string{"attach "} + name + " to the cgroup root");
+    return link;
+}
+
 }
 
 EbpfCapture::EbpfCapture(boost::asio::io_context& io, Settings settings, Pins pins)
-    : io_{io}, settings_{std::move(settings)}, pins_{std::move(pins)}, daemon_{fresh_number()} {}
+    : io_{io}, settings_{std::move(settings)}, pins_{std::move(pins)}, daemon_{fresh_number()}, twice_a_second_{io} {}
 
 EbpfCapture::~EbpfCapture() = default;
 
@@ -71,10 +77,7 @@ Result<> EbpfCapture::load() {
     if (!loaded) return loaded.error();
     programs_ = std::make_unique<Programs>(std::move(*loaded));
 
-    std::uint32_t row = 0;
-    cv_schema schema{CV_SCHEMA_VERSION};
-    if (bpf_map_update_elem(programs_->map("cv_schema"), &row, &schema, BPF_ANY) != 0)
-        return base::errno_while("write cv_schema");
+    if (auto said = say_who(false); !said) return said;
     Result<> pinning;
     programs_->each_shared_map([&](const char* name, int fd) {
         if (!pinning || pinned(pins_.path(name))) return;
@@ -89,22 +92,32 @@ Result<> EbpfCapture::load() {
     auto table = FlowTable::map(flows_map, programs_->map("cv_socks"), info.max_entries);
     if (!table) return table.error();
     flows_ = std::move(*table);
-    flows_.free_abandoned();
+    if (pins_.locked()) flows_.free_abandoned();  // else an older daemon still holds rows
     own_socks_ = programs_->map("cv_own_socks");
     return {};
 }
 
-Result<> EbpfCapture::attach(int cgroup) {
-    auto attach_to_root = [&](const char* name) -> Result<Fd> {
-        Fd link{bpf_link_create(programs_->program(name), cgroup, BPF_CGROUP_SOCK_OPS, nullptr)};
-        if (!link) return base::errno_while(std::string{"attach "} + name + " to the cgroup root");
-        return link;
-    };
-    auto pinned_one = replace_or_attach(pins_.path("sockops"), programs_->program("cv_sockops"),
-                                        [&] { return attach_to_root("cv_sockops"); });
-    if (!pinned_one) return pinned_one;
-    // After it, also in the order in which the kernel runs them.
-    auto link = attach_to_root("cv_alive");
+Result<> EbpfCapture::say_who(bool settled) {
+    std::uint32_t row = 0;
+    cv_schema schema{CV_SCHEMA_VERSION, settled, daemon_};
+    if (bpf_map_update_elem(programs_->map("cv_schema"), &row, &schema, BPF_ANY) != 0)
+        return base::errno_while("write cv_schema");
+    return {};
+}
+
+Result<> EbpfCapture::attach() {
+    int program = programs_->program("cv_sockops");
+    auto link = replace_or_attach(pins_.path("sockops"), program,
+                                  [&] { return attach_to_root("cv_sockops", program, cgroup_.get()); });
+    if (!link) return link.error();
+    sockops_ = std::move(*link);
+    return attach_alive();
+}
+
+// After cv_sockops, also in the order in which the kernel runs them.
+Result<> EbpfCapture::attach_alive() {
+    alive_.reset();
+    auto link = attach_to_root("cv_alive", programs_->program("cv_alive"), cgroup_.get());
     if (!link) return link.error();
     alive_ = std::move(*link);
     return {};
@@ -117,19 +130,21 @@ Result<std::unique_ptr<Capture>> EbpfCapture::start(boost::asio::io_context& io,
     if (!home) return home.error();
     auto cgroup = cgroup_root();
     if (!cgroup) return cgroup.error();
-    auto pins = Pins::open(*home, settings.instance);
+    auto pins = Pins::open(*home, settings.instance, settings.take_over);
     if (!pins) return pins.error();
 
     std::unique_ptr<EbpfCapture> capture{new EbpfCapture{io, std::move(settings), std::move(*pins)}};
     capture->guard_hook_ = kernel_has_tcx() ? GuardHook::tcx : GuardHook::clsact;
     if (auto done = capture->set_aside_other_schemas(); !done) return done.error();
     if (auto done = capture->load(); !done) return done.error();
-    if (auto done = capture->attach(cgroup->get()); !done) return done.error();
+    capture->cgroup_ = std::move(*cgroup);
+    if (auto done = capture->attach(); !done) return done.error();
+    capture->check_later();
     return std::unique_ptr<Capture>{std::move(capture)};
 }
 
 Result<std::vector<Listener>> EbpfCapture::listen(const PodSpec& pod) {
-    auto opened = base::in_netns(pod.netns, [&] { return open_listeners(settings_.workers, netns_has_ipv6()); });
+    auto opened = base::in_netns(pod.netns, [&] { return open_listeners(settings_.workers); });
     if (!opened) return opened.error();
     for (const Listener& listener : *opened) {
         int fd = listener.fd.get();
@@ -207,6 +222,7 @@ Result<> EbpfCapture::release_all_but(const std::vector<std::string>& uids) {
 }
 
 void EbpfCapture::refuse_new() noexcept {
+    refusing_ = true;
     alive_ = {};
 }
 
@@ -244,10 +260,8 @@ std::vector<MapFill> EbpfCapture::fills() const {
 }
 
 std::vector<RepairCount> EbpfCapture::repairs() const {
-    return {};
+    return repairs_.counts();
 }
-
-void EbpfCapture::settled() {}
 
 Result<> EbpfCapture::cleanup(const std::string& instance) {
     std::string bpffs = mounted_bpffs();

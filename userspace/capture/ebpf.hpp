@@ -4,8 +4,11 @@
 //
 // Lives on: the control thread, as Capture says.
 #pragma once
+#include <boost/asio/steady_timer.hpp>
+
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <culvert/base/fd.hpp>
@@ -14,6 +17,7 @@
 #include "pins.hpp"
 #include "pod.hpp"
 #include "programs.hpp"
+#include "repairs.hpp"
 
 namespace culvert::capture {
 
@@ -46,8 +50,18 @@ private:
 
     base::Result<> set_aside_other_schemas();
     base::Result<> load();
-    base::Result<> attach(int cgroup);
-    NodeSide node_side() { return {io_, pins_, *programs_, netns_, daemon_, settings_.workers, guard_hook_}; }
+    base::Result<> attach();
+    base::Result<> attach_alive();
+    NodeSide node_side() { return {io_, pins_, *programs_, netns_, daemon_, settings_.workers, guard_hook_, repairs_}; }
+
+    // Twice a second: what nobody reports, and whether another daemon speaks for the node by now.
+    void check_later();
+    void check();
+    bool others_turn();
+    void take_back();
+    base::Result<> say_who(bool settled);
+    void repair_links();
+    void repair_pins();
 
     boost::asio::io_context& io_;
     Settings settings_;
@@ -55,12 +69,19 @@ private:
     std::uint64_t netns_ = 0;  // cookie of the daemon's own
     std::uint64_t daemon_;
     GuardHook guard_hook_ = GuardHook::tcx;
+    base::Fd cgroup_;
     std::unique_ptr<Programs> programs_;
     int own_socks_ = -1;  // borrowed from programs, read on every worker
     FlowTable flows_;
     Notices notices_;
+    Repairs repairs_;
+    std::optional<std::chrono::steady_clock::time_point> other_since_;  // another daemon began to replace this one
+    bool superseded_ = false;
+    bool refusing_ = false;
     std::map<std::string, std::unique_ptr<Pod>> pods_;  // by uid
-    base::Fd alive_;  // last, so that it goes first: from then on connects are refused
+    base::Fd sockops_;                                  // beside its pin, as all links
+    base::Fd alive_;                                    // goes before the pods: from then on connects are refused
+    boost::asio::steady_timer twice_a_second_;          // last: calls back into all of the above
 };
 
 }

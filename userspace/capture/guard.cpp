@@ -8,7 +8,6 @@
 #include <charconv>
 
 #include <culvert/base/fd.hpp>
-#include <culvert/base/log.hpp>
 
 #include "pins.hpp"
 
@@ -34,14 +33,6 @@ constexpr std::string_view clsact_prefix = "clsact_";
 
 std::string named(const std::string& pins, std::string_view prefix, int interface) {
     return pins + "/" + std::string{prefix} + std::to_string(interface);
-}
-
-Result<> put_link(const std::string& path, int program, int interface, int hook) {
-    return replace_or_attach(path, program, [&]() -> Result<Fd> {
-        Fd link{bpf_link_create(program, interface, static_cast<bpf_attach_type>(hook), nullptr)};
-        if (!link) return base::errno_while("attach the guard to interface " + std::to_string(interface));
-        return link;
-    });
 }
 
 struct Filter {
@@ -95,13 +86,14 @@ struct Filter {
     }
 };
 
-Result<> put_filters(const std::string& marker, const Interface& interface, int in, int out) {
+// Whether the filters had been there before and were taken off.
+Result<bool> put_filters(const std::string& marker, int interface, int in, int out) {
     bool known = !make_directory(marker) || errno == EEXIST;
-    Filter arriving{interface.index, BPF_TC_INGRESS}, leaving{interface.index, BPF_TC_EGRESS};
-    if (known && !(arriving.is_there() && leaving.is_there()))
-        base::log::warn("capture", "the guard on {} had been taken off inside the pod; it is back", interface.name);
-    if (auto done = arriving.put(in); !done) return done;
-    return leaving.put(out);
+    Filter arriving{interface, BPF_TC_INGRESS}, leaving{interface, BPF_TC_EGRESS};
+    bool taken_off = known && !(arriving.is_there() && leaving.is_there());
+    if (auto done = arriving.put(in); !done) return done.error();
+    if (auto done = leaving.put(out); !done) return done.error();
+    return taken_off;
 }
 
 std::optional<int> index_after(std::string_view prefix, std::string_view name) {
@@ -112,18 +104,7 @@ std::optional<int> index_after(std::string_view prefix, std::string_view name) {
     return index;
 }
 
-}
-
-Result<> guard_interface(const Programs& pod, const std::string& pins, const Interface& interface, GuardHook hook) {
-    int in = pod.program(interface.ethernet ? "cv_in_guard" : "cv_in_guard_l3");
-    int out = pod.program(interface.ethernet ? "cv_out_guard" : "cv_out_guard_l3");
-    if (hook == GuardHook::clsact) return put_filters(named(pins, clsact_prefix, interface.index), interface, in, out);
-    if (auto done = put_link(named(pins, out_prefix, interface.index), out, interface.index, tcx_egress); !done)
-        return done;
-    return put_link(named(pins, in_prefix, interface.index), in, interface.index, tcx_ingress);
-}
-
-void forget_interfaces(const std::string& pins, const std::vector<Interface>& left) {
+void forget(const std::string& pins, const std::vector<Interface>& left) {
     for (const std::string& name : pins_in(pins)) {
         for (std::string_view prefix : {in_prefix, out_prefix, clsact_prefix}) {
             auto index = index_after(prefix, name);
@@ -131,12 +112,69 @@ void forget_interfaces(const std::string& pins, const std::vector<Interface>& le
             bool there =
                 std::any_of(left.begin(), left.end(), [&](const Interface& one) { return one.index == *index; });
             if (there) continue;
-            if (prefix == clsact_prefix)
+            if (prefix == clsact_prefix) {
+                Filter{*index, BPF_TC_INGRESS}.remove();
+                Filter{*index, BPF_TC_EGRESS}.remove();
                 remove_tree(pins + "/" + name);
-            else
+            } else {
                 unpin(pins + "/" + name);
+            }
         }
     }
+}
+
+}
+
+Result<unsigned> Guards::put(const Programs& pod, const std::string& pins, const std::vector<Interface>& guarded,
+                             GuardHook hook) {
+    unsigned taken_off = 0;
+    for (const Interface& interface : guarded) {
+        int in = pod.program(interface.ethernet ? "cv_in_guard" : "cv_in_guard_l3");
+        int out = pod.program(interface.ethernet ? "cv_out_guard" : "cv_out_guard_l3");
+        auto known = links_.contains(interface.index);
+        Pair& pair = links_[interface.index];
+        if (hook == GuardHook::clsact) {
+            auto put = put_filters(named(pins, clsact_prefix, interface.index), interface.index, in, out);
+            if (!put) return put.error();
+            taken_off += *put ? 1 : 0;
+            continue;
+        }
+        auto hold = [&](Fd& link, int program, std::string_view prefix, int where) -> Result<> {
+            if (link && runs(link.get(), program)) return {};
+            taken_off += known ? 1 : 0;
+            auto attached = replace_or_attach(named(pins, prefix, interface.index), program, [&]() -> Result<Fd> {
+                Fd fresh{bpf_link_create(program, interface.index, static_cast<bpf_attach_type>(where), nullptr)};
+                if (!fresh) return base::errno_while("attach the guard to interface " + interface.name);
+                return fresh;
+            });
+            if (!attached) return attached.error();
+            link = std::move(*attached);
+            return {};
+        };
+        if (auto done = hold(pair.out, out, out_prefix, tcx_egress); !done) return done.error();
+        if (auto done = hold(pair.in, in, in_prefix, tcx_ingress); !done) return done.error();
+    }
+    std::erase_if(links_, [&](const auto& one) {
+        return std::none_of(guarded.begin(), guarded.end(), [&](const Interface& it) { return it.index == one.first; });
+    });
+    forget(pins, guarded);
+    return taken_off;
+}
+
+bool Guards::whole() const {
+    return std::all_of(links_.begin(), links_.end(), [](const auto& one) {
+        const Pair& pair = one.second;
+        return (!pair.in || is_attached(pair.in.get())) && (!pair.out || is_attached(pair.out.get()));
+    });
+}
+
+unsigned Guards::restore_pins(const std::string& pins) const {
+    unsigned restored = 0;
+    for (const auto& [interface, pair] : links_) {
+        if (pair.in) restored += restore_pin(pair.in.get(), named(pins, in_prefix, interface));
+        if (pair.out) restored += restore_pin(pair.out.get(), named(pins, out_prefix, interface));
+    }
+    return restored;
 }
 
 void remove_guards(const std::string& pins) {

@@ -7,6 +7,7 @@
 #include <random>
 
 #include <culvert/base/address.hpp>
+#include <culvert/bpf/marks.h>
 
 namespace culvert::capture {
 
@@ -30,7 +31,7 @@ base::SocketAddress place(int family, unsigned number, std::uint16_t port) {
     return {ip, port};
 }
 
-Result<Fd> open_listener(base::SocketAddress at) {
+Result<Fd> open_listener(base::SocketAddress at, Arrival arrival) {
     int family = at.ip.family();
     Fd fd{::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     if (!fd) return base::errno_while("open a listener");
@@ -41,6 +42,10 @@ Result<Fd> open_listener(base::SocketAddress at) {
                                     : ::setsockopt(fd.get(), SOL_IPV6, IPV6_TRANSPARENT, &one, sizeof one) |
                                           ::setsockopt(fd.get(), SOL_IPV6, IPV6_V6ONLY, &one, sizeof one);
     if (refused) return base::errno_while("make a listener transparent");
+    // By this mark the guard tells the answers of ours from those of an app that was reached past us.
+    std::uint32_t mark = CV_MARK_PROXY;
+    if (arrival != Arrival::outbound && ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0)
+        return base::errno_while("mark a listener");
     sockaddr_storage raw{};
     socklen_t size = at.to(raw);
     if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) != 0)
@@ -58,7 +63,7 @@ Result<> open_family(int family, std::uint16_t port, unsigned workers, std::vect
     for (Arrival arrival : {Arrival::outbound, Arrival::inbound_plain, Arrival::inbound_hbone}) {
         for (unsigned worker = 0; worker < workers; ++worker, ++number) {
             std::uint16_t its_port = static_cast<std::uint16_t>(port + (family == AF_INET ? number / 254 : 0));
-            auto fd = open_listener(place(family, number, its_port));
+            auto fd = open_listener(place(family, number, its_port), arrival);
             if (!fd) return fd.error();
             into.push_back({arrival, family, worker, std::move(*fd)});
         }
@@ -68,7 +73,7 @@ Result<> open_family(int family, std::uint16_t port, unsigned workers, std::vect
 
 }
 
-Result<std::vector<Listener>> open_listeners(unsigned workers, bool ipv6) {
+Result<std::vector<Listener>> open_listeners(unsigned workers) {
     std::minstd_rand pick{std::random_device{}()};
     std::uniform_int_distribution<unsigned> ports{first_port, 65530};
     Result<> opened;
@@ -76,7 +81,12 @@ Result<std::vector<Listener>> open_listeners(unsigned workers, bool ipv6) {
         std::vector<Listener> listeners;
         auto port = static_cast<std::uint16_t>(ports(pick));
         opened = open_family(AF_INET, port, workers, listeners);
-        if (opened.has_value() && ipv6) opened = open_family(AF_INET6, port, workers, listeners);
+        if (opened.has_value()) {
+            // Also where IPv6 is switched off: it may be switched on while the pod lives. Not where the kernel has
+            // none.
+            opened = open_family(AF_INET6, port, workers, listeners);
+            if (!opened && opened.error().code.value() == EAFNOSUPPORT) opened = {};
+        }
         if (opened.has_value()) return listeners;
         if (opened.error().code.value() != EADDRINUSE) break;
     }

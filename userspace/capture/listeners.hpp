@@ -8,6 +8,6 @@
 namespace culvert::capture {
 
 // One listener per arrival, family and worker in the calling thread's namespace.
-base::Result<std::vector<Listener>> open_listeners(unsigned workers, bool ipv6);
+base::Result<std::vector<Listener>> open_listeners(unsigned workers);
 
 }

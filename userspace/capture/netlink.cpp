@@ -50,12 +50,14 @@ struct Attributes {
 
 int collect_interface(const nlmsghdr* message, void* data) {
     auto* info = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(message));
-    Attributes<IFLA_IFNAME + 1> attributes{message, sizeof *info};
+    Attributes<IFLA_MASTER + 1> attributes{message, sizeof *info};
     if (info->ifi_flags & IFF_LOOPBACK) return MNL_CB_OK;
     static_cast<std::vector<Interface>*>(data)->push_back(
         {.index = info->ifi_index,
          .name = attributes.at[IFLA_IFNAME] ? mnl_attr_get_str(attributes.at[IFLA_IFNAME]) : "",
-         .ethernet = info->ifi_type == ARPHRD_ETHER});
+         .ethernet = info->ifi_type == ARPHRD_ETHER,
+         .master = attributes.at[IFLA_MASTER] ? static_cast<int>(mnl_attr_get_u32(attributes.at[IFLA_MASTER])) : 0,
+         .up = (info->ifi_flags & IFF_UP) != 0});
     return MNL_CB_OK;
 }
 
@@ -102,27 +104,75 @@ Request rule_request(std::uint16_t type, std::uint16_t flags, const Rule& rule) 
     body->action = rule.table ? FR_ACT_TO_TBL : FR_ACT_PROHIBIT;
     body->table = static_cast<std::uint8_t>(rule.table);
     mnl_attr_put_u32(request.get(), FRA_PRIORITY, rule.priority);
-    mnl_attr_put_u32(request.get(), FRA_FWMARK, rule.mark);
-    mnl_attr_put_u32(request.get(), FRA_FWMASK, rule.mask);
+    if (rule.mask != 0) {
+        mnl_attr_put_u32(request.get(), FRA_FWMARK, rule.mark);
+        mnl_attr_put_u32(request.get(), FRA_FWMASK, rule.mask);
+    }
+    if (!rule.interface.empty()) mnl_attr_put_strz(request.get(), FRA_IIFNAME, rule.interface.c_str());
+    if (rule.protocol != 0) mnl_attr_put_u8(request.get(), FRA_IP_PROTO, static_cast<std::uint8_t>(rule.protocol));
     mnl_attr_put_u8(request.get(), FRA_PROTOCOL, our_protocol);
     return request;
 }
 
+std::uint32_t number_in(const nlattr* attribute, std::uint32_t otherwise = 0) {
+    return attribute ? mnl_attr_get_u32(attribute) : otherwise;
+}
+
+int collect_our_rule(const nlmsghdr* message, void* data) {
+    auto* body = static_cast<const fib_rule_hdr*>(mnl_nlmsg_get_payload(message));
+    Attributes<FRA_MAX + 1> attributes{message, sizeof *body};
+    const nlattr* protocol = attributes.at[FRA_PROTOCOL];
+    if (!protocol || mnl_attr_get_u8(protocol) != our_protocol) return MNL_CB_OK;
+    const nlattr* carried = attributes.at[FRA_IP_PROTO];
+    static_cast<std::vector<Rule>*>(data)->push_back(
+        {.family = body->family,
+         .priority = number_in(attributes.at[FRA_PRIORITY]),
+         .mark = number_in(attributes.at[FRA_FWMARK]),
+         .mask = number_in(attributes.at[FRA_FWMASK]),
+         .table =
+             body->action == FR_ACT_TO_TBL ? static_cast<int>(number_in(attributes.at[FRA_TABLE], body->table)) : 0,
+         .interface = attributes.at[FRA_IIFNAME] ? mnl_attr_get_str(attributes.at[FRA_IIFNAME]) : "",
+         .protocol = carried ? mnl_attr_get_u8(carried) : 0});
+    return MNL_CB_OK;
+}
+
 struct OurRoutes {
     int table;
-    std::vector<std::vector<char>> messages;
+    std::vector<LocalRoute> found;
 };
 
 int collect_our_route(const nlmsghdr* message, void* data) {
     auto* wanted = static_cast<OurRoutes*>(data);
     auto* body = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message));
     Attributes<RTA_MAX + 1> attributes{message, sizeof *body};
-    int table =
-        attributes.at[RTA_TABLE] ? static_cast<int>(mnl_attr_get_u32(attributes.at[RTA_TABLE])) : body->rtm_table;
+    int table = static_cast<int>(number_in(attributes.at[RTA_TABLE], body->rtm_table));
     if (table != wanted->table || body->rtm_protocol != our_protocol) return MNL_CB_OK;
-    auto* raw = reinterpret_cast<const char*>(message);
-    wanted->messages.emplace_back(raw, raw + message->nlmsg_len);
+    wanted->found.push_back({.family = body->rtm_family,
+                             .interface = static_cast<int>(number_in(attributes.at[RTA_OIF])),
+                             .table = table,
+                             .metric = number_in(attributes.at[RTA_PRIORITY]),
+                             .source = address_in(attributes.at[RTA_PREFSRC], body->rtm_family),
+                             .prohibit = body->rtm_type == RTN_PROHIBIT});
     return MNL_CB_OK;
+}
+
+Request route_request(std::uint16_t type, std::uint16_t flags, const LocalRoute& route) {
+    Request request{type, static_cast<std::uint16_t>(flags | NLM_F_ACK)};
+    auto* body = request.body<rtmsg>();
+    body->rtm_family = static_cast<std::uint8_t>(route.family);
+    body->rtm_table = static_cast<std::uint8_t>(route.table);
+    body->rtm_protocol = our_protocol;
+    body->rtm_scope = route.prohibit ? RT_SCOPE_UNIVERSE : RT_SCOPE_HOST;
+    body->rtm_type = route.prohibit ? RTN_PROHIBIT : RTN_LOCAL;
+    if (!route.prohibit) mnl_attr_put_u32(request.get(), RTA_OIF, static_cast<std::uint32_t>(route.interface));
+    mnl_attr_put_u32(request.get(), RTA_PRIORITY, route.metric);
+    if (route.source) put_address(request.get(), RTA_PREFSRC, route.family, *route.source);
+    return request;
+}
+
+// Of a family that was never there, or a table that is empty.
+bool is_nothing(int err) {
+    return err == EAFNOSUPPORT || err == EOPNOTSUPP || err == ENOENT;
 }
 
 }
@@ -131,6 +181,9 @@ Result<Rtnetlink> Rtnetlink::open() {
     Socket socket{mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC)};
     if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0)
         return base::errno_while("open a netlink socket in the pod");
+    // The kernel filters by table, however many routes a pod has; kernels that cannot list all, and we filter.
+    int on = 1;
+    mnl_socket_setsockopt(socket.get(), NETLINK_GET_STRICT_CHK, &on, sizeof on);
     return Rtnetlink{std::move(socket)};
 }
 
@@ -169,7 +222,7 @@ Result<std::vector<InterfaceAddress>> Rtnetlink::addresses() {
 Result<> Rtnetlink::add(const Rule& rule) {
     auto request = rule_request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule);
     if (int err = ask(request.get()); err != 0 && err != EEXIST)
-        return base::errno_while("add ip rule for mark " + std::to_string(rule.mark), err);
+        return base::errno_while("add ip rule " + std::to_string(rule.priority), err);
     return {};
 }
 
@@ -178,40 +231,40 @@ Result<> Rtnetlink::remove(const Rule& rule) {
         auto request = rule_request(RTM_DELRULE, 0, rule);
         int err = ask(request.get());
         if (err == ENOENT || err == EAFNOSUPPORT) return {};
-        if (err != 0) return base::errno_while("remove ip rule for mark " + std::to_string(rule.mark), err);
+        if (err != 0) return base::errno_while("remove ip rule " + std::to_string(rule.priority), err);
     }
 }
 
-Result<> Rtnetlink::put(const LocalRoute& route) {
-    Request request{RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE};
+Result<std::vector<Rule>> Rtnetlink::rules(int family) {
+    std::vector<Rule> found;
+    Request request{RTM_GETRULE, NLM_F_DUMP};
+    request.body<fib_rule_hdr>()->family = static_cast<std::uint8_t>(family);
+    if (int err = ask(request.get(), collect_our_rule, &found); err != 0 && !is_nothing(err))
+        return base::errno_while("list the pod's rules", err);
+    return found;
+}
+
+Result<std::vector<LocalRoute>> Rtnetlink::routes(int family, int table) {
+    OurRoutes ours{table, {}};
+    Request request{RTM_GETROUTE, NLM_F_DUMP};
     auto* body = request.body<rtmsg>();
-    body->rtm_family = static_cast<std::uint8_t>(route.family);
-    body->rtm_table = static_cast<std::uint8_t>(route.table);
-    body->rtm_protocol = our_protocol;
-    body->rtm_scope = RT_SCOPE_HOST;
-    body->rtm_type = RTN_LOCAL;
-    mnl_attr_put_u32(request.get(), RTA_OIF, static_cast<std::uint32_t>(route.interface));
-    mnl_attr_put_u32(request.get(), RTA_PRIORITY, route.metric);
-    if (route.source) put_address(request.get(), RTA_PREFSRC, route.family, *route.source);
+    body->rtm_family = static_cast<std::uint8_t>(family);
+    body->rtm_table = static_cast<std::uint8_t>(table);
+    if (int err = ask(request.get(), collect_our_route, &ours); err != 0 && !is_nothing(err))
+        return base::errno_while("list the pod's routes", err);
+    return std::move(ours.found);
+}
+
+Result<> Rtnetlink::put(const LocalRoute& route) {
+    auto request = route_request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route);
     if (int err = ask(request.get()); err != 0 && err != EEXIST)
         return base::errno_while("add local route by interface " + std::to_string(route.interface), err);
     return {};
 }
 
-Result<> Rtnetlink::clear(int family, int table) {
-    OurRoutes ours{table, {}};
-    Request request{RTM_GETROUTE, NLM_F_DUMP};
-    request.body<rtmsg>()->rtm_family = static_cast<std::uint8_t>(family);
-    if (int err = ask(request.get(), collect_our_route, &ours)) {
-        if (err == EAFNOSUPPORT || err == EOPNOTSUPP) return {};
-        return base::errno_while("list the pod's routes", err);
-    }
-    for (auto& message : ours.messages) {
-        auto* route = reinterpret_cast<nlmsghdr*>(message.data());
-        route->nlmsg_type = RTM_DELROUTE;
-        route->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-        if (int err = ask(route); err != 0 && err != ESRCH) return base::errno_while("remove a route of ours", err);
-    }
+Result<> Rtnetlink::remove(const LocalRoute& route) {
+    auto request = route_request(RTM_DELROUTE, 0, route);
+    if (int err = ask(request.get()); err != 0 && err != ESRCH) return base::errno_while("remove a route of ours", err);
     return {};
 }
 
@@ -219,9 +272,10 @@ Result<base::Fd> open_change_socket() {
     base::Fd socket{::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE)};
     sockaddr_nl groups{};
     groups.nl_family = AF_NETLINK;
-    groups.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_TC;
+    groups.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_TC | RTMGRP_IPV4_RULE |
+                       1u << (RTNLGRP_IPV6_RULE - 1) | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
     if (!socket || ::bind(socket.get(), reinterpret_cast<sockaddr*>(&groups), sizeof groups) != 0)
-        return base::errno_while("listen for changes of the pod's interfaces");
+        return base::errno_while("listen for changes in the pod's network");
     return socket;
 }
 

@@ -17,7 +17,10 @@ namespace culvert::capture {
 struct Interface {
     int index;
     std::string name;
-    bool ethernet;  // packets carry an Ethernet header
+    bool ethernet;   // packets carry an Ethernet header
+    int master = 0;  // the bridge it is a port of
+    bool up = true;
+    friend bool operator==(const Interface&, const Interface&) = default;
 };
 
 struct InterfaceAddress {
@@ -26,23 +29,29 @@ struct InterfaceAddress {
     base::IpAddress ip;
     bool global;     // scope
     bool secondary;  // not the one that the kernel would choose as a source
+    friend bool operator==(const InterfaceAddress&, const InterfaceAddress&) = default;
 };
 
 struct Rule {
     int family;
     std::uint32_t priority;
-    std::uint32_t mark;
+    std::uint32_t mark;  // with mask 0: any
     std::uint32_t mask;
-    int table;  // 0: prohibit
+    int table;                   // 0: prohibit
+    std::string interface = {};  // arriving by it; empty: any
+    int protocol = 0;            // IPPROTO_*; 0: any
+    friend bool operator==(const Rule&, const Rule&) = default;
 };
 
-// "local default dev <interface> table <table>", the only kind we need.
+// "local default dev <interface> table <table>", or "prohibit default".
 struct LocalRoute {
     int family;
     int interface;
     int table;
     std::uint32_t metric;
-    std::optional<base::IpAddress> source;
+    std::optional<base::IpAddress> source = {};
+    bool prohibit = false;
+    friend bool operator==(const LocalRoute&, const LocalRoute&) = default;
 };
 
 // Lives on: any thread; stays in the namespace it was opened in. Owns: one netlink socket.
@@ -50,14 +59,17 @@ class Rtnetlink {
 public:
     static base::Result<Rtnetlink> open();  // in the calling thread's namespace
 
-    base::Result<std::vector<Interface>> interfaces();
+    base::Result<std::vector<Interface>> interfaces();  // without lo
     base::Result<std::vector<InterfaceAddress>> addresses();
+    // Those that we made. A family that the namespace does not have has none.
+    base::Result<std::vector<Rule>> rules(int family);
+    base::Result<std::vector<LocalRoute>> routes(int family, int table);
+
     // Idempotent, all of them.
     base::Result<> add(const Rule&);
     base::Result<> remove(const Rule&);
     base::Result<> put(const LocalRoute&);
-    // Removes the routes of a table that put() made.
-    base::Result<> clear(int family, int table);
+    base::Result<> remove(const LocalRoute&);
 
 private:
     using Socket = base::Handle<mnl_socket, mnl_socket_close>;
@@ -69,7 +81,7 @@ private:
     std::uint32_t sequence_ = 0;
 };
 
-// Hears of links and addresses that come and go, in the calling thread's namespace. Non-blocking.
+// Hears of links, addresses, rules and routes that come and go, in the calling thread's namespace. Non-blocking.
 base::Result<base::Fd> open_change_socket();
 
 }

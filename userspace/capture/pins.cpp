@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -76,7 +77,7 @@ void remove_tree(const std::string& directory) {
     ::rmdir(directory.c_str());
 }
 
-Result<Pins> Pins::open(const std::string& bpffs, const std::string& instance) {
+Result<Pins> Pins::open(const std::string& bpffs, const std::string& instance, bool may_share) {
     if (!is_instance_name(instance))
         return base::problem("instance name \"" + instance + "\": only letters, digits, - and _ are possible");
     std::string home = bpffs + "/culvert/" + instance;
@@ -86,14 +87,24 @@ Result<Pins> Pins::open(const std::string& bpffs, const std::string& instance) {
         Fd lock{::open(home.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
         if (!lock) return base::errno_while("open " + home);
         if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-            if (errno == EWOULDBLOCK)
-                return base::problem("another culvertd runs as instance \"" + instance + "\" (it holds " + home + ")");
-            return base::errno_while("lock " + home);
+            if (errno != EWOULDBLOCK) return base::errno_while("lock " + home);
+            if (!may_share)
+                return base::problem("another culvertd runs as instance \"" + instance + "\" (it holds " + home +
+                                     "); start with --take-over to replace it");
+            lock.reset();
         }
-        if (!is_still(lock.get(), home)) continue;  // a cleanup took the directory away before we had the lock
+        if (lock && !is_still(lock.get(), home)) continue;  // a cleanup took it away before we had the lock
         if (auto made = make_directory(home + "/pods"); !made) return made.error();
         return Pins{std::move(home), std::move(lock)};
     }
+}
+
+void Pins::restore() {
+    if (lock_ && is_still(lock_.get(), home_)) return;
+    std::filesystem::path home{home_};
+    if (!make_directory(home.parent_path()) || !make_directory(home_) || !make_directory(path("pods"))) return;
+    Fd lock{::open(home_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (lock && ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) lock_ = std::move(lock);
 }
 
 bool Pins::exists(const std::string& bpffs, const std::string& instance) {
@@ -150,6 +161,41 @@ Result<> Pins::set_aside() {
 void Pins::remove() noexcept {
     remove_tree(home_);
     ::rmdir(std::filesystem::path{home_}.parent_path().c_str());  // the last instance turns off the light
+}
+
+bool restore_pin(int object, const std::string& path) {
+    if (::access(path.c_str(), F_OK) == 0) return false;
+    (void)make_directory(std::filesystem::path{path}.parent_path());
+    return bool(pin(object, path));
+}
+
+namespace {
+
+// What bpf_link_info says of every kind of link that we have. linux/bpf.h of Debian 12 does not know TCX; its part of
+// the union begins, like the netns one's, with the number of what it is attached to.
+struct LinkState {
+    std::uint32_t program = 0;
+    std::uint64_t target = 0;
+};
+
+LinkState state_of(int link) {
+    bpf_link_info info{};
+    __u32 size = sizeof info;
+    if (bpf_obj_get_info_by_fd(link, &info, &size) != 0) return {};
+    return {info.prog_id, info.type == BPF_LINK_TYPE_CGROUP ? info.cgroup.cgroup_id : info.netns.netns_ino};
+}
+
+}
+
+bool is_attached(int link) {
+    return state_of(link).target != 0;
+}
+
+bool runs(int link, int program) {
+    bpf_prog_info info{};
+    __u32 size = sizeof info;
+    LinkState state = state_of(link);
+    return state.target != 0 && bpf_obj_get_info_by_fd(program, &info, &size) == 0 && info.id == state.program;
 }
 
 std::uint32_t netns_of_link(int link) {

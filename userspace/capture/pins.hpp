@@ -6,7 +6,7 @@
 //   pods/<netns cookie>/      lookup, guard_in_<ifindex>, guard_out_<ifindex>: links in one pod
 //   old_<n>/                  all of the above, left by a daemon with another schema
 //
-// The names above, and that cv_pods is keyed by the netns cookie, hold for every schema version.
+// The names above, that cv_pods is keyed by the netns cookie, and the row of cv_schema hold for every schema version.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -25,15 +25,22 @@ std::vector<std::string> pins_in(const std::string& directory);
 base::Result<> make_directory(const std::string& path);
 void remove_tree(const std::string& directory);
 
+// Pins again what was unpinned; the directories above it too. False when it was there, or cannot be pinned.
+bool restore_pin(int object, const std::string& path);
+
+// What a link of ours is doing: whether it is attached to anything still, and whether it runs this program.
+bool is_attached(int link);
+bool runs(int link, int program);  // attached, and runs it
+
 // Puts the program where the pinned link is, atomically; without a live link there, calls attach and pins its link.
 template <class Attach>
-base::Result<> replace_or_attach(const std::string& path, int program, Attach attach);
+base::Result<base::Fd> replace_or_attach(const std::string& path, int program, Attach attach);
 
 // One instance's directory, and the lock that only one daemon (or cleanup) at a time may hold.
 class Pins {
 public:
-    // Makes the directory. Fails when another process holds it.
-    static base::Result<Pins> open(const std::string& bpffs, const std::string& instance);
+    // Makes the directory. When another process holds it: fails, or goes on without the lock if it may share.
+    static base::Result<Pins> open(const std::string& bpffs, const std::string& instance, bool may_share = false);
     static bool exists(const std::string& bpffs, const std::string& instance);
 
     const std::string& home() const noexcept { return home_; }
@@ -47,6 +54,9 @@ public:
     std::vector<std::string> olds() const;
     // Moves all that is there into a new old_<n>; nothing in the kernel notices.
     base::Result<> set_aside();
+    bool locked() const noexcept { return bool(lock_); }
+    // Makes the directory anew when somebody removed it, and takes the lock when it has none and it is free.
+    void restore();
     // The directory itself goes, with whatever is still in it.
     void remove() noexcept;
 
@@ -64,14 +74,15 @@ std::uint32_t netns_of_link(int link);
 bool swap_program(int link, int program) noexcept;
 
 template <class Attach>
-base::Result<> replace_or_attach(const std::string& path, int program, Attach attach) {
+base::Result<base::Fd> replace_or_attach(const std::string& path, int program, Attach attach) {
     if (base::Fd link = pinned(path)) {
-        if (swap_program(link.get(), program)) return {};
+        if (is_attached(link.get()) && swap_program(link.get(), program)) return link;
         unpin(path);  // what it was attached to is gone
     }
-    auto link = attach();
-    if (!link) return link.error();
-    return pin(link->get(), path);
+    base::Result<base::Fd> link = attach();
+    if (!link) return link;
+    if (auto done = pin(link->get(), path); !done) return done.error();
+    return link;
 }
 
 }

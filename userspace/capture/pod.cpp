@@ -4,6 +4,8 @@
 #include <bpf/bpf.h>
 #include <fcntl.h>
 
+#include <boost/asio/io_context.hpp>
+
 #include <algorithm>
 #include <cstring>
 
@@ -53,8 +55,9 @@ Result<> Pod::install(const std::vector<Listener>& listeners) {
     if (!loaded) return loaded.error();
     programs_ = std::make_unique<Programs>(std::move(*loaded));
     if (auto done = fill_slots(listeners); !done) return done;
-    if (auto done = follow_interfaces(); !done) return done;
+    if (auto done = follow(); !done) return done;
     if (auto done = attach(); !done) return done;
+    installed_ = true;
     return say(CV_POD_CAPTURING);  // the switch: until this row is there, no program does anything
 }
 
@@ -73,15 +76,17 @@ Result<> Pod::enter(int netns) {
         auto cookie = netns_cookie();
         if (!cookie) return cookie.error();
         cookie_ = *cookie;
-        ipv6_ = netns_has_ipv6();
         auto netlink = Rtnetlink::open();
         if (!netlink) return netlink.error();
         netlink_ = std::make_unique<Rtnetlink>(std::move(*netlink));
-        auto sysctls = read_sysctls(ipv6_);
+        auto sysctls = Sysctls::open();
         if (!sysctls) return sysctls.error();
-        row_.tcp_fwmark_accept_was = sysctls->tcp_fwmark_accept;
-        row_.fwmark_reflect_was = sysctls->fwmark_reflect;
-        row_.fwmark_reflect6_was = sysctls->fwmark_reflect6;
+        sysctls_ = std::move(*sysctls);
+        auto before = sysctls_->read();
+        if (!before) return before.error();
+        row_.tcp_fwmark_accept_was = before->tcp_fwmark_accept;
+        row_.fwmark_reflect_was = before->fwmark_reflect;
+        row_.fwmark_reflect6_was = before->fwmark_reflect6;
         auto changes = open_change_socket();
         if (!changes) return changes.error();
         changes_ = std::make_unique<ChangeWatch>(node_.io, std::move(*changes), [this] { on_change(); });
@@ -109,23 +114,28 @@ Result<> Pod::enter(int netns) {
 
 Result<> Pod::fill_slots(const std::vector<Listener>& listeners) {
     int slots = programs_->map("cv_listeners");
+    slots_.clear();
     for (const Listener& listener : listeners) {
         CV_CHECK(listener.worker < node_.workers, "listeners come from listen(), which counts the same workers");
         std::uint32_t slot = slot_of(listener, node_.workers);
         auto fd = static_cast<std::uint64_t>(listener.fd.get());
         if (bpf_map_update_elem(slots, &slot, &fd, BPF_ANY) != 0)
             return base::errno_while("put a listener of " + name_ + " in its slot");
+        slots_.push_back(slot);
     }
     return {};
 }
 
 Result<> Pod::attach() {
     int lookup = programs_->program("cv_lookup");
-    return replace_or_attach(pins() + "/lookup", lookup, [&]() -> Result<Fd> {
+    auto attached = replace_or_attach(pins() + "/lookup", lookup, [&]() -> Result<Fd> {
         Fd link{bpf_link_create(lookup, netns_.get(), BPF_SK_LOOKUP, nullptr)};
         if (!link) return base::errno_while("attach cv_lookup to the netns of " + name_);
         return link;
     });
+    if (!attached) return attached.error();
+    lookup_ = std::move(*attached);
+    return {};
 }
 
 Result<> Pod::say(cv_pod_state state) {
@@ -136,28 +146,113 @@ Result<> Pod::say(cv_pod_state state) {
     return {};
 }
 
-Result<> Pod::follow_interfaces() {
+// Behind a virtual interface, and among the ports of a virtual bridge, nothing leaves the pod.
+std::vector<Interface> Pod::guarded(const std::vector<Interface>& interfaces) const {
+    auto is_virtual = [&](const Interface& one) {
+        return std::find(virtual_interfaces_.begin(), virtual_interfaces_.end(), one.name) != virtual_interfaces_.end();
+    };
+    std::vector<Interface> rest;
+    for (const Interface& interface : interfaces) {
+        bool inside =
+            is_virtual(interface) || std::any_of(interfaces.begin(), interfaces.end(), [&](const Interface& master) {
+                return master.index == interface.master && is_virtual(master);
+            });
+        if (!inside) rest.push_back(interface);
+    }
+    return rest;
+}
+
+void Pod::note_virtual(const std::vector<Interface>& interfaces) {
+    std::size_t n = 0;
+    std::memset(row_.virtual_interfaces, 0, sizeof row_.virtual_interfaces);
+    for (const Interface& interface : interfaces)
+        if (std::find(virtual_interfaces_.begin(), virtual_interfaces_.end(), interface.name) !=
+                virtual_interfaces_.end() &&
+            n < std::size(row_.virtual_interfaces))
+            row_.virtual_interfaces[n++] = static_cast<std::uint32_t>(interface.index);
+}
+
+Result<> Pod::follow() {
     if (auto made = make_directory(pins()); !made) return made;
-    auto interfaces = netlink_->interfaces();
-    if (!interfaces) return interfaces.error();
-    auto addresses = netlink_->addresses();
-    if (!addresses) return addresses.error();
-    publish_addresses(node_.programs, cookie_, name_, *addresses);
-    forget_interfaces(pins(), *interfaces);
+    Surroundings before = std::exchange(around_, {});
+    unsigned guards = 0;
     auto visit = [&]() -> Result<> {
-        if (auto done = write_sysctls({1, 1, 1}, ipv6_); !done) return done;
-        for (const Interface& interface : *interfaces)
-            if (auto done = guard_interface(*programs_, pins(), interface, node_.guard_hook); !done) return done;
+        auto now = look_around(*netlink_);
+        if (!now) return now.error();
+        around_ = std::move(*now);
+        auto put = guards_.put(*programs_, pins(), guarded(around_.interfaces), node_.guard_hook);
+        if (!put) return put.error();
+        guards = *put;
         return {};
     };
     if (auto done = base::in_netns(netns_.get(), visit); !done) return done;
-    if (auto done = add_rules(*netlink_, ipv6_); !done) return done;
-    return sync_routes(*netlink_, ipv6_, *interfaces, *addresses);
+    publish_addresses(node_.programs, cookie_, name_, around_.addresses);
+    note_virtual(around_.interfaces);
+    auto routing = sync_routing(*netlink_, around_, virtual_interfaces_);
+    if (!routing) return routing.error();
+    if (auto done = sysctls_->write(Sysctls::ours); !done) return done;
+    if (!installed_ || before != around_) return installed_ ? say(row_.state) : Result<>{};
+    if (guards > 0) node_.repairs.add(Part::guard, name_, guards);
+    if (routing->rules > 0) node_.repairs.add(Part::rule, name_, routing->rules);
+    if (routing->routes > 0) node_.repairs.add(Part::route, name_, routing->routes);
+    return {};
 }
 
+// A burst of events is answered once, and one that does not end (a router's routes) twenty times a second.
 void Pod::on_change() {
-    if (auto done = follow_interfaces(); !done)
-        base::log::warn("capture", "{}: its interfaces changed, and: {}", name_, done.error().to_string());
+    if (follow_waits_) return;
+    follow_waits_ = true;
+    may_follow_.async_wait([this](boost::system::error_code cancelled) {
+        if (cancelled) return;
+        follow_waits_ = false;
+        if (auto done = follow(); !done)
+            base::log::warn("capture", "{}: its network changed, and: {}", name_, done.error().to_string());
+        may_follow_.expires_after(std::chrono::milliseconds{50});
+    });
+}
+
+Pod::Health Pod::check() {
+    auto found = find_row(node_.programs.map("cv_pods"), cookie_);
+    if (found && found->daemon != node_.daemon) return Health::taken_over;
+    repair_row(found);
+    repair_links();
+    repair_sysctls();
+    repair_pins();
+    return slots_filled() ? Health::fine : Health::listeners_lost;
+}
+
+void Pod::repair_row(const std::optional<cv_pod>& found) {
+    if (found && std::memcmp(&*found, &row_, sizeof row_) == 0) return;
+    if (say(row_.state)) node_.repairs.add(Part::row, name_);
+}
+
+void Pod::repair_links() {
+    if (!runs(lookup_.get(), programs_->program("cv_lookup")) && attach()) node_.repairs.add(Part::lookup, name_);
+    if (!guards_.whole()) on_change();
+}
+
+void Pod::repair_sysctls() {
+    auto now = sysctls_->read();
+    Sysctls::Values wanted = Sysctls::ours;
+    if (now && now->fwmark_reflect6 == 0 && around_.ipv6_on_lo == Ipv6::absent) wanted.fwmark_reflect6 = 0;
+    if (!now || *now == wanted) return;
+    if (sysctls_->write(Sysctls::ours)) node_.repairs.add(Part::sysctl, name_);
+}
+
+void Pod::repair_pins() {
+    unsigned restored = guards_.restore_pins(pins());
+    if (restore_pin(lookup_.get(), pins() + "/lookup")) ++restored;
+    if (restored > 0) node_.repairs.add(Part::pin, name_, restored);
+}
+
+// A listener that was closed, by whomever, is out of its slot.
+bool Pod::slots_filled() const {
+    if (row_.state != CV_POD_CAPTURING) return true;
+    int map = programs_->map("cv_listeners");
+    return std::all_of(slots_.begin(), slots_.end(), [map](std::uint32_t slot) {
+        std::uint64_t cookie = 0;
+        return bpf_map_lookup_elem(map, &slot, &cookie) == 0;
+    });
 }
 
 Result<> Pod::stop_capturing() {
@@ -166,6 +261,8 @@ Result<> Pod::stop_capturing() {
 
 Result<> Pod::release() {
     changes_.reset();
+    lookup_.reset();
+    guards_ = {};
     delete_row(node_.programs.map("cv_pods"), cookie_);
     auto undone = undo(pins(), row_, std::move(netns_));
     publish_addresses(node_.programs, cookie_, name_, {});
@@ -203,8 +300,9 @@ Result<> undo(const std::string& pod_pins, const std::optional<cv_pod>& row, Fd 
             if (!netlink) return netlink.error();
             if (auto removed = remove_routing(*netlink); !removed) return removed;
             if (!row) return {};
-            return write_sysctls({row->tcp_fwmark_accept_was, row->fwmark_reflect_was, row->fwmark_reflect6_was},
-                                 netns_has_ipv6());
+            auto sysctls = Sysctls::open();
+            if (!sysctls) return sysctls.error();
+            return sysctls->write({row->tcp_fwmark_accept_was, row->fwmark_reflect_was, row->fwmark_reflect6_was});
         });
     }
     remove_tree(pod_pins);

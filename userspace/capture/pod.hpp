@@ -4,6 +4,8 @@
 // Lives on: the control thread. Letting the object go leaves the pod captured (a restart takes it over); release()
 // takes everything out.
 #pragma once
+#include <boost/asio/steady_timer.hpp>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,7 +20,9 @@
 #include "guard.hpp"
 #include "pins.hpp"
 #include "programs.hpp"
+#include "repairs.hpp"
 #include "routing.hpp"
+#include "sysctls.hpp"
 
 namespace culvert::capture {
 
@@ -31,6 +35,7 @@ struct NodeSide {
     std::uint64_t daemon;  // what this daemon calls itself in cv_pods
     unsigned workers;
     GuardHook guard_hook;
+    Repairs& repairs;
 };
 
 class Pod {
@@ -43,32 +48,63 @@ public:
     base::Result<> stop_capturing();
     base::Result<> release();
 
+    enum class Health {
+        fine,            // or repaired
+        listeners_lost,  // capture has none to put in their place
+        taken_over,      // another daemon speaks for it
+    };
+    // Looks at what events do not tell of, and repairs it. Without a visit to the netns while all is well.
+    Health check();
+    // Of a successor that has failed.
+    base::Result<> take_back() { return say(row_.state); }
+
     std::uint64_t cookie() const noexcept { return cookie_; }
     const std::string& name() const noexcept { return name_; }
 
 private:
-    Pod(const NodeSide& node, const PodSpec& spec) : node_{node}, uid_{spec.uid}, name_{spec.name} {}
+    Pod(const NodeSide& node, const PodSpec& spec)
+        : node_{node},
+          uid_{spec.uid},
+          name_{spec.name},
+          virtual_interfaces_{spec.virtual_interfaces},
+          may_follow_{node.io} {}
 
     base::Result<> enter(int netns);
     base::Result<> install(const std::vector<Listener>&);
     base::Result<> attach();
     base::Result<> say(cv_pod_state);
-    // Rules, routes, addresses and guards as the namespace's interfaces want them now.
-    base::Result<> follow_interfaces();
+    // Addresses, guards, rules and routes as the namespace wants them now. What was right before and is not any more,
+    // although nothing around it has changed, is a repair.
+    base::Result<> follow();
+    std::vector<Interface> guarded(const std::vector<Interface>&) const;
+    void note_virtual(const std::vector<Interface>&);
     void on_change();
     void end_connecting();
+    void repair_row(const std::optional<cv_pod>& found);
+    void repair_links();
+    void repair_sysctls();
+    void repair_pins();
+    bool slots_filled() const;
     std::string pins() const { return node_.pins.pod(cookie_); }
 
     NodeSide node_;
     std::string uid_;
     std::string name_;
+    std::vector<std::string> virtual_interfaces_;
     base::Fd netns_;
     std::uint64_t cookie_ = 0;
-    bool ipv6_ = false;
-    bool taken_over_ = false;
+    bool taken_over_ = false;  // by us, from an earlier daemon
+    bool installed_ = false;
     cv_pod row_{};
+    std::vector<std::uint32_t> slots_;
+    Surroundings around_;
+    std::optional<Sysctls> sysctls_;
     std::unique_ptr<Rtnetlink> netlink_;
     std::unique_ptr<Programs> programs_;
+    base::Fd lookup_;  // beside its pin: removing that opens nothing while we live
+    Guards guards_;
+    boost::asio::steady_timer may_follow_;
+    bool follow_waits_ = false;
     std::unique_ptr<ChangeWatch> changes_;  // last: calls back into all of the above
 };
 

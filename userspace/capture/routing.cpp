@@ -2,7 +2,10 @@
 #include "routing.hpp"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include <culvert/base/fd.hpp>
 #include <culvert/bpf/marks.h>
@@ -15,30 +18,17 @@ using base::Result;
 namespace {
 
 // Metrics: unbound sockets take lo; a socket bound to a device finds only that device's route.
+constexpr std::uint32_t metric_prohibit = 50;
 constexpr std::uint32_t metric_lo = 100;
 constexpr std::uint32_t metric_device = 1000;
 
-constexpr const char* tcp_fwmark_accept = "/proc/sys/net/ipv4/tcp_fwmark_accept";
-constexpr const char* fwmark_reflect = "/proc/sys/net/ipv4/fwmark_reflect";
-constexpr const char* fwmark_reflect6 = "/proc/sys/net/ipv6/fwmark_reflect";
-
-Result<std::uint8_t> read_sysctl(const char* path) {
-    Fd file{::open(path, O_RDONLY | O_CLOEXEC)};
-    char digit = 0;
-    if (!file || ::read(file.get(), &digit, 1) != 1) return base::errno_while(std::string{"read "} + path);
-    return static_cast<std::uint8_t>(digit - '0');
-}
-
-Result<> write_sysctl(const char* path, std::uint8_t value) {
-    Fd file{::open(path, O_WRONLY | O_CLOEXEC)};
-    char digit = static_cast<char>('0' + value);
-    if (!file || ::write(file.get(), &digit, 1) != 1) return base::errno_while(std::string{"write "} + path);
-    return {};
-}
-
-std::vector<Rule> rules(int family) {
-    return {{family, CV_RULE_PRIORITY_REFUSE, CV_MARK_REFUSE, CV_MARK_MASK, 0},
-            {family, CV_RULE_PRIORITY_LOOP, CV_MARK_LOOP, CV_MARK_MASK, CV_ROUTE_TABLE}};
+std::vector<Rule> wanted_rules(int family, const std::vector<std::string>& virtual_interfaces) {
+    std::vector<Rule> rules{{family, CV_RULE_PRIORITY_REFUSE, CV_MARK_REFUSE, CV_MARK_MASK, 0},
+                            {family, CV_RULE_PRIORITY_LOOP, CV_MARK_LOOP, CV_MARK_MASK, CV_ROUTE_TABLE}};
+    // What VMs and nested containers send to the world is delivered here, where cv_lookup meets it.
+    for (const std::string& name : virtual_interfaces)
+        rules.push_back({family, CV_RULE_PRIORITY_VIRTUAL, 0, 0, CV_ROUTE_TABLE, name, IPPROTO_TCP});
+    return rules;
 }
 
 const InterfaceAddress* preferred_source(int family, int interface, const std::vector<InterfaceAddress>& addresses) {
@@ -51,75 +41,120 @@ const InterfaceAddress* preferred_source(int family, int interface, const std::v
     return best;
 }
 
+LocalRoute local_route(int family, int interface, std::uint32_t metric, int source_of, const Surroundings& around) {
+    LocalRoute route{family, interface, CV_ROUTE_TABLE, metric};
+    // IPv4 needs the hint: without it a socket that connects for the second time is told ENETUNREACH. IPv6 picks a
+    // sane source alone, and refuses a hint that is still tentative.
+    if (family == AF_INET)
+        if (const InterfaceAddress* source = preferred_source(family, source_of, around.addresses))
+            route.source = source->ip;
+    return route;
 }
 
-bool netns_has_ipv6() {
-    auto disabled = read_sysctl("/proc/sys/net/ipv6/conf/all/disable_ipv6");
-    return disabled.has_value() && *disabled == 0;
+std::vector<LocalRoute> wanted_routes(int family, const Surroundings& around) {
+    // Nothing can be looped over a lo without IPv6: connects of that family fail at once, instead of hanging.
+    if (family == AF_INET6 && around.ipv6_on_lo == Ipv6::off)
+        return {{family, CV_LOOPBACK_IFINDEX, CV_ROUTE_TABLE, metric_prohibit, {}, true}};
+    std::vector<LocalRoute> routes{local_route(family, CV_LOOPBACK_IFINDEX, metric_lo, 0, around)};
+    for (const Interface& interface : around.interfaces)
+        routes.push_back(local_route(family, interface.index,
+                                     metric_device + static_cast<std::uint32_t>(interface.index), interface.index,
+                                     around));
+    return routes;
 }
 
-Result<Sysctls> read_sysctls(bool ipv6) {
-    Sysctls now;
-    auto accept = read_sysctl(tcp_fwmark_accept);
-    if (!accept) return accept.error();
-    auto reflect = read_sysctl(fwmark_reflect);
-    if (!reflect) return reflect.error();
-    now.tcp_fwmark_accept = *accept;
-    now.fwmark_reflect = *reflect;
-    if (!ipv6) return now;
-    auto reflect6 = read_sysctl(fwmark_reflect6);
-    if (!reflect6) return reflect6.error();
-    now.fwmark_reflect6 = *reflect6;
-    return now;
+// The interface is down, or without this family: its sockets have no way out either, and an event tells of a change.
+bool may_be_missing(const LocalRoute& route, int err) {
+    return route.interface != CV_LOOPBACK_IFINDEX &&
+           (err == ENETDOWN || err == EINVAL || err == ENODEV || err == EACCES);
 }
 
-Result<> write_sysctls(const Sysctls& wanted, bool ipv6) {
-    if (auto done = write_sysctl(tcp_fwmark_accept, wanted.tcp_fwmark_accept); !done) return done;
-    if (auto done = write_sysctl(fwmark_reflect, wanted.fwmark_reflect); !done) return done;
-    if (!ipv6) return {};
-    return write_sysctl(fwmark_reflect6, wanted.fwmark_reflect6);
+template <class T>
+bool contains(const std::vector<T>& all, const T& one) {
+    return std::find(all.begin(), all.end(), one) != all.end();
 }
 
-Result<> add_rules(Rtnetlink& netlink, bool ipv6) {
-    for (int family : {AF_INET, AF_INET6}) {
-        if (family == AF_INET6 && !ipv6) continue;
-        for (const Rule& rule : rules(family))
-            if (auto added = netlink.add(rule); !added) return added;
+Result<> sync_rules(Rtnetlink& netlink, int family, const std::vector<Rule>& wanted, unsigned& changed) {
+    auto there = netlink.rules(family);
+    if (!there) return there.error();
+    for (const Rule& rule : wanted) {
+        if (contains(*there, rule)) continue;
+        if (auto added = netlink.add(rule); !added) return added;
+        ++changed;
+    }
+    for (const Rule& rule : *there) {
+        if (contains(wanted, rule)) continue;
+        if (auto removed = netlink.remove(rule); !removed) return removed;
     }
     return {};
 }
 
-Result<> sync_routes(Rtnetlink& netlink, bool ipv6, const std::vector<Interface>& interfaces,
-                     const std::vector<InterfaceAddress>& addresses) {
-    auto put = [&](int family, int interface, std::uint32_t metric, int source_of) -> Result<> {
-        LocalRoute route{family, interface, CV_ROUTE_TABLE, metric, {}};
-        // IPv4 needs the hint: without it a socket that connects for the second time is told ENETUNREACH. IPv6 picks
-        // a sane source alone, and refuses a hint that is still tentative.
-        if (family == AF_INET)
-            if (const InterfaceAddress* source = preferred_source(family, source_of, addresses))
-                route.source = source->ip;
-        return netlink.put(route);
-    };
-    for (int family : {AF_INET, AF_INET6}) {
-        if (family == AF_INET6 && !ipv6) continue;
-        if (auto done = put(family, CV_LOOPBACK_IFINDEX, metric_lo, 0); !done) return done;
-        for (const Interface& interface : interfaces) {
-            auto done = put(family, interface.index, metric_device + static_cast<std::uint32_t>(interface.index),
-                            interface.index);
-            // Down, or without this family: its sockets have no way out either, and an event tells when that changes.
-            if (!done && done.error().code.value() != ENETDOWN && done.error().code.value() != EINVAL &&
-                done.error().code.value() != ENODEV && done.error().code.value() != EACCES)
-                return done;
-        }
+// New ones first: at no moment is there nothing for a marked packet.
+Result<> sync_routes(Rtnetlink& netlink, int family, const std::vector<LocalRoute>& wanted, unsigned& changed) {
+    auto there = netlink.routes(family, CV_ROUTE_TABLE);
+    if (!there) return there.error();
+    for (const LocalRoute& route : wanted) {
+        if (contains(*there, route)) continue;
+        auto put = netlink.put(route);
+        if (put)
+            ++changed;
+        else if (!may_be_missing(route, put.error().code.value()))
+            return put;
+    }
+    for (const LocalRoute& route : *there) {
+        bool replaced = std::any_of(wanted.begin(), wanted.end(), [&](const LocalRoute& one) {
+            return one.interface == route.interface && one.metric == route.metric;
+        });
+        if (replaced) continue;
+        if (auto removed = netlink.remove(route); !removed) return removed;
     }
     return {};
+}
+
+}
+
+Ipv6 ipv6_of(const std::string& interface) {
+    Fd file{::open(("/proc/sys/net/ipv6/conf/" + interface + "/disable_ipv6").c_str(), O_RDONLY | O_CLOEXEC)};
+    char digit = 0;
+    if (!file || ::read(file.get(), &digit, 1) != 1) return Ipv6::absent;
+    return digit == '0' ? Ipv6::on : Ipv6::off;
+}
+
+Result<Surroundings> look_around(Rtnetlink& netlink) {
+    Surroundings around;
+    around.ipv6_on_lo = ipv6_of("lo");
+    auto interfaces = netlink.interfaces();
+    if (!interfaces) return interfaces.error();
+    around.interfaces = std::move(*interfaces);
+    auto addresses = netlink.addresses();
+    if (!addresses) return addresses.error();
+    around.addresses = std::move(*addresses);
+    return around;
+}
+
+Result<RoutingChanges> sync_routing(Rtnetlink& netlink, const Surroundings& around,
+                                    const std::vector<std::string>& virtual_interfaces) {
+    RoutingChanges changes;
+    for (int family : {AF_INET, AF_INET6}) {
+        if (family == AF_INET6 && around.ipv6_on_lo == Ipv6::absent) continue;
+        auto rules = sync_rules(netlink, family, wanted_rules(family, virtual_interfaces), changes.rules);
+        if (!rules) return rules.error();
+        auto routes = sync_routes(netlink, family, wanted_routes(family, around), changes.routes);
+        if (!routes) return routes.error();
+    }
+    return changes;
 }
 
 Result<> remove_routing(Rtnetlink& netlink) {
     for (int family : {AF_INET, AF_INET6}) {
-        for (const Rule& rule : rules(family))
+        auto rules = netlink.rules(family);
+        if (!rules) return rules.error();
+        for (const Rule& rule : *rules)
             if (auto removed = netlink.remove(rule); !removed) return removed;
-        if (auto cleared = netlink.clear(family, CV_ROUTE_TABLE); !cleared) return cleared;
+        auto routes = netlink.routes(family, CV_ROUTE_TABLE);
+        if (!routes) return routes.error();
+        for (const LocalRoute& route : *routes)
+            if (auto removed = netlink.remove(route); !removed) return removed;
     }
     return {};
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// How marked packets of a pod find lo, and how replies in a foreign client's name come home: rules, table 100, sysctls.
-//
-// All of it runs in the calling thread's namespace, or in that of the Rtnetlink given.
+// How marked packets of a pod find lo, and how replies in a foreign client's name come home: rules and table 100.
 #pragma once
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <culvert/base/result.hpp>
@@ -12,20 +11,31 @@
 
 namespace culvert::capture {
 
-// IPv6 is there and not switched off.
-bool netns_has_ipv6();
+enum class Ipv6 { absent, off, on };  // not in the kernel; switched off; there
+// For one interface, or "all". In the calling thread's namespace.
+Ipv6 ipv6_of(const std::string& interface);
+inline bool netns_has_ipv6() {
+    return ipv6_of("all") == Ipv6::on;
+}
 
-struct Sysctls {
-    std::uint8_t tcp_fwmark_accept = 0;
-    std::uint8_t fwmark_reflect = 0;
-    std::uint8_t fwmark_reflect6 = 0;
+// What rules and routes follow from.
+struct Surroundings {
+    Ipv6 ipv6_on_lo = Ipv6::absent;
+    std::vector<Interface> interfaces;
+    std::vector<InterfaceAddress> addresses;
+    friend bool operator==(const Surroundings&, const Surroundings&) = default;
 };
-base::Result<Sysctls> read_sysctls(bool ipv6);
-base::Result<> write_sysctls(const Sysctls&, bool ipv6);
+// In the calling thread's namespace, which must be the Rtnetlink's.
+base::Result<Surroundings> look_around(Rtnetlink&);
 
-base::Result<> add_rules(Rtnetlink&, bool ipv6);
-// Puts table 100 right for the interfaces and addresses of now; again after every change of them.
-base::Result<> sync_routes(Rtnetlink&, bool ipv6, const std::vector<Interface>&, const std::vector<InterfaceAddress>&);
+struct RoutingChanges {
+    unsigned rules = 0;
+    unsigned routes = 0;
+};
+// Puts right what is not, and says how much that was. What the kernel cannot have now (a route by an interface that is
+// down) is left for the next time.
+base::Result<RoutingChanges> sync_routing(Rtnetlink&, const Surroundings&,
+                                          const std::vector<std::string>& virtual_interfaces);
 // The last things to go: captured connections need them to their end.
 base::Result<> remove_routing(Rtnetlink&);
 

@@ -26,15 +26,17 @@ enum Exit { ok = 0, cannot_run = 1, bad_usage = 2, bad_config = 3 };
 
 constexpr char help[] = R"(culvertd: an ambient mesh dataplane for one Linux node
 
-  culvertd --config FILE [--cleanup]   run; FILE is watched and applied live
+  culvertd --config FILE [OPTION]      run; FILE is watched and applied live
   culvertd check FILE                  say whether FILE is good, and stop
   culvertd cleanup NODE                remove every trace of the node's capture: programs, pins, rules, routes
   culvertd cleanup --config FILE       the same, for the node named in FILE
   culvertd version                     version and commit
   culvertd --help                      this
 
-  --cleanup   remove the capture when the daemon ends. Without it captured pods stay closed (their new connections
-              are refused) until the next start, which takes them over.
+  --cleanup     remove the capture when the daemon ends. Without it captured pods stay closed (their new connections
+                are refused) until the next start, which takes them over.
+  --take-over   start although a daemon of this node runs, take its pods without refusing a connection, and let it
+                end when the connections that it has are finished. The two may be of different versions.
 
 signals   TERM, INT: finish connections until shutdown.deadline, then end; a second one ends now.
           HUP: reopen the access log, read FILE again.
@@ -89,7 +91,14 @@ void raise_descriptor_limit() {
     ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int run(const std::string& file, bool cleanup_at_end) {
+struct Options {
+    std::string file;
+    bool cleanup_at_end = false;
+    bool take_over = false;
+};
+
+int run(const Options& options) {
+    const std::string& file = options.file;
     auto config = control::load_config(file);
     if (!config) return say(bad_config, config.error());
     std::signal(SIGPIPE, SIG_IGN);
@@ -97,18 +106,18 @@ int run(const std::string& file, bool cleanup_at_end) {
     base::log::configure(config->log.level, config->log.format);
     std::string instance = config->node.name;
     {
-        auto node = node::Node::start(file, std::move(*config));
+        auto node = node::Node::start(file, std::move(*config), options.take_over);
         if (!node) return say(cannot_run, node.error());
         (*node)->run();
+        if ((*node)->replaced()) return ok;
     }
-    if (!cleanup_at_end) return ok;
+    if (!options.cleanup_at_end) return ok;
     if (auto done = capture::Capture::cleanup(instance); !done) return say(cannot_run, done.error());
     return ok;
 }
 
 int main_with(const std::vector<std::string>& arguments) {
-    std::string file;
-    bool cleanup_at_end = false;
+    Options options;
     if (arguments.empty()) return usage_error("--config FILE is missing");
     const std::string& first = arguments[0];
     if (first == "--help" || first == "-h" || first == "help") return std::fputs(help, stdout) < 0 ? cannot_run : ok;
@@ -118,14 +127,16 @@ int main_with(const std::vector<std::string>& arguments) {
     if (first == "cleanup") return cleanup({arguments.begin() + 1, arguments.end()});
     for (std::size_t i = 0; i < arguments.size(); ++i) {
         if (arguments[i] == "--config" && i + 1 < arguments.size())
-            file = arguments[++i];
+            options.file = arguments[++i];
         else if (arguments[i] == "--cleanup")
-            cleanup_at_end = true;
+            options.cleanup_at_end = true;
+        else if (arguments[i] == "--take-over")
+            options.take_over = true;
         else
             return usage_error("\"" + arguments[i] + "\" is not something that it understands");
     }
-    if (file.empty()) return usage_error("--config FILE is missing");
-    return run(file, cleanup_at_end);
+    if (options.file.empty()) return usage_error("--config FILE is missing");
+    return run(options);
 }
 
 }

@@ -20,6 +20,18 @@ void expose(telemetry::Metrics& metrics, capture::Capture& capture, const tls::C
             samples.push_back({reason.name, static_cast<double>(reason.count)});
         return samples;
     });
+    metrics.add(families::capture_repairs, [&capture] {
+        std::vector<Sample> samples;
+        for (const auto& repair : capture.repairs())
+            samples.push_back({repair.what, static_cast<double>(repair.count)});
+        return samples;
+    });
+    metrics.add([&pods](std::vector<prometheus::MetricFamily>& into) {
+        into.push_back({"culvert_capture_enrolment_seconds",
+                        "How long enrolling a pod took, listeners and programs.",
+                        prometheus::MetricType::Histogram,
+                        {pods.enrolment_seconds().Collect()}});
+    });
     metrics.add(families::capture_pods, [&pods] { return static_cast<double>(pods.size()); });
     auto fills = [&capture](std::uint64_t capture::MapFill::*field) {
         return [&capture, field] {

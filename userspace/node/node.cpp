@@ -46,8 +46,13 @@ unsigned worker_count(const control::Config& config) {
 
 class Node::Impl {
 public:
-    Impl(std::string file, control::Config config)
-        : file_{std::move(file)}, config_{std::move(config)}, signals_{io_} {}
+    Impl(std::string file, control::Config config, bool take_over)
+        : file_{std::move(file)},
+          config_{std::move(config)},
+          take_over_{take_over},
+          signals_{io_},
+          doors_later_{io_},
+          last_handshakes_{io_} {}
 
     base::Result<> start() {
         base::log::info("node", "culvertd {} ({}) starts as node {}", version, commit, config_.node.name);
@@ -66,9 +71,14 @@ public:
             base::log::warn("node", "leftovers of an earlier daemon: {}", released.error().to_string());
         expose(metrics_, *capture_, *certificates_, *access_log_, workers_, *pods_, reloads_);
         pods_->on_change([this] { say_ready(); });
+        capture_->on_notice({.listeners_lost = [this](const std::string& uid) { lost_listeners(uid); },
+                             .superseded = [this] { hand_over(); }});
+        capture_->settled();
         say_ready();
         return {};
     }
+
+    bool replaced() const noexcept { return replaced_; }
 
     void run() {
         signals_.add(SIGTERM);
@@ -80,7 +90,20 @@ public:
     }
 
 private:
+    // The daemon that we replace has them open still, and closes them when it hears that we are settled.
     base::Result<> open_doors() {
+        auto opened = open_doors_now();
+        if (opened || !take_over_ || opened.error().code.value() != EADDRINUSE) return opened;
+        doors_.clear();
+        doors_later_.expires_after(std::chrono::milliseconds{100});
+        doors_later_.async_wait([this](boost::system::error_code cancelled) {
+            if (cancelled) return;
+            if (auto again = open_doors(); !again) base::log::error("node", "{}", again.error().to_string());
+        });
+        return {};
+    }
+
+    base::Result<> open_doors_now() {
         if (config_.doors.metrics) {
             auto door = admin::Door::open(io_, *config_.doors.metrics, admin::metrics_routes(metrics_));
             if (!door) return door.error();
@@ -107,7 +130,8 @@ private:
                                                      .instance = config_.node.name,
                                                      .workers = worker_count(config_),
                                                      .max_pods = config_.limits.max_pods,
-                                                     .max_flows = config_.limits.max_flows});
+                                                     .max_flows = config_.limits.max_flows,
+                                                     .take_over = take_over_});
         if (!capture) return capture.error();
         capture_ = std::move(*capture);
         return {};
@@ -141,7 +165,7 @@ private:
     }
 
     void reload() {
-        if (ending_) return;
+        if (ending_ || replaced_) return;
         auto fresh = control::load_config(file_);
         if (!fresh) {
             ++reloads_.refused;
@@ -189,6 +213,23 @@ private:
         });
     }
 
+    void lost_listeners(const std::string& uid) {
+        if (!ending_ && !replaced_) pods_->renew_listeners(uid);
+    }
+
+    // New connections meet the successor by now. Those whose handshake is under way are still ours.
+    void hand_over() {
+        replaced_ = true;
+        readiness_.pending("a successor has taken over");
+        doors_.clear();
+        doors_later_.cancel();
+        pods_->leave_to_successor();
+        last_handshakes_.expires_after(std::chrono::seconds{5});
+        last_handshakes_.async_wait([this](boost::system::error_code cancelled) {
+            if (!cancelled && !ending_) end();
+        });
+    }
+
     void end() {
         if (ending_) {
             base::log::warn("node", "a second signal: ending now");
@@ -214,8 +255,11 @@ private:
     // In the order in which they are needed: the workers end before what they borrow.
     std::string file_;
     control::Config config_;
+    const bool take_over_;
     boost::asio::io_context io_{1};
     boost::asio::signal_set signals_;
+    boost::asio::steady_timer doors_later_;
+    boost::asio::steady_timer last_handshakes_;
     admin::Readiness readiness_;
     telemetry::Metrics metrics_{version, commit};
     Reloads reloads_;
@@ -229,20 +273,25 @@ private:
     std::unique_ptr<control::FileWatch> watch_;
     bool ready_said_ = false;
     bool ending_ = false;
+    bool replaced_ = false;
     std::size_t draining_ = 0;
 };
 
 Node::Node(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
 Node::~Node() = default;
 
-base::Result<std::unique_ptr<Node>> Node::start(std::string config_file, control::Config config) {
-    auto impl = std::make_unique<Impl>(std::move(config_file), std::move(config));
+base::Result<std::unique_ptr<Node>> Node::start(std::string config_file, control::Config config, bool take_over) {
+    auto impl = std::make_unique<Impl>(std::move(config_file), std::move(config), take_over);
     if (auto started = impl->start(); !started) return started.error();
     return std::unique_ptr<Node>{new Node{std::move(impl)}};
 }
 
 void Node::run() {
     impl_->run();
+}
+
+bool Node::replaced() const noexcept {
+    return impl_->replaced();
 }
 
 }

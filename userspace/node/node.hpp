@@ -12,11 +12,14 @@ namespace culvert::node {
 class Node {
 public:
     // Capture, certificates, workers, pods, doors: in this order. Fails in words that say what is missing.
-    static base::Result<std::unique_ptr<Node>> start(std::string config_file, control::Config config);
+    // With take_over it replaces a running daemon of the same node without a gap.
+    static base::Result<std::unique_ptr<Node>> start(std::string config_file, control::Config config, bool take_over);
     ~Node();
 
-    // Until a signal has ended it.
+    // Until a signal, or a successor that has taken over, has ended it.
     void run();
+    // The pods are the successor's now: leave them as they are.
+    bool replaced() const noexcept;
 
 private:
     class Impl;

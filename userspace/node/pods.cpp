@@ -29,7 +29,8 @@ Pods::Pods(boost::asio::io_context& io, capture::Capture& capture, tls::Certific
       workers_{workers},
       network_{std::move(network)},
       drain_deadline_{drain_deadline},
-      every_other_second_{io} {
+      every_other_second_{io},
+      enrolment_seconds_{{0.001, 0.002, 0.003, 0.004, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5}} {
     look_after();
 }
 
@@ -53,7 +54,7 @@ void Pods::join(const control::Pod& pod) {
 void Pods::look_after() {
     every_other_second_.expires_after(std::chrono::seconds{2});
     every_other_second_.async_wait([this](boost::system::error_code cancelled) {
-        if (cancelled) return;
+        if (cancelled || left_to_successor_) return;
         follow_netns();
         auto again = waiting_;
         for (auto& [uid, entry] : again) join(entry.pod);
@@ -80,6 +81,7 @@ base::Result<> Pods::try_to_join(const control::Pod& pod) {
 
     if (auto issued = certificates_.add(pod.identity); !issued)
         return base::problem("pod " + name + ": " + issued.error().to_string());
+    auto begun = std::chrono::steady_clock::now();
     auto listeners = capture_.listen(spec);
     if (!listeners) {
         certificates_.remove(pod.identity);
@@ -89,6 +91,7 @@ base::Result<> Pods::try_to_join(const control::Pod& pod) {
         certificates_.remove(pod.identity);
         return base::problem("pod " + name + ": " + enrolled.error().to_string());
     }
+    enrolment_seconds_.Observe(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
     auto local = std::make_shared<const proxy::LocalPod>(proxy::LocalPod{
         .uid = pod.uid,
         .enrolment = pod.uid + "#" + std::to_string(++enrolments_),
@@ -97,12 +100,43 @@ base::Result<> Pods::try_to_join(const control::Pod& pod) {
         .identity = pod.identity,
         .netns = std::make_shared<const base::Fd>(std::move(*netns)),
     });
-    std::vector<std::vector<capture::Listener>> shares(workers_.size());
-    for (auto& listener : *listeners) shares[listener.worker].push_back(std::move(listener));
-    for (std::size_t i = 0; i < workers_.size(); ++i) workers_[i]->add_pod(local, std::move(shares[i]));
+    hand_out(std::move(*listeners), [&](proxy::Worker& worker, std::vector<capture::Listener> share) {
+        worker.add_pod(local, std::move(share));
+    });
     here_[pod.uid] = {pod, inode_of(pod.netns)};
     base::log::info("node", "pod {} ({}) is in the mesh as {}", name, pod.uid, pod.identity.to_string());
     return {};
+}
+
+void Pods::hand_out(std::vector<capture::Listener> listeners,
+                    const std::function<void(proxy::Worker&, std::vector<capture::Listener>)>& give) {
+    std::vector<std::vector<capture::Listener>> shares(workers_.size());
+    for (auto& listener : listeners) shares[listener.worker].push_back(std::move(listener));
+    for (std::size_t i = 0; i < workers_.size(); ++i) give(*workers_[i], std::move(shares[i]));
+}
+
+void Pods::renew_listeners(const std::string& uid) {
+    auto here = here_.find(uid);
+    if (here == here_.end() || left_to_successor_) return;
+    const control::Pod& pod = here->second.pod;
+    std::string name = pod.identity.namespace_ + "/" + pod.name;
+    auto failed = [&](const base::Error& error) {
+        base::log::error("node", "pod {} has lost its listeners, and stays closed: {}", name, error.to_string());
+    };
+    auto netns = base::open_netns(pod.netns);
+    if (!netns) return failed(netns.error());
+    auto listeners = capture_.listen({pod.uid, name, netns->get(), pod.virtual_interfaces});
+    if (!listeners) return failed(listeners.error());
+    if (auto filled = capture_.refill(uid, *listeners); !filled) return failed(filled.error());
+    hand_out(std::move(*listeners), [&](proxy::Worker& worker, std::vector<capture::Listener> share) {
+        worker.add_listeners(uid, std::move(share));
+    });
+}
+
+void Pods::leave_to_successor() {
+    left_to_successor_ = true;
+    every_other_second_.cancel();
+    waiting_.clear();
 }
 
 void Pods::leave(const control::Pod& pod) {
@@ -139,6 +173,7 @@ void Pods::end_connections(const control::Pod& pod, std::chrono::milliseconds de
 void Pods::gone(const control::Pod& pod, bool keep_closed) {
     auto next = leaving_.extract(pod.uid);
     bool comes_back = !next.empty() && next.mapped();
+    if (left_to_successor_) return;
     if (keep_closed && comes_back) {
         capture_.let_go(pod.uid);
     } else if (auto released = capture_.release(pod.uid); !released) {

@@ -6,6 +6,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <prometheus/histogram.h>
+
 #include <functional>
 #include <map>
 #include <memory>
@@ -36,12 +38,19 @@ public:
     // is let past us in between.
     void replace(const control::Pod& pod, const control::Pod& successor);
 
+    // Opens listeners anew for a pod whose own have died, and gives them to the workers.
+    void renew_listeners(const std::string& uid);
+    // From now on the pods are somebody else's: nothing is joined, followed or released any more.
+    void leave_to_successor();
+
     // A pod whose path leads to another netns (the pod was made anew) follows it; one whose path leads nowhere is let
     // go and tried again, as above.
 
     // In the mesh; and those that could not join yet.
     std::size_t size() const noexcept { return here_.size(); }
     std::size_t waiting() const noexcept { return waiting_.size(); }
+    // How long enrolling took, from the open netns to captured.
+    const prometheus::Histogram& enrolment_seconds() const noexcept { return enrolment_seconds_; }
     // Called whenever one of the two has changed.
     void on_change(std::function<void()> callback) { changed_ = std::move(callback); }
 
@@ -51,6 +60,8 @@ private:
     void follow_netns();
     void end_connections(const control::Pod& pod, std::chrono::milliseconds deadline, bool keep_closed);
     void gone(const control::Pod& pod, bool keep_closed);
+    void hand_out(std::vector<capture::Listener> listeners,
+                  const std::function<void(proxy::Worker&, std::vector<capture::Listener>)>& give);
 
     struct Here {
         control::Pod pod;
@@ -73,6 +84,8 @@ private:
     boost::asio::steady_timer every_other_second_;
     std::function<void()> changed_ = [] {};
     std::uint64_t enrolments_ = 0;
+    bool left_to_successor_ = false;
+    prometheus::Histogram enrolment_seconds_;
 };
 
 }

@@ -33,6 +33,7 @@ public:
     base::TaskGroup& connections() noexcept { return connections_; }
 
     void listen(std::vector<capture::Listener> listeners) {
+        std::erase_if(acceptors_, [](const auto& acceptor) { return acceptor->dead(); });
         for (auto& listener : listeners) {
             auto handler = [this, arrival = listener.arrival](Accepted accepted) {
                 take(arrival, std::move(accepted));
@@ -118,6 +119,10 @@ public:
         here->listen(std::move(listeners));
         dialling_in_[pod->enrolment] = pod;
         pods_[pod->uid] = std::move(here);
+    }
+
+    void add_listeners(const std::string& uid, std::vector<capture::Listener> listeners) {
+        if (auto found = pods_.find(uid); found != pods_.end()) found->second->listen(std::move(listeners));
     }
 
     void remove_pod(const std::string& uid, std::chrono::milliseconds deadline, std::function<void()> gone) {
@@ -216,6 +221,11 @@ void Worker::add_pod(std::shared_ptr<const LocalPod> pod, std::vector<capture::L
     // std::function wants copyable captures; the listeners are not.
     auto owned = std::make_shared<std::vector<capture::Listener>>(std::move(listeners));
     impl_->loop().post([this, pod = std::move(pod), owned] { impl_->add_pod(pod, std::move(*owned)); });
+}
+
+void Worker::add_listeners(const std::string& uid, std::vector<capture::Listener> listeners) {
+    auto owned = std::make_shared<std::vector<capture::Listener>>(std::move(listeners));
+    impl_->loop().post([this, uid, owned] { impl_->add_listeners(uid, std::move(*owned)); });
 }
 
 void Worker::remove_pod(const std::string& uid, std::chrono::milliseconds deadline, std::function<void()> gone) {

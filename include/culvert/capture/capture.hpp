@@ -101,7 +101,7 @@ public:
     Capture(const Capture&) = delete;
     Capture& operator=(const Capture&) = delete;
 
-    // Opens the listeners of a pod in its netns (no IPv6 there: none for it). Nothing is steered to them yet.
+    // Opens the listeners of a pod in its netns (no IPv6 in the kernel: none for it). Nothing is steered to them yet.
     virtual base::Result<std::vector<Listener>> listen(const PodSpec& pod) = 0;
     // Steers the pod's traffic to the listeners, which are borrowed. Installs first, then ends connections of the netns
     // that are in SYN_SENT. A pod that an earlier daemon enrolled is taken over.

@@ -52,6 +52,8 @@ public:
 
     // Accepts from the pod's listeners, which it owns from now on.
     void add_pod(std::shared_ptr<const LocalPod> pod, std::vector<capture::Listener> listeners);
+    // Listeners in the place of those that died.
+    void add_listeners(const std::string& uid, std::vector<capture::Listener> listeners);
     // Stops accepting, lets connections finish until the deadline, ends the rest. Then `gone` is called, on the worker.
     void remove_pod(const std::string& uid, std::chrono::milliseconds deadline, std::function<void()> gone);
     // The same for all pods: GOAWAY to peers, close_notify, and what still lives at the deadline is ended.

@@ -19,6 +19,8 @@ struct Family {
 #define CULVERT_METRIC_FAMILIES(X)                                                                         \
     X(capture_decisions, "culvert_capture_decisions_total", counter, "reason",                             \
       "What the kernel programs decided, by reason.")                                                      \
+    X(capture_repairs, "culvert_capture_repairs_total", counter, "part",                                   \
+      "Parts of the capture that somebody had taken off or changed, and that were put right.")             \
     X(capture_pods, "culvert_capture_pods", gauge, "", "Pods whose traffic is captured now.")              \
     X(map_entries, "culvert_map_entries", gauge, "map", "Rows in use in a shared kernel map.")             \
     X(map_max_entries, "culvert_map_max_entries", gauge, "map", "Rows that a shared kernel map can hold.") \
