@@ -138,29 +138,6 @@ TEST_CASE("call: a pod outside the mesh reaches an enrolled one on any port, as 
     }
 }
 
-TEST_CASE("call: an address outside the cluster is reached with the port that was asked for" BOTH_FAMILIES) {
-    World& world = World::shared();
-    const std::string address[] = {"198.51.100.7", "2001:db8::7"};
-    for (Family family : families()) {
-        CAPTURE(to_string(family));
-        const std::string& outside = address[static_cast<int>(family)];
-        const std::string via = world.plain1.ip(family).to_string();
-        must({"ip", "address", "replace", outside, "dev", "lo"}, world.plain1.netns());
-        must({"ip", "route", "replace", outside, "via", via}, world.lab.node_netns(1));
-        const SocketAddress target{*IpAddress::parse(outside), 4433};
-        Server echo{world.plain1.netns(), target.port, apps::echo};
-        world.mark();
-
-        Connection app = world.client.dial(target);
-        CHECK(app.peer() == target);
-        CHECK(app.echoes("hello"));
-        app.close();
-        CHECK(echo.guest(0).to == target);
-        CHECK(echo.guest(0).from.ip == world.client.ip(family));
-        world.one.access_log().wait_for({{"direction", "outbound"}, {"dst.addr", target.to_string()}});
-    }
-}
-
 TEST_CASE("call: a service with endpoints on both nodes uses both" IPV4) {
     World& world = World::shared();
     Server near{world.near.netns(), 8080, apps::greet("near")};

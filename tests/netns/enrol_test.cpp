@@ -15,24 +15,6 @@
 
 using namespace culvert::test;
 
-namespace {
-
-// A pod that starts outside the mesh and is described well enough to join.
-void describe_but_leave_out(World& world, const Pod& pod) {
-    world.mesh.add(Workload{.pod = &pod, .service_account = "late", .enrolled = false});
-    world.reconfigure();
-    for (Node* node : {&world.one, &world.two}) REQUIRE(node->says({"applied"}));
-}
-
-void set_enrolled(World& world, const Pod& pod, bool enrolled) {
-    world.mesh.workload(pod).enrolled = enrolled;
-    world.reconfigure();
-    REQUIRE(world.node_of(pod).says({"applied"}));
-    if (!enrolled) REQUIRE(world.node_of(pod).says({pod.name(), "has left the mesh"}, 15s));
-}
-
-}
-
 TEST_SUITE("enrol") {
 
 TEST_CASE("enrol: a pod joins and leaves live, its older connections and those of others go on" BOTH_FAMILIES) {
@@ -42,7 +24,7 @@ TEST_CASE("enrol: a pod joins and leaves live, its older connections and those o
     Server plain{world.plain2.netns(), 8080, apps::echo};
     Server own{late.netns(), 8080, apps::echo};
     Load others{world.client, world.vip("far", Family::v4), "others"};
-    describe_but_leave_out(world, late);
+    world.describe(late);
     std::vector<Connection> older;
     for (Family family : families()) {
         older.push_back(late.dial(world.plain2.at(family, 8080)));
@@ -51,7 +33,7 @@ TEST_CASE("enrol: a pod joins and leaves live, its older connections and those o
     }
     for (Connection& app : older) CHECK(app.echoes("before"));
 
-    set_enrolled(world, late, true);
+    world.join(late);
     for (Connection& app : older) CHECK(app.echoes("meanwhile in the mesh"));
     std::vector<Connection> inside;
     for (Family family : families()) {
@@ -66,7 +48,7 @@ TEST_CASE("enrol: a pod joins and leaves live, its older connections and those o
         CHECK(world.client.dial(late.at(family, 8080)).echoes("to the new one"));
     }
 
-    set_enrolled(world, late, false);
+    world.leave(late);
     CHECK(left_in(late) == "");
     for (Connection& app : older) CHECK(app.echoes("after all that"));
     for (Family family : families()) {

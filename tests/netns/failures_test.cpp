@@ -2,6 +2,7 @@
 // What cannot be reached: how the app hears of it, and the line that says why, in ztunnel's words.
 #include <doctest/doctest.h>
 
+#include "app_socket.hpp"
 #include "outcome.hpp"
 #include "server.hpp"
 #include "world.hpp"
@@ -12,11 +13,6 @@ namespace {
 
 const std::string refused = "Connection refused (os error 111)";
 const std::string maybe_policy = "connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: ";
-
-// An app's view of a call that comes to nothing: connect() succeeded, then the end.
-std::string fate(Connection& app, Milliseconds limit = 10s) {
-    return app.ending(limit);
-}
 
 }
 
@@ -29,8 +25,7 @@ TEST_CASE("failure: a closed port behind a tunnel is 503 on our side and the app
             CAPTURE(server->name());
             CAPTURE(to_string(family));
             world.mark();
-            Connection app = world.client.dial(server->at(family, 9));
-            CHECK(fate(app) == "reset");
+            CHECK(fate(world.client.netns(), {.to = server->at(family, 9)}) == "reset");
             const std::string target = server->at(family, 9).to_string();
             const auto ours = world.one.access_log().wait_for({{"direction", "outbound"},
                                                                {"dst.hbone_addr", target},
@@ -59,8 +54,7 @@ TEST_CASE("failure: a pod that should speak HBONE and does not, and a closed por
             CAPTURE(row.name);
             CAPTURE(to_string(family));
             world.mark();
-            Connection app = world.client.dial(row.target);
-            CHECK(fate(app) == "reset");
+            CHECK(fate(world.client.netns(), {.to = row.target}) == "reset");
             const auto line = world.one.access_log().wait_for(
                 {{"direction", "outbound"}, {"dst.hbone_addr", row.hbone}, {"error", "io error: " + refused}});
             CHECK(line.level == "error");
@@ -77,9 +71,12 @@ TEST_CASE(
         for (const SocketAddress& target : {world.vip("nobody", family), world.vip("far", family, 4711)}) {
             CAPTURE(target.to_string());
             world.mark();
-            Connection app = world.client.dial(target);
-            const std::string client = app.local().to_string();
-            CHECK(fate(app) == "reset");
+            std::string client;
+            const auto bind_and_tell = [&](int fd) {
+                bind_anywhere(fd, false, {world.client.ip(family), 0});
+                client = culvert::base::local_address(fd).to_string();
+            };
+            CHECK(fate(world.client.netns(), {.to = target, .prepare = bind_and_tell}) == "reset");
             const auto line = world.one.access_log().wait_for({{"dst.addr", target.to_string()}});
             CHECK(line.level == "warn");
             CHECK(line.message == "connection failed");
@@ -95,8 +92,7 @@ TEST_CASE("failure: plaintext to a closed port of an enrolled pod ends, and the 
     for (Family family : families()) {
         CAPTURE(to_string(family));
         world.mark();
-        Connection app = world.plain1.dial(world.far.at(family, 9));
-        CHECK(fate(app) == "reset");
+        CHECK(fate(world.plain1.netns(), {.to = world.far.at(family, 9)}) == "reset");
         const auto line = world.two.access_log().wait_for({{"direction", "inbound"},
                                                            {"dst.addr", world.far.at(family, 9).to_string()},
                                                            {"error", "connection failed: " + refused}});
@@ -110,8 +106,8 @@ TEST_CASE("failure: a call to the mesh's own ports is not carried round in circl
         for (std::uint16_t port : {15001, 15006, 15008}) {
             CAPTURE(to_string(family));
             CAPTURE(port);
-            Connection app = world.client.dial(world.far.at(family, port));
-            const std::string end = fate(app, 15s);  // without a word of ours, which might meet the reset half-way
+            // Without a word of ours, which might meet the reset half-way.
+            const std::string end = fate(world.client.netns(), {.to = world.far.at(family, port)}, 15s);
             CHECK_MESSAGE((end == "end" || end == "reset"), end);
         }
     }
@@ -138,7 +134,7 @@ TEST_CASE(
     }
     for (Call& call : calls) {
         CAPTURE(call.target.to_string());
-        CHECK(fate(call.app, 20s) == "reset");
+        CHECK(call.app.ending(20s) == "reset");
         const auto line =
             world.one.access_log().wait_for({{"direction", "outbound"}, {call.field, call.target.to_string()}});
         CHECK(line.level == "error");
@@ -158,7 +154,7 @@ TEST_CASE(
     world.mark();
     world.lab.pull_wire();
     tunnelled.send("anybody?");
-    CHECK(fate(tunnelled, 60s) == "reset");
+    CHECK(tunnelled.ending(60s) == "reset");
     const auto line = world.one.access_log().wait_for(
         {{"direction", "outbound"}, {"dst.hbone_addr", world.far.at(Family::v4, 8080).to_string()}});
     CHECK(line["error"] != "");

@@ -154,4 +154,13 @@ std::string Connection::ending(Milliseconds limit_of_wait) {
     return errno == ECONNRESET ? "reset" : std::system_category().message(errno);
 }
 
+std::string fate(int netns, const Dial& dial, Milliseconds limit) {
+    try {
+        return Connection::open(netns, dial).ending(limit);
+    } catch (const std::system_error& failure) {
+        if (failure.code().value() != ECONNRESET) throw;
+        return "reset";
+    }
+}
+
 }

@@ -73,4 +73,8 @@ struct Attempt {
 };
 Attempt attempt(int netns, const Dial& dial);
 
+// How a call that comes to nothing ends for the app: Connection::ending(), or "reset" when it came so soon that
+// connect() told of it.
+std::string fate(int netns, const Dial& dial, Milliseconds limit = 10s);
+
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "world.hpp"
 
+#include <stdexcept>
+
 namespace culvert::test {
 namespace {
 
@@ -48,6 +50,23 @@ World::World(const std::function<void(Mesh&)>& change)
 void World::reconfigure() {
     one.configure(mesh.yaml(1));
     two.configure(mesh.yaml(2));
+}
+
+void World::describe(const Pod& pod) {
+    mesh.add(Workload{.pod = &pod, .service_account = "late", .enrolled = false});
+    reconfigure();
+    for (Node* node : {&one, &two})
+        if (!node->says({"applied"})) throw std::runtime_error(pod.name() + " was not described");
+}
+
+void World::set_enrolled(const Pod& pod, bool enrolled) {
+    mesh.workload(pod).enrolled = enrolled;
+    reconfigure();
+    Node& node = node_of(pod);
+    // Each line is looked for behind the one before.
+    const bool done = enrolled ? node.says({pod.name(), "is in the mesh"}) && node.says({"applied"})
+                               : node.says({"applied"}) && node.says({pod.name(), "has left the mesh"}, 15s);
+    if (!done) throw std::runtime_error(pod.name() + " did not change sides");
 }
 
 void World::mark() {

@@ -41,12 +41,19 @@ public:
     Node& node_of(const Pod& pod) { return pod.node() == 1 ? one : two; }
     // Writes both files from the mesh as it is now.
     void reconfigure();
+    // A pod that is none of the mesh's is described as one that may join; then it joins, or leaves. Waits until it has.
+    void describe(const Pod& pod);
+    void join(const Pod& pod) { set_enrolled(pod, true); }
+    void leave(const Pod& pod) { set_enrolled(pod, false); }
     // Access log lines before this do not count.
     void mark();
 
     // One for all cases that leave it as they found it; it ends with main.
     static World& shared();
     static void end_shared();
+
+private:
+    void set_enrolled(const Pod& pod, bool enrolled);
 };
 
 // The four ways through a daemon.

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// Somebody takes apart what the capture consists of, inside the pod or on the node: it is whole again within a second,
+// and closed, not open, until then.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+
+#include "kernel_traces.hpp"
+#include "outcome.hpp"
+#include "server.hpp"
+#include "tap.hpp"
+#include "world.hpp"
+
+using namespace culvert::test;
+
+namespace {
+
+constexpr std::string_view secret = "not-while-it-is-broken";
+constexpr const char* unwatched = "rules are not watched: it would take two processes per pod and look";
+
+double repairs(const Node& node, const std::string& part) {
+    return total(node.metrics(), "culvert_capture_repairs_total{part=\"" + part + "\"}");
+}
+
+void shell(const std::string& script, int netns = -1) {
+    must({"sh", "-c", script}, netns);
+}
+
+struct Damage {
+    std::string name;
+    std::string part;                // of culvert_capture_repairs_total
+    std::function<void()> done;      // by somebody
+    std::function<void()> undo = {};  // what is not ours to restore
+};
+
+// An app that tries all the time, and says something when it gets through.
+void try_for(Milliseconds time, const Pod& client, const SocketAddress& target) {
+    const Stopwatch watch;
+    while (watch.elapsed() < time) {
+        try {
+            Connection app = Connection::open(client.netns(), {.to = target, .limit = 200ms});
+            app.limit(200ms);
+            app.echoes(secret);
+        } catch (const std::exception&) {  // refused or too late: closed
+        }
+    }
+}
+
+// Calls out of the pod and into it fail or go through the mesh, until the part is repaired; then they work.
+void check_closed_until_repaired(World& world, const Damage& damage) {
+    CAPTURE(damage.name);
+    Server echo{world.far.netns(), 8080, apps::echo};
+    Server inside{world.client.netns(), 8080, apps::echo};
+    const double before = repairs(world.one, damage.part);
+    Tap cable{world.lab.node_netns(1), world.client.host_link()};
+    damage.done();
+    std::thread app{[&] { try_for(1s, world.client, world.far.at(Family::v4, 8080)); }};
+    CHECK(eventually(1s, [&] { return repairs(world.one, damage.part) > before; }));
+    app.join();
+    if (damage.undo) damage.undo();
+    const auto passed = cable.packets();
+    CHECK_MESSAGE(outside_tunnels(passed).empty(), Tap::list(outside_tunnels(passed)));
+    for (Family family : {Family::v4, Family::v6}) {
+        CAPTURE(to_string(family));
+        CHECK(world.client.dial(world.far.at(family, 8080)).echoes("out again"));
+        CHECK(world.plain2.dial(world.client.at(family, 8080)).echoes("in again"));
+    }
+}
+
+}
+
+TEST_SUITE("repair") {
+
+TEST_CASE("repair: what somebody in the pod takes away is back within a second, and the pod is closed until then" IPV4
+              EBPF_ONLY(unwatched)) {
+    World& world = World::shared();
+    const int pod = world.client.netns();
+    const std::string main_tables = "ip rule add pref 32766 lookup main; ip -6 rule add pref 32766 lookup main";
+    for (const Damage& damage : {
+             Damage{"the rule that loops", "rule", [=] { shell("ip rule del pref 111", pod); }},
+             Damage{"the rule that refuses", "rule", [=] { shell("ip rule del pref 110", pod); }},
+             Damage{"the IPv6 rule", "rule", [=] { shell("ip -6 rule del pref 111", pod); }},
+             Damage{"ip rule flush", "rule",
+                    [=] { shell("ip rule flush; ip -6 rule flush; " + main_tables, pod); }},
+             Damage{"the routes", "route", [=] { shell("ip route flush table 100", pod); }},
+             Damage{"the IPv6 routes", "route", [=] { shell("ip -6 route flush table 100", pod); }},
+             Damage{"tcp_fwmark_accept", "sysctl", [=] { shell("sysctl -qw net.ipv4.tcp_fwmark_accept=0", pod); }},
+             Damage{"fwmark_reflect", "sysctl",
+                    [=] { shell("sysctl -qw net.ipv4.fwmark_reflect=0 net.ipv6.fwmark_reflect=0", pod); }},
+             Damage{"the listeners", "listener", [=] { shell("ss -K state listening >/dev/null", pod); }},
+         })
+        check_closed_until_repaired(world, damage);
+}
+
+TEST_CASE("repair: what somebody on the node takes away is back within a second, and the pod is closed until then" IPV4
+              EBPF_ONLY(unwatched)) {
+    World& world = World::shared();
+    const std::string home = pin_folder(world.one);
+    const auto detach = [home](const std::string& pin) {
+        return [=] { shell("for link in " + home + "/" + pin + "; do bpftool link detach pinned $link; done"); };
+    };
+    const auto links = pinned_links(world.one);
+    for (const Damage& damage : {
+             Damage{"cv_lookup of every pod", "lookup", detach("pods/*/lookup")},
+             Damage{"cv_sockops", "sockops", detach("sockops")},
+             Damage{"the pins", "pin", [=] { shell("rm -r " + home); }},
+             Damage{"a pod's pins", "pin", [=] { shell("rm -r " + home + "/pods/*"); }},
+         })
+        check_closed_until_repaired(world, damage);
+    CHECK(eventually(1s, [&] { return pinned_links(world.one).size() == links.size(); }));
+}
+
+TEST_CASE("repair: cv_alive taken off means refused, until it is back" IPV4 EBPF_ONLY(unwatched)) {
+    World& world = World::shared();
+    Server echo{world.far.netns(), 8080, apps::echo};
+    const double before = repairs(world.one, "alive");
+    // Of the node's two daemons this one's: its program was loaded by its process.
+    const std::string id = must({"sh", "-c",
+                                 "for fd in /proc/" + std::to_string(world.one.pid()) +
+                                     "/fdinfo/*; do awk '/^link_type/ {type = $2} /^link_id/ {link = $2} /^prog_id/ "
+                                     "{program = $2} END {if (type == \"cgroup\") print link, program}' $fd; done"
+                                     " | while read link program; do bpftool prog show id $program | grep -q cv_alive"
+                                     " && echo $link && break; done"});
+    REQUIRE(!id.empty());
+    shell("bpftool link detach id " + id);
+    CHECK(world.client.attempt(world.far.at(Family::v4, 8080)).error == EHOSTUNREACH);
+    CHECK(eventually(1s, [&] { return repairs(world.one, "alive") > before; }));
+    CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("alive again"));
+}
+
+TEST_CASE("repair: a guard taken off is back within a second; what has a socket was captured meanwhile" IPV4
+              EBPF_ONLY(unwatched)) {
+    World& world = World::shared();
+    const double before = repairs(world.one, "guard");
+    shell("for link in " + pin_folder(world.one) + "/pods/*/guard_*; do bpftool link detach pinned $link; done");
+    Tap cable{world.lab.node_netns(1), world.client.host_link()};
+    Server echo{world.far.netns(), 8080, apps::echo};
+    CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes(secret));
+    CHECK(outside_tunnels(cable.packets()).empty());
+    CHECK(eventually(1s, [&] { return repairs(world.one, "guard") > before; }));
+}
+
+TEST_CASE("repair: a row of cv_pods that somebody deletes is written again" IPV4 EBPF_ONLY(unwatched)) {
+    World& world = World::shared();
+    const double before = repairs(world.one, "row");
+    const std::string pods = pin_folder(world.one) + "/pods";
+    for (const auto& pod : std::filesystem::directory_iterator{pods}) {
+        const auto cookie = std::stoull(pod.path().filename());
+        std::string key;
+        for (int byte = 0; byte < 8; ++byte) key += " " + std::to_string(cookie >> 8 * byte & 0xff);
+        shell("bpftool map delete pinned " + pin_folder(world.one) + "/cv_pods key" + key);
+    }
+    CHECK(eventually(1s, [&] { return repairs(world.one, "row") >= before + 2; }));
+    Server echo{world.far.netns(), 8080, apps::echo};
+    Tap cable{world.lab.node_netns(1), world.client.host_link()};
+    CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes(secret));
+    CHECK(holding(cable.packets(), secret).empty());
+}
+
+TEST_CASE("repair: nothing is repaired that is not broken, whatever changes around the pod" IPV4 EBPF_ONLY(unwatched)) {
+    World world;
+    const int pod = world.client.netns();
+    Server echo{world.far.netns(), 8080, apps::echo};
+    CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("before"));
+    shell("ip addr add 10.99.0.1/24 dev eth0; ip link add dev extra type veth peer name other; ip link set extra up; "
+          "ip addr add 10.98.0.1/24 dev extra; ip route add 10.97.0.0/16 dev eth0; ip link del extra; "
+          "ip addr del 10.99.0.1/24 dev eth0",
+          pod);
+    CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("after"));
+    std::this_thread::sleep_for(1100ms);  // two looks
+    const auto samples = world.one.metrics();
+    CHECK(total(samples, "culvert_capture_repairs_total") == 0);
+}
+
+}
