@@ -3,7 +3,9 @@
 // and closed, not open, until then.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <thread>
 
 #include "kernel_traces.hpp"
 #include "outcome.hpp"
@@ -26,10 +28,22 @@ void shell(const std::string& script, int netns = -1) {
     must({"sh", "-c", script}, netns);
 }
 
+// Ids of the daemon's kernel objects of this name, as its own descriptors tell: other daemons have their like.
+std::string ids_held_by(const Node& node, const std::string& field, const std::string& kind, const std::string& name) {
+    std::string ids = must({"sh", "-c",
+                            "cat /proc/" + std::to_string(node.pid()) + "/fdinfo/* | awk '/^" + field +
+                                ":/ {print $2}' | sort -u | while read id; do bpftool " + kind +
+                                " show id $id | grep -q 'name " + name + " ' && echo $id; done; true"});
+    std::ranges::replace(ids, '\n', ' ');
+    while (ids.ends_with(' ')) ids.pop_back();
+    REQUIRE(!ids.empty());
+    return ids;
+}
+
 struct Damage {
     std::string name;
-    std::string part;                // of culvert_capture_repairs_total
-    std::function<void()> done;      // by somebody
+    std::string part;                 // of culvert_capture_repairs_total
+    std::function<void()> done;       // by somebody
     std::function<void()> undo = {};  // what is not ours to restore
 };
 
@@ -80,14 +94,12 @@ TEST_CASE("repair: what somebody in the pod takes away is back within a second, 
              Damage{"the rule that loops", "rule", [=] { shell("ip rule del pref 111", pod); }},
              Damage{"the rule that refuses", "rule", [=] { shell("ip rule del pref 110", pod); }},
              Damage{"the IPv6 rule", "rule", [=] { shell("ip -6 rule del pref 111", pod); }},
-             Damage{"ip rule flush", "rule",
-                    [=] { shell("ip rule flush; ip -6 rule flush; " + main_tables, pod); }},
+             Damage{"ip rule flush", "rule", [=] { shell("ip rule flush; ip -6 rule flush; " + main_tables, pod); }},
              Damage{"the routes", "route", [=] { shell("ip route flush table 100", pod); }},
              Damage{"the IPv6 routes", "route", [=] { shell("ip -6 route flush table 100", pod); }},
              Damage{"tcp_fwmark_accept", "sysctl", [=] { shell("sysctl -qw net.ipv4.tcp_fwmark_accept=0", pod); }},
              Damage{"fwmark_reflect", "sysctl",
                     [=] { shell("sysctl -qw net.ipv4.fwmark_reflect=0 net.ipv6.fwmark_reflect=0", pod); }},
-             Damage{"the listeners", "listener", [=] { shell("ss -K state listening >/dev/null", pod); }},
          })
         check_closed_until_repaired(world, damage);
 }
@@ -100,9 +112,16 @@ TEST_CASE("repair: what somebody on the node takes away is back within a second,
         return [=] { shell("for link in " + home + "/" + pin + "; do bpftool link detach pinned $link; done"); };
     };
     const auto links = pinned_links(world.one);
+    const std::string slots = ids_held_by(world.one, "map_id", "map", "cv_listeners");
     for (const Damage& damage : {
              Damage{"cv_lookup of every pod", "lookup", detach("pods/*/lookup")},
              Damage{"cv_sockops", "sockops", detach("sockops")},
+             Damage{"the listeners' slots", "listener",
+                    [=] {
+                        shell("for map in " + slots +
+                              "; do for slot in $(seq 0 11); do "
+                              "bpftool map delete id $map key $slot 0 0 0 2>/dev/null; done; done; true");
+                    }},
              Damage{"the pins", "pin", [=] { shell("rm -r " + home); }},
              Damage{"a pod's pins", "pin", [=] { shell("rm -r " + home + "/pods/*"); }},
          })
@@ -114,22 +133,16 @@ TEST_CASE("repair: cv_alive taken off means refused, until it is back" IPV4 EBPF
     World& world = World::shared();
     Server echo{world.far.netns(), 8080, apps::echo};
     const double before = repairs(world.one, "alive");
-    // Of the node's two daemons this one's: its program was loaded by its process.
-    const std::string id = must({"sh", "-c",
-                                 "for fd in /proc/" + std::to_string(world.one.pid()) +
-                                     "/fdinfo/*; do awk '/^link_type/ {type = $2} /^link_id/ {link = $2} /^prog_id/ "
-                                     "{program = $2} END {if (type == \"cgroup\") print link, program}' $fd; done"
-                                     " | while read link program; do bpftool prog show id $program | grep -q cv_alive"
-                                     " && echo $link && break; done"});
-    REQUIRE(!id.empty());
-    shell("bpftool link detach id " + id);
+    const std::string program = ids_held_by(world.one, "prog_id", "prog", "cv_alive");
+    shell("for fd in /proc/" + std::to_string(world.one.pid()) + "/fdinfo/*; do grep -q \"^prog_id.*" + program +
+          "$\" $fd && awk '/^link_id/ {print $2}' $fd; done | xargs -n1 bpftool link detach id");
     CHECK(world.client.attempt(world.far.at(Family::v4, 8080)).error == EHOSTUNREACH);
     CHECK(eventually(1s, [&] { return repairs(world.one, "alive") > before; }));
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("alive again"));
 }
 
-TEST_CASE("repair: a guard taken off is back within a second; what has a socket was captured meanwhile" IPV4
-              EBPF_ONLY(unwatched)) {
+TEST_CASE("repair: a guard taken off is back within a second; what has a socket was captured meanwhile" IPV4 EBPF_ONLY(
+    unwatched)) {
     World& world = World::shared();
     const double before = repairs(world.one, "guard");
     shell("for link in " + pin_folder(world.one) + "/pods/*/guard_*; do bpftool link detach pinned $link; done");
@@ -162,10 +175,11 @@ TEST_CASE("repair: nothing is repaired that is not broken, whatever changes arou
     const int pod = world.client.netns();
     Server echo{world.far.netns(), 8080, apps::echo};
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("before"));
-    shell("ip addr add 10.99.0.1/24 dev eth0; ip link add dev extra type veth peer name other; ip link set extra up; "
-          "ip addr add 10.98.0.1/24 dev extra; ip route add 10.97.0.0/16 dev eth0; ip link del extra; "
-          "ip addr del 10.99.0.1/24 dev eth0",
-          pod);
+    shell(
+        "ip addr add 10.99.0.1/24 dev eth0; ip link add dev extra type veth peer name other; ip link set extra up; "
+        "ip addr add 10.98.0.1/24 dev extra; ip route add 10.97.0.0/16 dev eth0; ip link del extra; "
+        "ip addr del 10.99.0.1/24 dev eth0",
+        pod);
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("after"));
     std::this_thread::sleep_for(1100ms);  // two looks
     const auto samples = world.one.metrics();

@@ -81,7 +81,6 @@ bool Acceptor::accept_one() {
         int error = errno;
         // Somebody shut the listener from outside (`ss -K`): it will never accept again.
         if (error == EINVAL) {
-            dead_ = true;
             took_some_ = false;
             watch_.stop();
             return false;
@@ -103,6 +102,10 @@ bool Acceptor::accept_one() {
     (void)base::set_keepalive(accepted.fd.get(), context_.limits.keepalive);
     handler_(std::move(accepted));
     return true;
+}
+
+void Acceptor::accept_rest() {
+    while (accept_one()) continue;
 }
 
 void Acceptor::back_off(int error) {

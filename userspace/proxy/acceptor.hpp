@@ -16,7 +16,8 @@ public:
     Acceptor(Context& context, capture::Listener listener, Handler handler);
 
     base::Result<> start();
-    bool dead() const noexcept { return dead_; }
+    // Takes what waits in the backlog, before the listener goes.
+    void accept_rest();
 
 private:
     void on_ready(std::uint32_t events) override;
@@ -34,7 +35,6 @@ private:
     Handler handler_;
     base::Watch watch_;
     base::Timer retry_;
-    bool dead_ = false;
     bool took_some_ = false;  // since it was watched last
     std::chrono::milliseconds pause_{0};
     base::Loop::Clock::time_point may_warn_{};  // a shortage is said every ten seconds; its count is exact

@@ -33,7 +33,8 @@ public:
     base::TaskGroup& connections() noexcept { return connections_; }
 
     void listen(std::vector<capture::Listener> listeners) {
-        std::erase_if(acceptors_, [](const auto& acceptor) { return acceptor->dead(); });
+        for (auto& replaced : acceptors_) replaced->accept_rest();
+        acceptors_.clear();
         for (auto& listener : listeners) {
             auto handler = [this, arrival = listener.arrival](Accepted accepted) {
                 take(arrival, std::move(accepted));
