@@ -19,6 +19,17 @@ void take_sockops_off(const Namespaces& where, const Daemon& daemon) {
     where.run("bpftool link detach pinned /sys/fs/bpf/culvert/" + daemon.instance() + "/sockops");
 }
 
+// The guard's way out of eth0 on kernels without TCX.
+void use_clsact(const Namespaces& where, const Daemon& daemon) {
+    std::string pods = "/sys/fs/bpf/culvert/" + daemon.instance() + "/pods", program = pods + "/clsact_program";
+    where.run("cd " + pods + "/*; link=$(echo $PWD/guard_out_*); " +
+              "id=$(bpftool link show pinned $link | sed -n 's/.* prog \\([0-9]*\\).*/\\1/p'); " +
+              "bpftool prog pin id $id " + program + "; bpftool link detach pinned $link; " +
+              "nsenter --net=/run/netns/$POD sh -c 'tc qdisc add dev eth0 clsact; " +
+              "tc filter add dev eth0 egress bpf da pinned " + program + "'; rm " + program);
+    REQUIRE(where.run("tc -n $POD filter show dev eth0 egress").find("cv_out_guard") != std::string::npos);
+}
+
 // An interface without an Ethernet header; what leaves by it can be read here.
 Fd open_tunnel(const Namespaces& where) {
     auto made = base::in_netns(where.pod(), [] {
@@ -68,6 +79,25 @@ TEST_CASE("refuse: a connect that sockops missed is refused at once by every kin
         CHECK(daemon.count("GUARD_SYN") == 10);
         CHECK(wire.tcp_packets() == 0);
         CHECK(tcp_packets_in(tunnel) == 0);
+    });
+}
+
+TEST_CASE("refuse: by clsact as by TCX") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        take_sockops_off(where, daemon);
+        use_clsact(where, daemon);
+        Tap wire{where};
+        for (const FamilyRow& row : families) {
+            CAPTURE(row.name);
+            auto app = connect_in(where.pod(), row.at.vip, 80);
+            CHECK(app.error == ECONNREFUSED);
+            CHECK(app.milliseconds < 100);
+        }
+        CHECK(daemon.count("GUARD_SYN") == 2);
+        CHECK(wire.tcp_packets() == 0);
     });
 }
 
