@@ -2,20 +2,28 @@
 #include <culvert/capture/capture.hpp>
 
 #include "ebpf.hpp"
+#include "iptables.hpp"
+#include "undo.hpp"
 
 namespace culvert::capture {
 
 base::Result<std::unique_ptr<Capture>> Capture::start(boost::asio::io_context& io, Settings settings) {
     if (settings.workers == 0) return base::problem("capture needs at least one worker");
     switch (settings.mode) {
-        case Mode::ebpf: return EbpfCapture::start(io, std::move(settings));
-        case Mode::iptables: break;
+        case Mode::ebpf:
+            if (IptablesCapture::has_traces(settings.instance))
+                return base::problem("pods of " + settings.instance +
+                                     " are captured by iptables; run: culvertd cleanup " + settings.instance);
+            return EbpfCapture::start(io, std::move(settings));
+        case Mode::iptables: return IptablesCapture::start(io, std::move(settings));
     }
-    return base::problem("capture: iptables is not built in");
+    return base::problem("no such way of capture");
 }
 
 base::Result<> Capture::cleanup(const std::string& instance) {
-    return EbpfCapture::cleanup(instance);
+    base::Result<> done = EbpfCapture::cleanup(instance);
+    keep_first(done, IptablesCapture::cleanup(instance));
+    return done;
 }
 
 }

@@ -68,7 +68,7 @@ Result<> HostProbes::put_rule(int family) {
     auto saved = tables_.save(family);
     if (!saved) return saved.error();
     std::string wanted = node_rules(family);
-    if (holds(*saved, wanted, Place::node)) return {};
+    if (holds(*saved, wanted, Place::node) && comes_first(*saved)) return {};
     if (std::string old = without_chains(*saved, Place::node); !old.empty())
         if (auto done = tables_.restore(family, old); !done) return done;
     return tables_.restore(family, wanted);

@@ -165,6 +165,17 @@ bool has_traces(const std::string& saved, Place place) {
     return !read(saved, place).empty();
 }
 
+bool comes_first(const std::string& saved) {
+    constexpr std::string_view start = "-A POSTROUTING ", hook = "-A POSTROUTING -j ISTIO_POSTRT";
+    std::istringstream lines{saved};
+    bool in_nat = false;
+    for (std::string line; std::getline(lines, line);) {
+        if (line.starts_with('*')) in_nat = line == "*nat";
+        if (in_nat && line.starts_with(start)) return line == hook;
+    }
+    return false;
+}
+
 std::string without_redirects(const std::string& saved) {
     std::string text;
     for (const Table& table : read(saved, Place::pod)) {

@@ -43,6 +43,9 @@ bool holds(const std::string& saved, const std::string& wanted, Place place);
 // Whether there is anything of Istio's chains, or a guard of ours.
 bool has_traces(const std::string& saved, Place place);
 
+// Whether ISTIO_POSTRT is what POSTROUTING asks first.
+bool comes_first(const std::string& saved);
+
 // Texts that take things out again; empty when there is nothing of it.
 std::string without_redirects(const std::string& saved);            // nat's hooks in a pod
 std::string without_chains(const std::string& saved, Place place);  // hooks, rules and chains

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "records.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace culvert::capture;
+
+TEST_SUITE("capture") {
+
+TEST_CASE("records: what is written is read back") {
+    Record record{.netns = {4026532324, 55661},
+                  .node = {4026531840, 1},
+                  .uid = "Kubernetes//Pod/default/a b",
+                  .name = "default/a",
+                  .tables = "-nft",
+                  .addresses = {"10.0.0.1", "fd00::1"}};
+    Record again = to_record(to_text(record));
+    CHECK(again.netns == record.netns);
+    CHECK(again.node == record.node);
+    CHECK(again.uid == record.uid);
+    CHECK(again.name == record.name);
+    CHECK(again.tables == record.tables);
+    CHECK(again.addresses == record.addresses);
+}
+
+TEST_CASE("records: no kind of iptables is one, too, and a file that is cut names nothing") {
+    Record plain = to_record(to_text({.netns = {1, 2}, .tables = ""}));
+    CHECK(plain.tables.empty());
+    CHECK(to_record("").netns == NetnsName{});
+    CHECK(to_record("netns 40").netns.cookie == 0);
+}
+
+}
