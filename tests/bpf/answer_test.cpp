@@ -99,11 +99,6 @@ TEST_CASE("answer: our listeners do, with SYN cookies and again when it was lost
         Cleaned after;
         Daemon daemon{where, after.instance};
         daemon.enrol();
-        for (const auto& listener : daemon.listeners()) {
-            int mark = CV_MARK_PROXY;
-            if (listener.arrival != Arrival::outbound)
-                REQUIRE(::setsockopt(listener.fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0);
-        }
         for (int cookies : {1, 2 /* always */}) {
             CAPTURE(cookies);
             where.run("ip netns exec $POD sysctl -q -w net.ipv4.tcp_syncookies=" + std::to_string(cookies));
