@@ -19,11 +19,35 @@
 #include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
 
+/* 0: one instance for all pods, which reads it off the packet's interface. Else, on kernels that do not show that to
+ * the programs, one per pod. */
 extern const volatile __u64 pod_netns;
 
 #define SOCK_STREAM 1
 
 #define GUARD_PASS CV_REASON_COUNT /* the ordinary packet: not worth a counter */
+
+struct net {
+    __u64 net_cookie;
+} __attribute__((preserve_access_index));
+
+struct net_device {
+    struct {
+        struct net* net;
+    } nd_net;
+} __attribute__((preserve_access_index));
+
+struct sk_buff {
+    struct net_device* dev;
+} __attribute__((preserve_access_index));
+
+extern void* bpf_cast_to_kern_ctx(void* ctx) __ksym __weak;
+
+/* Whose interface it passes. Not bpf_get_netns_cookie(): that one tells the socket's, or the node's if there is none. */
+static __always_inline __u64 netns_of(struct __sk_buff* skb) {
+    if (pod_netns) return pod_netns;
+    return ((struct sk_buff*)bpf_cast_to_kern_ctx(skb))->dev->nd_net.net->net_cookie;
+}
 
 static __always_inline int has_mark(struct __sk_buff* skb, __u32 mark) {
     return (skb->mark & CV_MARK_MASK) == mark;
@@ -54,8 +78,8 @@ static __always_inline int is_early(struct __sk_buff* skb) {
     return sk && sk->state == BPF_TCP_SYN_RECV;
 }
 
-static __always_inline int answers_probe(struct __sk_buff* skb, const struct packet* packet) {
-    struct cv_note_key answer = {}, probe = {.netns_cookie = pod_netns};
+static __always_inline int answers_probe(struct __sk_buff* skb, __u64 netns, const struct packet* packet) {
+    struct cv_note_key answer = {}, probe = {.netns_cookie = netns};
 
     if (read_tuple(skb, packet, &answer)) return 0;
     __builtin_memcpy(probe.source_ip, answer.destination_ip, 16);
@@ -66,8 +90,8 @@ static __always_inline int answers_probe(struct __sk_buff* skb, const struct pac
     return is_fresh(bpf_map_lookup_elem(&cv_probes, &probe));
 }
 
-static __always_inline enum cv_reason look_for_handshake(struct __sk_buff* skb, enum l2 l2, const struct cv_pod* pod,
-                                                         struct packet* packet) {
+static __always_inline enum cv_reason look_for_handshake(struct __sk_buff* skb, enum l2 l2, __u64 netns,
+                                                         const struct cv_pod* pod, struct packet* packet) {
     enum parsed found = parse(skb, l2, packet);
     __u8 flags;
 
@@ -76,7 +100,8 @@ static __always_inline enum cv_reason look_for_handshake(struct __sk_buff* skb, 
     if (found != PARSED) return GUARD_PASS;
     if (flags == TCP_SYN) return CV_REASON_GUARD_SYN;
     if (flags != (TCP_SYN | TCP_ACK) && !is_early(skb)) return GUARD_PASS;
-    if (is_our_answer(skb) || is_virtual_interface(pod, skb->ifindex) || answers_probe(skb, packet)) return GUARD_PASS;
+    if (is_our_answer(skb) || is_virtual_interface(pod, skb->ifindex) || answers_probe(skb, netns, packet))
+        return GUARD_PASS;
     return CV_REASON_GUARD_ANSWER;
 }
 
@@ -84,6 +109,7 @@ static __always_inline enum cv_reason leaving(struct __sk_buff* skb, enum l2 l2,
     struct bpf_sock* sk = skb->sk;
     struct cv_sock* known;
     struct cv_pod* pod;
+    __u64 netns;
 
     /* Bound for lo, or for nowhere: somebody has changed the way since. */
     if (has_mark(skb, CV_MARK_LOOP) || has_mark(skb, CV_MARK_REFUSE)) return CV_REASON_GUARD_CAPTURED;
@@ -93,13 +119,14 @@ static __always_inline enum cv_reason leaving(struct __sk_buff* skb, enum l2 l2,
         if (known && known->note == CV_SOCK_CAPTURED) return CV_REASON_GUARD_CAPTURED;
         if (is_past_handshake(sk) || bpf_sk_storage_get(&cv_own_socks, sk, 0, 0)) return GUARD_PASS;
     }
-    pod = find_pod(pod_netns);
+    netns = netns_of(skb);
+    pod = find_pod(netns);
     if (!pod || pod->state != CV_POD_CAPTURING) return GUARD_PASS;
-    return look_for_handshake(skb, l2, pod, packet);
+    return look_for_handshake(skb, l2, netns, pod, packet);
 }
 
-static __always_inline int is_noted_leg(struct __sk_buff* skb, const struct packet* packet) {
-    struct cv_note_key syn = {.netns_cookie = pod_netns};
+static __always_inline int is_noted_leg(struct __sk_buff* skb, __u64 netns, const struct packet* packet) {
+    struct cv_note_key syn = {.netns_cookie = netns};
 
     return !read_tuple(skb, packet, &syn) && is_fresh(bpf_map_lookup_elem(&cv_legs, &syn));
 }
@@ -107,18 +134,19 @@ static __always_inline int is_noted_leg(struct __sk_buff* skb, const struct pack
 /* The kernel drops the pod's own IPv4 address as a martian, but an IPv6 one it takes for the pod talking to itself.
  * Neighbour discovery must hear of duplicates. Legs and dials to the pod itself come over lo, never from outside. */
 static __always_inline enum cv_reason arriving(struct __sk_buff* skb, enum l2 l2) {
+    __u64 netns = netns_of(skb);
     struct packet packet = {};
     enum parsed found = parse(skb, l2, &packet);
     __u8 flags;
 
     if (found == PARSED_NOT_IP) return GUARD_PASS;
-    if (packet.protocol != IPPROTO_ICMP6 && is_own(pod_netns, packet.source_ip, packet.family))
+    if (packet.protocol != IPPROTO_ICMP6 && is_own(netns, packet.source_ip, packet.family))
         return CV_REASON_GUARD_FORGED;
     if (found == PARSED) found = read_flags(skb, &packet, &flags);
     if (found == PARSED_UNREADABLE) return CV_REASON_GUARD_UNREADABLE;
     if (found != PARSED || flags != TCP_SYN) return GUARD_PASS;
     if (packet.rerouted) return CV_REASON_GUARD_UNREADABLE;
-    return is_noted_leg(skb, &packet) ? CV_REASON_GUARD_FORGED : GUARD_PASS;
+    return is_noted_leg(skb, netns, &packet) ? CV_REASON_GUARD_FORGED : GUARD_PASS;
 }
 
 static __always_inline int drop(enum cv_reason reason) {
@@ -133,7 +161,7 @@ static __always_inline int guard_out(struct __sk_buff* skb, enum l2 l2) {
     if (reason == GUARD_PASS) return TC_ACT_UNSPEC;
     if (reason != CV_REASON_GUARD_SYN) return drop(reason);
     count(reason);
-    return refuse(skb, l2, &packet, is_own(pod_netns, packet.source_ip, packet.family));
+    return refuse(skb, l2, &packet, is_own(netns_of(skb), packet.source_ip, packet.family));
 }
 
 static __always_inline int guard_in(struct __sk_buff* skb, enum l2 l2) {

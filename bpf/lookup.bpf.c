@@ -27,27 +27,25 @@ struct sock {
 
 struct tcp_sock;
 
+/* Without branches, as the verifier would follow all the rest once for each family: what the other family would say is 0
+ * in the context. The packet's family counts: what comes from outside as ::ffff:a.b.c.d is IPv6 and matches nothing of
+ * ours. */
 static __always_inline void read_syn(struct bpf_sk_lookup* ctx, struct cv_note_key* syn) {
     __u32 family = READ(ctx->family);
-    __u32 from4 = READ(ctx->remote_ip4), to4 = READ(ctx->local_ip4);
-    struct words from = {
-        {READ(ctx->remote_ip6[0]), READ(ctx->remote_ip6[1]), READ(ctx->remote_ip6[2]), READ(ctx->remote_ip6[3])}};
-    struct words to = {
-        {READ(ctx->local_ip6[0]), READ(ctx->local_ip6[1]), READ(ctx->local_ip6[2]), READ(ctx->local_ip6[3])}};
+    __u32 mapped = equals(family, CV_IPV4) * bpf_htonl(0xffff);
+
+    barrier_var(mapped);
+    struct words from = {{READ(ctx->remote_ip6[0]), READ(ctx->remote_ip6[1]), READ(ctx->remote_ip6[2]) | mapped,
+                          READ(ctx->remote_ip6[3]) | READ(ctx->remote_ip4)}};
+    struct words to = {{READ(ctx->local_ip6[0]), READ(ctx->local_ip6[1]), READ(ctx->local_ip6[2]) | mapped,
+                        READ(ctx->local_ip6[3]) | READ(ctx->local_ip4)}};
 
     syn->netns_cookie = pod_netns;
     syn->source_port = bpf_ntohs(READ(ctx->remote_port));
     syn->destination_port = READ(ctx->local_port);
-    /* The packet's family: what comes from outside as ::ffff:a.b.c.d is IPv6 and matches nothing of ours. */
-    if (family == CV_IPV4) {
-        syn->family = CV_IPV4;
-        write_ip4(syn->source_ip, from4);
-        write_ip4(syn->destination_ip, to4);
-    } else {
-        syn->family = CV_IPV6;
-        write_ip(syn->source_ip, &from);
-        write_ip(syn->destination_ip, &to);
-    }
+    syn->family = family;
+    write_ip(syn->source_ip, &from);
+    write_ip(syn->destination_ip, &to);
 }
 
 static __always_inline enum cv_reason by_port(const struct cv_note_key* syn) {
@@ -122,13 +120,14 @@ static __always_inline enum cv_reason offer(struct bpf_sk_lookup* ctx, __u32 slo
     return err ? CV_REASON_DROP_ASSIGN_FAILED : reason;
 }
 
-static __always_inline enum cv_reason steer(struct bpf_sk_lookup* ctx, const struct cv_note_key* syn,
+_Static_assert(CV_REASON_TO_INBOUND - CV_REASON_TO_OUTBOUND == CV_ARRIVAL_INBOUND_PLAIN &&
+                   CV_REASON_TO_TUNNEL - CV_REASON_TO_OUTBOUND == CV_ARRIVAL_INBOUND_TUNNEL,
+               "the reasons to steer are in the order of the arrivals");
+
+static __always_inline enum cv_reason steer(struct bpf_sk_lookup* ctx, const struct cv_note_key* syn, __u32 first,
                                             enum cv_reason reason) {
-    __u32 arrival = reason == CV_REASON_TO_OUTBOUND  ? CV_ARRIVAL_OUTBOUND
-                    : reason == CV_REASON_TO_INBOUND ? CV_ARRIVAL_INBOUND_PLAIN
-                                                     : CV_ARRIVAL_INBOUND_TUNNEL;
-    __u32 base = (arrival * 2 + (syn->family == CV_IPV6)) * workers;
-    __u32 first = hash(syn);
+    __u32 arrival = reason - CV_REASON_TO_OUTBOUND;
+    __u32 base = (arrival * 2 + equals(syn->family, CV_IPV6)) * workers;
     enum cv_reason said;
 
     for (__u32 i = 0; i < SLOT_TRIES && i < workers; i++) {
@@ -139,20 +138,31 @@ static __always_inline enum cv_reason steer(struct bpf_sk_lookup* ctx, const str
     return offer(ctx, base + first % workers, 1, reason);
 }
 
+/* The same number. The verifier does not know it any more, and follows what comes next once, not once for each. */
+static __always_inline enum cv_reason forget(struct bpf_sk_lookup* ctx, enum cv_reason number) {
+    __u32 any = READ(ctx->family), same = any;
+
+    barrier_var(same);
+    return number + (any - same);
+}
+
 static __always_inline enum cv_reason decide(struct bpf_sk_lookup* ctx) {
     __u32 ingress_ifindex = READ(ctx->ingress_ifindex);
     struct cv_pod* pod = find_pod(pod_netns);
     struct cv_note_key syn;
     enum cv_reason reason;
+    __u32 first;
 
     if (!pod || pod->state != CV_POD_CAPTURING) return CV_REASON_PASS_LEAVING;
 
     read_syn(ctx, &syn);
+    first = hash(&syn);
+    barrier_var(first); /* here and now, not once on every way to steer() */
     reason = classify(pod, &syn, ingress_ifindex);
     switch (reason) {
         case CV_REASON_TO_OUTBOUND:
         case CV_REASON_TO_INBOUND:
-        case CV_REASON_TO_TUNNEL: return steer(ctx, &syn, reason);
+        case CV_REASON_TO_TUNNEL: return steer(ctx, &syn, first, forget(ctx, reason));
         default: return reason;
     }
 }

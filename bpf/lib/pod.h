@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
-#include "../maps.h"
+#include "address.h"
 
 static __always_inline struct cv_pod* find_pod(__u64 netns_cookie) {
     struct cv_pod_key key = {.netns_cookie = netns_cookie};
@@ -10,9 +10,10 @@ static __always_inline struct cv_pod* find_pod(__u64 netns_cookie) {
 
 /* Of a VM or a nested container. */
 static __always_inline int is_virtual_interface(const struct cv_pod* pod, __u32 ifindex) {
-    int found = 0;
+    __u32 found = 0;
 
 #pragma unroll
-    for (int i = 0; i < CV_VIRTUAL_INTERFACES; i++) found |= pod->virtual_interfaces[i] == ifindex;
+    for (int i = 0; i < CV_VIRTUAL_INTERFACES; i++) found |= equals(pod->virtual_interfaces[i], ifindex);
+    barrier_var(found);
     return found && ifindex != 0;
 }
