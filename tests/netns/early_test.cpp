@@ -132,4 +132,21 @@ TEST_CASE("early: a connection still being made when its pod joins is ended at o
     }
 }
 
+TEST_CASE("early: a listener that had a mark of its own before its pod joined is reached all the same" BOTH_FAMILIES) {
+    World world;
+    Pod& late = world.plain1;
+    world.describe(late);
+    for (const unsigned mark : {0x77U, 0x539U, 0xabc000U}) {
+        CAPTURE(mark);
+        Server echo{late.netns(), 8080, apps::echo, [mark](int fd) { set_mark(fd, mark); }};
+        world.join(late);
+        for (Family family : families()) {
+            CAPTURE(to_string(family));
+            CHECK(world.client.dial(late.at(family, 8080)).echoes("tunnelled"));
+            CHECK(world.plain2.dial(late.at(family, 8080)).echoes("plain"));
+        }
+        world.leave(late);
+    }
+}
+
 }

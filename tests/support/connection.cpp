@@ -20,6 +20,14 @@ namespace {
     throw std::system_error(error, std::system_category(), doing);
 }
 
+// An io_uring that ends interrupts its thread, and a call with a limit is not taken up again by itself.
+ssize_t unless_interrupted(const auto& call) {
+    for (;;) {
+        const ssize_t result = call();
+        if (result >= 0 || errno != EINTR) return result;
+    }
+}
+
 void set_limits(int fd, Milliseconds limit) {
     const timeval wait{limit.count() / 1000, (limit.count() % 1000) * 1000};
     ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
@@ -90,7 +98,8 @@ void Connection::limit(Milliseconds each_wait) {
 
 void Connection::send(std::string_view bytes) {
     while (!bytes.empty()) {
-        const ssize_t n = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+        const ssize_t n =
+            unless_interrupted([&] { return ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL); });
         if (n < 0) fail("send", errno == EAGAIN ? ETIMEDOUT : errno);
         bytes.remove_prefix(static_cast<std::size_t>(n));
     }
@@ -98,7 +107,7 @@ void Connection::send(std::string_view bytes) {
 
 std::string Connection::receive_some(std::size_t most) {
     std::string bytes(most, '\0');
-    const ssize_t n = ::recv(socket_.get(), bytes.data(), most, 0);
+    const ssize_t n = unless_interrupted([&] { return ::recv(socket_.get(), bytes.data(), most, 0); });
     if (n < 0) fail("receive", errno == EAGAIN ? ETIMEDOUT : errno);
     bytes.resize(static_cast<std::size_t>(n));
     return bytes;
