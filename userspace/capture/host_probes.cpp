@@ -109,10 +109,13 @@ Result<> HostProbes::remove_here(int family, const std::vector<std::string>& add
     auto after = ipset({"save", set});
     if (!after) return after.error();
     if (!is_empty(*after) || ::access(mark.c_str(), F_OK) != 0) return {};
-    auto saved = tables_.save(family);
-    if (!saved) return saved.error();
-    if (std::string old = without_chains(*saved, Place::node); !old.empty())
-        if (auto done = tables_.restore(family, old); !done) return done;
+    // Of any kind: the node may have changed its own since, and each rule holds the set.
+    for (const Tables& tables : Tables::all(tables_.lock())) {
+        auto saved = tables.save(family);
+        if (!saved) return saved.error();
+        if (std::string old = without_chains(*saved, Place::node); !old.empty())
+            if (auto done = tables.restore(family, old); !done) return done;
+    }
     if (auto done = destroy(set); !done) return done;
     ::unlink(mark.c_str());
     return {};

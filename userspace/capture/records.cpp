@@ -79,6 +79,10 @@ std::string probe_mark(const NetnsName& node, int family) {
     return fmt::format("{}/probes-{}-v{}", root, node.cookie, family == AF_INET ? 4 : 6);
 }
 
+void forget_probe_marks(const NetnsName& node) noexcept {
+    for (int family : {AF_INET, AF_INET6}) ::unlink(probe_mark(node, family).c_str());
+}
+
 std::string to_text(const Record& record) {
     std::string text =
         fmt::format("netns {} {}\nnode {} {}\nuid {}\nname {}\ntables {}\n", record.netns.inode, record.netns.cookie,

@@ -32,6 +32,7 @@ struct Record {
 
 // A file that says of a node's namespace that the probes' set of this family was made by a culvertd.
 std::string probe_mark(const NetnsName& node, int family);
+void forget_probe_marks(const NetnsName& node) noexcept;
 
 // One instance's records, and the lock that only one daemon (or cleanup) at a time may hold.
 class Records {

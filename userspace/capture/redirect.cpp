@@ -87,12 +87,14 @@ Result<> put_redirect(const Tables& tables, const std::vector<std::string>& virt
     return {};
 }
 
-Result<bool> finds_chains(const Tables& tables) {
-    for (int family : {AF_INET, AF_INET6}) {
-        if (family == AF_INET6 && !netns_has_ipv6()) continue;
-        auto saved = tables.save(family);
-        if (!saved) return saved.error();
-        if (!without_chains(*saved, Place::pod).empty()) return true;
+Result<bool> finds_chains(const std::string& lock) {
+    for (const Tables& tables : Tables::all(lock)) {
+        for (int family : {AF_INET, AF_INET6}) {
+            if (family == AF_INET6 && !netns_has_ipv6()) continue;
+            auto saved = tables.save(family);
+            if (!saved) return saved.error();
+            if (!without_chains(*saved, Place::pod).empty()) return true;
+        }
     }
     return false;
 }

@@ -12,8 +12,8 @@ namespace culvert::capture {
 
 // Leaves equal rules alone; others are replaced while nothing can pass.
 base::Result<> put_redirect(const Tables&, const std::vector<std::string>& virtual_interfaces);
-// Whether somebody's chains of these names are here.
-base::Result<bool> finds_chains(const Tables&);
+// Whether somebody's chains of these names are here, in the rules of any kind of iptables.
+base::Result<bool> finds_chains(const std::string& lock);
 
 // New connections go past the proxy; those that live are in conntrack and go on.
 base::Result<> stop_redirect(const Tables&);

@@ -68,7 +68,7 @@ Result<> RuledPod::claim_netns() {
     if (taken_over_) return node_.records.put(record_);
     if (std::string other = node_.records.other_owner(record_.netns); !other.empty())
         return base::problem(record_.name + " is captured by instance \"" + other + "\" (culvertd cleanup ends that)");
-    auto foreign = base::in_netns(netns_.get(), [this] { return finds_chains(node_.tables); });
+    auto foreign = base::in_netns(netns_.get(), [this] { return finds_chains(node_.records.lock_file()); });
     if (!foreign) return foreign.error();
     if (*foreign)
         return base::problem(record_.name +
@@ -94,9 +94,17 @@ Result<> RuledPod::install() {
 Result<> RuledPod::follow_addresses() {
     auto addresses = netlink_->addresses();
     if (!addresses) return addresses.error();
+    auto interfaces = netlink_->interfaces();
+    if (!interfaces) return interfaces.error();
+    std::erase_if(*interfaces, [this](const Interface& one) {
+        return std::ranges::find(virtual_interfaces_, one.name) != virtual_interfaces_.end();
+    });
     std::vector<std::string> now;
-    for (const InterfaceAddress& address : *addresses)
-        if (address.global && !address.ip.is_loopback()) now.push_back(address.ip.to_string());
+    for (const InterfaceAddress& address : *addresses) {
+        bool towards_node =
+            std::ranges::any_of(*interfaces, [&](const Interface& one) { return one.index == address.interface; });
+        if (address.global && towards_node) now.push_back(address.ip.to_string());
+    }
     std::ranges::sort(now);
     std::vector<std::string> gone;
     std::ranges::set_difference(record_.addresses, now, std::back_inserter(gone));
@@ -156,6 +164,8 @@ Result<> undo(Records& records, const Record& record) {
     }
     if (Fd node = find_netns(record.node))
         keep_first(undone, HostProbes{tables, node.get(), record.node}.remove(addresses));
+    else
+        forget_probe_marks(record.node);
     if (undone) records.remove(record.netns);
     return undone;
 }

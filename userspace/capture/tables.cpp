@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <cstdlib>
+#include <sstream>
 
 #include "command.hpp"
 
@@ -13,6 +14,10 @@ using base::Result;
 
 namespace {
 
+std::vector<std::string> environment(const std::string& lock) {
+    return {"LC_ALL=C", "PATH=/usr/sbin:/sbin:/usr/bin:/bin", "XTABLES_LOCKFILE=" + lock};
+}
+
 constexpr const char* missing = " is not on this machine; install Debian's package iptables";
 
 bool node_has_legacy_rules() {
@@ -20,7 +25,11 @@ bool node_has_legacy_rules() {
         std::string program = find_program(name);
         if (program.empty()) continue;
         auto saved = run({.words = {program}});
-        if (saved && saved->find("\n-A ") != std::string::npos) return true;
+        if (!saved) continue;
+        std::istringstream lines{*saved};
+        for (std::string line; std::getline(lines, line);)
+            // Our own say nothing about the rest of the node.
+            if (line.starts_with("-A ") && line.find("ISTIO_POSTRT") == std::string::npos) return true;
     }
     return false;
 }
@@ -30,8 +39,16 @@ bool node_has_legacy_rules() {
 Tables Tables::of(std::string kind, const std::string& lock) {
     Tables tables;
     tables.kind_ = std::move(kind);
-    tables.environment_ = {"LC_ALL=C", "PATH=/usr/sbin:/sbin:/usr/bin:/bin", "XTABLES_LOCKFILE=" + lock};
+    tables.lock_ = lock;
     return tables;
+}
+
+std::vector<Tables> Tables::all(const std::string& lock) {
+    std::vector<Tables> found;
+    for (const char* kind : {"-nft", "-legacy"})
+        if (Tables one = of(kind, lock); !find_program(one.program(AF_INET, "restore")).empty()) found.push_back(one);
+    if (found.empty()) found.push_back(of("", lock));
+    return found;
 }
 
 Result<Tables> Tables::choose(const std::string& lock) {
@@ -60,13 +77,13 @@ std::string Tables::program(int family, const char* action) const {
 Result<std::string> Tables::save(int family) const {
     std::string path = find_program(program(family, "save"));
     if (path.empty()) return base::problem(program(family, "save") + missing);
-    return run({.words = {path}, .environment = environment_});
+    return run({.words = {path}, .environment = environment(lock_)});
 }
 
 Result<> Tables::restore(int family, const std::string& text) const {
     std::string path = find_program(program(family, "restore"));
     if (path.empty()) return base::problem(program(family, "restore") + missing);
-    auto done = run({.words = {path, "--noflush", "-w", "5"}, .input = text, .environment = environment_});
+    auto done = run({.words = {path, "--noflush", "-w", "5"}, .input = text, .environment = environment(lock_)});
     if (done) return {};
     if (family == AF_INET) return done.error();
     return base::problem(done.error().to_string() +

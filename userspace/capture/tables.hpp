@@ -16,6 +16,8 @@ public:
     // the system's would make pods wait for whoever changes the node's rules.
     static base::Result<Tables> choose(const std::string& lock);
 
+    // Every kind that is on this machine.
+    static std::vector<Tables> all(const std::string& lock);
     // A known kind, for what was put in by it.
     static Tables of(std::string kind, const std::string& lock);
 
@@ -24,12 +26,13 @@ public:
     base::Result<> restore(int family, const std::string& text) const;
 
     const std::string& kind() const noexcept { return kind_; }
+    const std::string& lock() const noexcept { return lock_; }
 
 private:
     std::string program(int family, const char* action) const;
 
     std::string kind_;  // "-legacy", "-nft" or ""
-    std::vector<std::string> environment_;
+    std::string lock_;
 };
 
 }
