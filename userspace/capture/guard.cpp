@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 #include <culvert/base/fd.hpp>
 
+#include "expedite.hpp"
 #include "pins.hpp"
 
 namespace culvert::capture {
@@ -104,6 +106,12 @@ std::optional<int> index_after(std::string_view prefix, std::string_view name) {
     return index;
 }
 
+// Off the interface when this returns: a pin that goes last lets its link go at some later time.
+void take_off(const std::string& pin) {
+    Fd link = pinned(pin);
+    unpin(pin);
+}
+
 void forget(const std::string& pins, const std::vector<Interface>& left) {
     for (const std::string& name : pins_in(pins)) {
         for (std::string_view prefix : {in_prefix, out_prefix, clsact_prefix}) {
@@ -117,7 +125,7 @@ void forget(const std::string& pins, const std::vector<Interface>& left) {
                 Filter{*index, BPF_TC_EGRESS}.remove();
                 remove_tree(pins + "/" + name);
             } else {
-                unpin(pins + "/" + name);
+                take_off(pins + "/" + name);
             }
         }
     }
@@ -128,6 +136,9 @@ void forget(const std::string& pins, const std::vector<Interface>& left) {
 Result<unsigned> Guards::put(const Programs& pod, const std::string& pins, const std::vector<Interface>& guarded,
                              GuardHook hook) {
     unsigned taken_off = 0;
+    // Also when there is nothing to attach, the first time: an earlier daemon may have left it on.
+    std::optional<Expedite> attaching;
+    if (links_.empty()) attaching.emplace(pins);
     for (const Interface& interface : guarded) {
         int in = pod.program(interface.ethernet ? "cv_in_guard" : "cv_in_guard_l3");
         int out = pod.program(interface.ethernet ? "cv_out_guard" : "cv_out_guard_l3");
@@ -143,6 +154,7 @@ Result<unsigned> Guards::put(const Programs& pod, const std::string& pins, const
             if (link && runs(link.get(), program)) return {};
             taken_off += known ? 1 : 0;
             auto attached = replace_or_attach(named(pins, prefix, interface.index), program, [&]() -> Result<Fd> {
+                if (!attaching) attaching.emplace(pins);
                 Fd fresh{bpf_link_create(program, interface.index, static_cast<bpf_attach_type>(where), nullptr)};
                 if (!fresh) return base::errno_while("attach the guard to interface " + interface.name);
                 return fresh;
@@ -178,13 +190,14 @@ unsigned Guards::restore_pins(const std::string& pins) const {
 }
 
 void remove_guards(const std::string& pins) {
+    Expedite detaching{pins};
     for (const std::string& name : pins_in(pins)) {
         if (auto index = index_after(clsact_prefix, name)) {
             Filter{*index, BPF_TC_INGRESS}.remove();
             Filter{*index, BPF_TC_EGRESS}.remove();
             remove_tree(pins + "/" + name);
         } else if (index_after(in_prefix, name) || index_after(out_prefix, name)) {
-            unpin(pins + "/" + name);
+            take_off(pins + "/" + name);
         }
     }
 }

@@ -2,6 +2,7 @@
 #include "programs.hpp"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 
 #include <algorithm>
 #include <bit>
@@ -28,12 +29,20 @@ namespace {
 using Names = std::vector<std::string_view>;
 
 // What is in neither list runs once on the node.
-const Names in_every_pod = {"cv_lookup", "cv_out_guard", "cv_in_guard"};
-const Names in_some_pods = {"cv_out_guard_l3", "cv_in_guard_l3"};  // where an interface has no Ethernet header
-constexpr const char* optional = "cv_unmark_listeners";            // on the node, where the kernel can have it
+const Names in_every_pod = {"cv_lookup"};
+// One for all pods, where the kernel shows them the packet's interface. The l3 ones are for those without an Ethernet
+// header.
+const Names guards = {"cv_out_guard", "cv_in_guard", "cv_out_guard_l3", "cv_in_guard_l3"};
+constexpr const char* optional = "cv_unmark_listeners";  // on the node, where the kernel can have it
 
-bool is_in(const Names& names, const bpf_program* program) {
-    return std::find(names.begin(), names.end(), bpf_program__name(program)) != names.end();
+bool is_in(const Names& names, std::string_view program) {
+    return std::find(names.begin(), names.end(), program) != names.end();
+}
+
+// Linux 6.2 does.
+bool kernel_shows_interfaces() {
+    base::Handle<btf, btf__free> types{btf__load_vmlinux_btf()};
+    return types && btf__find_by_name_kind(types.get(), "bpf_cast_to_kern_ctx", BTF_KIND_FUNC) > 0;
 }
 
 bool is_shared(const bpf_map* map) {
@@ -77,6 +86,7 @@ struct Programs::OfNode : Source {
     OwnMaps pattern() const { return {bpf_map__fd(cap->maps.rodata), bpf_map__fd(cap->maps.cv_listeners)}; }
 
     base::Handle<cv_cap, cv_cap::destroy> cap;
+    bool guard_per_pod = false;
     std::vector<PreparedProgram> prepared;  // for the pods
 };
 
@@ -84,10 +94,10 @@ struct Programs::OfPod : Source {
     int program(const char* name) override;
     int map(const char* name) const override { return std::string_view{name} == "cv_listeners" ? listeners.get() : -1; }
 
-    Result<> make_maps(const Pod&, const OfNode&);
+    Result<> make_maps(const Pod&);
     Result<int> load(std::string_view name);
 
-    const std::vector<PreparedProgram>* prepared = nullptr;  // the node's
+    const OfNode* node = nullptr;
     Fd constants;
     Fd listeners;
     std::map<std::string, Fd, std::less<>> programs;
@@ -111,6 +121,8 @@ Result<> Programs::OfNode::load(const Node& node, const FindPinned& find_pinned,
         if (!pinned) continue;
         if (auto taken = reuse(map, pinned.get()); !taken) return taken.error();
     }
+    guard_per_pod = node.guard_per_pod || !kernel_shows_interfaces();
+    cap->rodata->pod_netns = guard_per_pod ? 1 : 0;  // any: theirs is another
     cap->rodata->node_netns = node.netns;
     cap->rodata->this_daemon = node.daemon;
     // An earlier daemon's table keeps its size.
@@ -119,11 +131,12 @@ Result<> Programs::OfNode::load(const Node& node, const FindPinned& find_pinned,
     return {};
 }
 
-// The kernel has seen the pods' programs once, so we know it takes them; nobody runs these.
+// The kernel has seen the pods' programs once, so we know that it takes them; nobody runs these.
 Result<> Programs::OfNode::prepare() {
     bpf_program* program;
     bpf_object__for_each_program (program, cap->obj) {
-        if (!is_in(in_every_pod, program) && !is_in(in_some_pods, program)) continue;
+        std::string_view name = bpf_program__name(program);
+        if (!is_in(in_every_pod, name) && !(guard_per_pod && is_in(guards, name))) continue;
         auto ready = PreparedProgram::from(program, pattern());
         if (!ready) return ready.error();
         prepared.push_back(std::move(*ready));
@@ -137,14 +150,15 @@ int Programs::OfNode::program(const char* name) {
     return program ? std::max(bpf_program__fd(program), -1) : -1;
 }
 
-Result<> Programs::OfPod::make_maps(const Pod& pod, const OfNode& node) {
-    OwnMaps pattern = node.pattern();
-    int types = bpf_object__btf_fd(node.cap->obj);
-    auto known = *node.cap->rodata;  // may be shorter than the value, or longer, by what has no name
+Result<> Programs::OfPod::make_maps(const Pod& pod) {
+    OwnMaps pattern = node->pattern();
+    const cv_cap& cap = *node->cap;
+    int types = bpf_object__btf_fd(cap.obj);
+    auto known = *cap.rodata;  // may be shorter than the value, or longer, by what has no name
     known.pod_netns = pod.netns;
     known.workers = pod.workers;
-    std::vector<char> value(bpf_map__value_size(node.cap->maps.rodata));
-    std::memcpy(value.data(), node.cap->rodata, value.size());
+    std::vector<char> value(bpf_map__value_size(cap.maps.rodata));
+    std::memcpy(value.data(), cap.rodata, value.size());
     std::memcpy(value.data(), &known, std::min(value.size(), sizeof known));
     auto made = constants_like(pattern.constants, types, value.data());
     if (!made) return made.error();
@@ -156,14 +170,16 @@ Result<> Programs::OfPod::make_maps(const Pod& pod, const OfNode& node) {
 }
 
 Result<int> Programs::OfPod::load(std::string_view name) {
-    auto ready = std::find_if(prepared->begin(), prepared->end(), [&](const auto& one) { return one.name() == name; });
-    if (ready == prepared->end()) return base::problem("pods have no program " + std::string{name});
+    const auto& all = node->prepared;
+    auto ready = std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.name() == name; });
+    if (ready == all.end()) return base::problem("pods have no program " + std::string{name});
     auto loaded = ready->load({constants.get(), listeners.get()});
     if (!loaded) return loaded.error();
     return programs.emplace(name, std::move(*loaded)).first->second.get();
 }
 
 int Programs::OfPod::program(const char* name) {
+    if (is_in(guards, name) && !node->guard_per_pod) return bpf_program__fd(node->find(name));
     if (auto found = programs.find(name); found != programs.end()) return found->second.get();
     auto loaded = load(name);
     if (loaded) return *loaded;
@@ -190,9 +206,8 @@ Result<Programs> Programs::load(const Node& node, const FindPinned& find_pinned)
 
 Result<Programs> Programs::load(const Pod& pod, const Programs& node) {
     auto source = std::make_unique<OfPod>();
-    const auto& of_node = dynamic_cast<const OfNode&>(*node.source_);
-    source->prepared = &of_node.prepared;
-    if (auto done = source->make_maps(pod, of_node); !done) return done.error();
+    source->node = &dynamic_cast<const OfNode&>(*node.source_);
+    if (auto done = source->make_maps(pod); !done) return done.error();
     for (std::string_view name : in_every_pod)
         if (auto loaded = source->load(name); !loaded) return loaded.error();
     return Programs{std::move(source)};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The programs and maps, loaded: libbpf loads the object once for the node, and every pod gets copies of some of its
-// programs (prepared.hpp). Only programs.cpp sees the skeleton.
+// The programs and maps, loaded: libbpf loads the object once for the node, and every pod gets copies of what must know
+// its pod (prepared.hpp). Only programs.cpp sees the skeleton.
 //
 // Lives on: the control thread.
 #pragma once
@@ -21,6 +21,7 @@ public:
         std::uint64_t daemon;  // a number no other daemon has
         std::uint32_t max_pods;
         std::uint32_t max_flows;
+        bool guard_per_pod = false;  // as on kernels before 6.2; tests want to see that
     };
     struct Pod {
         std::uint64_t netns;
@@ -31,16 +32,16 @@ public:
 
     // What runs once on a node, and all shared maps: pinned ones of an earlier daemon, else new ones.
     static base::Result<Programs> load(const Node&, const FindPinned&);
-    // lookup and guards with constants and a cv_listeners of their own, over the maps of the node, which must outlive
-    // them.
+    // lookup, with constants and a cv_listeners of its own, over the maps of the node, which must outlive it. The
+    // guards are the node's; where the kernel does not tell them whose packets they see, the pod's own as well.
     static base::Result<Programs> load(const Pod&, const Programs& node);
 
     Programs(Programs&&) noexcept;
     Programs& operator=(Programs&&) noexcept;
     ~Programs();
 
-    // Borrowed. Of a pod's, the rarer ones are loaded when they are first asked for; -1, with the reason in the log,
-    // where the kernel refuses. Of the node's, -1 for an optional one that this kernel cannot have.
+    // Borrowed. Of a pod's own, the rarer ones are loaded when they are first asked for; -1, with the reason in the
+    // log, where the kernel refuses. Of the node's, -1 for what every pod has its own of, or this kernel cannot have.
     int program(const char* name) const;
     // Borrowed. A pod's own are cv_listeners alone.
     int map(const char* name) const;
