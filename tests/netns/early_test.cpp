@@ -87,26 +87,37 @@ TEST_CASE("early: a connection older than its pod's membership stays as it was, 
     Server far{world.far.netns(), 8080, apps::echo};
     Server plain{world.plain2.netns(), 8080, apps::echo};
     world.describe(late);
-    for (Family family : families()) {
-        CAPTURE(to_string(family));
-        Connection out = late.dial(world.plain2.at(family, 8080));
-        Server own{late.netns(), 8080, apps::echo};
-        Connection in = world.plain2.dial(late.at(family, 8080));
-        CHECK(out.echoes("before"));
-        CHECK(in.echoes("before"));
-        world.join(late);
-        {
-            Tap cable{world.lab.node_netns(1), late.host_link()};
-            CHECK(out.echoes("as it was"));
-            CHECK(in.echoes("as it was"));
-            CHECK(holding(cable.packets(), "as it was").size() == 4);  // there and back, still in the clear
-        }
+    Server own{late.netns(), 8080, apps::echo};
+    struct Older {
+        Family family;
+        Connection out;
+        Connection to_the_mesh;
+        Connection in;
+    };
+    std::vector<Older> older;
+    for (Family family : families())
+        older.push_back({family, late.dial(world.plain2.at(family, 8080)), late.dial(world.far.at(family, 8080)),
+                         world.plain2.dial(late.at(family, 8080))});
+    const auto all_echo = [&](std::string_view text) {
+        for (Older& each : older)
+            for (Connection* app : {&each.out, &each.to_the_mesh, &each.in}) CHECK(app->echoes(text));
+    };
+    all_echo("before");
+    world.join(late);
+    {
         Tap cable{world.lab.node_netns(1), late.host_link()};
-        CHECK(out.reconnect(world.far.at(family, 8080)) == 0);
-        CHECK(out.echoes(secret));
-        CHECK(let_out(cable.packets(), {world.far.ip(family)}, secret) == "");
-        out.close();
-        world.leave(late);
+        all_echo("as it was");
+        CHECK(holding(cable.packets(), "as it was").size() == 12);  // there and back, still in the clear
+    }
+    world.leave(late);
+    all_echo("after all that");
+    world.join(late);
+    for (Older& each : older) {
+        CAPTURE(to_string(each.family));
+        Tap cable{world.lab.node_netns(1), late.host_link()};
+        CHECK(each.out.reconnect(world.far.at(each.family, 8080)) == 0);
+        CHECK(each.out.echoes(secret));
+        CHECK(let_out(cable.packets(), {world.far.ip(each.family)}, secret) == "");
     }
 }
 

@@ -52,7 +52,7 @@ TEST_CASE(
     Connection plainly = world.client.dial(world.plain2.at(Family::v4, 8080));
     for (Connection* app : {&tunnelled, &called, &plainly}) CHECK(app->echoes("open"));
     const auto pins = pinned_links(world.one);
-    CHECK_FALSE(pins.empty());
+    if (capture_mode() == "ebpf") CHECK_FALSE(pins.empty());
 
     world.one.kill9();
     // Never a clean end: who was in the middle of an answer must not take it for whole.

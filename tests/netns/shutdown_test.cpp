@@ -94,7 +94,7 @@ TEST_CASE("shutdown: without cleanup pods stay closed; cleanup leaves no trace a
     Server far{world.far.netns(), 8080, apps::echo};
     Server near{world.near.netns(), 8080, apps::echo};
     const auto links = pinned_links(world.one);
-    CHECK(links.size() >= 2);
+    if (capture_mode() == "ebpf") CHECK(links.size() >= 2);
     CHECK(living_links(links) == links);
     CHECK(left_in(world.client) != "");
 
