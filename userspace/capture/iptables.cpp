@@ -91,8 +91,9 @@ Result<> IptablesCapture::release_all_but(const std::vector<std::string>& uids) 
         if (here != pods_.end() && here->second->netns() == record.netns) continue;
         // A pod that is wanted but could not be enrolled stays closed; a namespace that is gone is nobody's pod.
         bool wanted = here == pods_.end() && std::ranges::find(uids, record.uid) != uids.end();
-        if (wanted && find_netns(record.netns)) continue;
-        keep_first(undone, undo(records_, record));
+        base::Fd netns = find_netns(record.netns);
+        if (wanted && netns) continue;
+        keep_first(undone, undo(records_, record, std::move(netns)));
     }
     return undone;
 }
@@ -120,7 +121,7 @@ Result<> IptablesCapture::cleanup(const std::string& instance) {
     auto records = Records::open(instance);
     if (!records) return records.error();
     Result<> undone;
-    for (const Record& record : records->all()) keep_first(undone, undo(*records, record));
+    for (const Record& record : records->all()) keep_first(undone, undo(*records, record, find_netns(record.netns)));
     if (undone) records->remove_home();
     return undone;
 }

@@ -146,14 +146,13 @@ Result<> RuledPod::stop_capturing() {
 
 Result<> RuledPod::release() {
     changes_.reset();
-    return undo(node_.records, record_);
+    return undo(node_.records, record_, std::move(netns_));
 }
 
-Result<> undo(Records& records, const Record& record) {
+Result<> undo(Records& records, const Record& record, Fd netns) {
     Tables tables = Tables::of(record.tables, records.lock_file());
     Result<> undone;
-    if (Fd netns = find_netns(record.netns))
-        undone = base::in_netns(netns.get(), [&] { return remove_redirect(tables); });
+    if (netns) undone = base::in_netns(netns.get(), [&] { return remove_redirect(tables); });
     // An address may be another pod's by now.
     std::vector<std::string> addresses = record.addresses;
     for (const Record& other : records.all()) {

@@ -64,7 +64,8 @@ private:
     std::unique_ptr<ChangeWatch> changes_;  // last: calls back into all of the above
 };
 
-// Takes out what a record says was put in, of whichever daemon; the record goes with it.
-base::Result<> undo(Records& records, const Record& record);
+// Takes out what a record says was put in, of whichever daemon; the record goes with it. `netns` is empty where it is
+// gone.
+base::Result<> undo(Records& records, const Record& record, base::Fd netns);
 
 }

@@ -70,7 +70,8 @@ void Acceptor::on_round_end() {
 }
 
 void Acceptor::accept_some() {
-    for (int i = 0; i < per_round; ++i)
+    // A worker that took a shared burst whole would leave nothing to those that are only waking up.
+    for (int i = 0; i < (listener_.shared ? 1 : per_round); ++i)
         if (!accept_one()) return let_others_accept();
     context_.loop.at_round_end(*this);
 }
