@@ -137,7 +137,7 @@ TEST_CASE("early: a connection still being made when its pod joins is ended at o
     world.join(late);
     for (const Fd& socket : half) {
         pollfd state{socket.get(), POLLOUT, 0};
-        CHECK(::poll(&state, 1, 2000) == 1);
+        CHECK(::poll(&state, 1, 10'000) == 1);
         int error = 0;
         socklen_t length = sizeof error;
         ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &length);

@@ -76,6 +76,9 @@ std::string left_in(const Pod& pod) {
              lines_of(run({"ip", family, "route", "show", "table", "100"}, pod.netns()).text))
             if (route.starts_with("local")) left += "route " + route + "\n";
     }
+    for (const char* save : {"iptables-save", "ip6tables-save"})
+        for (const std::string& line : lines_of(run({save}, pod.netns()).text))
+            if (line.find("ISTIO") != std::string::npos) left += save + (" " + line) + "\n";
     for (const std::string& line : lines_of(must({"bpftool", "net", "show"}, pod.netns())))
         if (line.find("cv_") != std::string::npos) left += "program " + line + "\n";
     return left;
