@@ -57,6 +57,13 @@ std::vector<std::string> pinned_links(const Node& node) {
     return links;
 }
 
+std::vector<std::string> left_over_pins(const Node& node) {
+    std::vector<std::string> olds;
+    for (const auto& entry : std::filesystem::directory_iterator{pin_folder(node)})
+        if (std::string name = entry.path().filename(); name.starts_with("old_")) olds.push_back(std::move(name));
+    return olds;
+}
+
 std::vector<std::string> living_links(const std::vector<std::string>& links) {
     std::vector<std::string> living;
     for (const std::string& link : links) {

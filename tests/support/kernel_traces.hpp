@@ -14,6 +14,8 @@ std::string pin_folder(const Node& node);
 
 // "cv_sockops 17": the pinned links of a daemon's instance by name and id.
 std::vector<std::string> pinned_links(const Node& node);
+// What an instance keeps of daemons with another schema.
+std::vector<std::string> left_over_pins(const Node& node);
 // Which of those ids the kernel still has.
 std::vector<std::string> living_links(const std::vector<std::string>& links);
 

@@ -87,10 +87,18 @@ void Node::configure(const std::string& yaml) {
     std::filesystem::rename(fresh, config_);
 }
 
-void Node::start() {
-    daemon_ = Process({culvertd(), "--config", config_}, netns_, log_);
+void Node::start(const std::string& binary) {
+    daemon_ = Process({binary, "--config", config_}, netns_, log_);
     if (eventually(15s, [this] { return !running() || ready(); }) && running()) return;
     throw std::runtime_error(name_ + " did not get ready\n" + where_to_look());
+}
+
+Process Node::start_successor(const std::string& binary) {
+    Process old = std::move(daemon_);
+    daemon_ = Process({binary, "--config", config_, "--take-over"}, netns_, log_);
+    const bool taken = eventually(20s, [this] { return !running() || says({"another culvertd has taken over"}, 0ms); });
+    if (taken && eventually(15s, [this] { return !running() || ready(); }) && running()) return old;
+    throw std::runtime_error(name_ + " was not taken over\n" + where_to_look());
 }
 
 bool Node::ready() const {

@@ -12,6 +12,8 @@
 
 namespace culvert::test {
 
+const std::string& culvertd();
+
 class Node {
 public:
     Node(const Lab& lab, int number);
@@ -22,7 +24,9 @@ public:
     // Replaces the file in one step, as editors and Kubernetes do.
     void configure(const std::string& yaml);
     // Starts it and waits until it says that it is ready; throws with its log when it does not.
-    void start();
+    void start(const std::string& binary = culvertd());
+    // Starts another that takes over from this one, and waits until it has. The old one is the caller's from then on.
+    Process start_successor(const std::string& binary);
     bool ready() const;
     void signal(int number) { daemon_.signal(number); }
     void kill9();
@@ -59,7 +63,5 @@ private:
     Process daemon_;
     AccessLog access_log_;
 };
-
-const std::string& culvertd();
 
 }

@@ -57,7 +57,9 @@ private:
     // Twice a second: what nobody reports, and whether another daemon speaks for the node by now.
     void check_later();
     void check();
+    std::optional<cv_schema> others_word() const;
     bool others_turn();
+    std::size_t pods_taken() const;
     void take_back();
     base::Result<> say_who(bool settled);
     void repair_links();
@@ -75,7 +77,12 @@ private:
     FlowTable flows_;
     Notices notices_;
     Repairs repairs_;
-    std::optional<std::chrono::steady_clock::time_point> other_since_;  // another daemon began to replace this one
+    // Another daemon that has begun to replace this one, and when it last took a pod.
+    struct Other {
+        std::chrono::steady_clock::time_point moved;
+        std::size_t pods;
+    };
+    std::optional<Other> other_;
     bool superseded_ = false;
     bool refusing_ = false;
     std::map<std::string, std::unique_ptr<Pod>> pods_;  // by uid

@@ -42,15 +42,16 @@ Result<Fd> open_listener(base::SocketAddress at, Arrival arrival) {
                                     : ::setsockopt(fd.get(), SOL_IPV6, IPV6_TRANSPARENT, &one, sizeof one) |
                                           ::setsockopt(fd.get(), SOL_IPV6, IPV6_V6ONLY, &one, sizeof one);
     if (refused) return base::errno_while("make a listener transparent");
-    // By this mark the guard tells the answers of ours from those of an app that was reached past us.
-    std::uint32_t mark = CV_MARK_PROXY;
-    if (arrival != Arrival::outbound && ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0)
-        return base::errno_while("mark a listener");
     sockaddr_storage raw{};
     socklen_t size = at.to(raw);
     if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) != 0)
         return base::errno_while("bind a listener to " + at.to_string());
     if (::listen(fd.get(), backlog) != 0) return base::errno_while("listen on " + at.to_string());
+    // By this mark the guard knows SYN cookies of ours, which have no socket, from those of an app that was reached
+    // past us. Not before listen(): cv_sockops takes marks off listeners that it does not know yet.
+    std::uint32_t mark = CV_MARK_PROXY;
+    if (arrival != Arrival::outbound && ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0)
+        return base::errno_while("mark a listener");
     // For the sockets accepted from it: they hold the app's own port, also in TIME_WAIT, and without this an app that
     // restarts would be told EADDRINUSE.
     if (::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0)

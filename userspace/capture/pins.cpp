@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <filesystem>
 
@@ -20,9 +21,19 @@ using base::Result;
 namespace {
 
 constexpr std::string_view old_prefix = "old_";
+// By these the programs of one version know the sockets of another's daemon, which may still be serving.
+constexpr std::array<std::string_view, 3> frozen{"cv_own_socks", "cv_listen_socks", "cv_legs"};
 
 bool is_old(const std::string& name) {
     return name.starts_with(old_prefix);
+}
+
+std::vector<std::string> to_set_aside(const std::string& home) {
+    auto names = pins_in(home);
+    std::erase_if(names, [](const std::string& name) {
+        return is_old(name) || std::find(frozen.begin(), frozen.end(), name) != frozen.end();
+    });
+    return names;
 }
 
 bool is_still(int directory, const std::string& path) {
@@ -143,6 +154,13 @@ std::vector<std::string> Pins::olds() const {
     return homes;
 }
 
+bool Pins::olds_have(std::uint64_t cookie) const {
+    auto all = olds();
+    return std::any_of(all.begin(), all.end(), [&](const std::string& old) {
+        return ::access((old + "/pods/" + std::to_string(cookie)).c_str(), F_OK) == 0;
+    });
+}
+
 Result<> Pins::set_aside() {
     std::string aside;
     for (int n = 0;; ++n) {
@@ -150,10 +168,19 @@ Result<> Pins::set_aside() {
         if (::mkdir(aside.c_str(), 0700) == 0) break;
         if (errno != EEXIST) return base::errno_while("make directory " + aside);
     }
-    for (const std::string& name : pins_in(home_)) {
-        if (is_old(name)) continue;
-        if (::rename(path(name).c_str(), (aside + "/" + name).c_str()) != 0)
-            return base::errno_while("set aside " + path(name));
+    // The schema first: a daemon that runs reads off its place that it is being replaced, and repairs nothing more.
+    // Then all of it until nothing is left, for what it may just have repaired.
+    std::vector<std::string> moving{"cv_schema"};
+    for (; !moving.empty(); moving = to_set_aside(home_)) {
+        for (const std::string& name : moving) {
+            std::string to = aside + "/" + name;
+            if (::access(to.c_str(), F_OK) == 0) {  // moved before
+                if (::unlink(path(name).c_str()) != 0) remove_tree(path(name));
+                continue;
+            }
+            if (::rename(path(name).c_str(), to.c_str()) != 0 && errno != ENOENT)
+                return base::errno_while("set aside " + path(name));
+        }
     }
     return make_directory(path("pods"));
 }

@@ -6,7 +6,8 @@
 //   pods/<netns cookie>/      lookup, guard_in_<ifindex>, guard_out_<ifindex>: links in one pod
 //   old_<n>/                  all of the above, left by a daemon with another schema
 //
-// The names above, that cv_pods is keyed by the netns cookie, and the row of cv_schema hold for every schema version.
+// For every schema version hold: the names above, that cv_pods is keyed by the netns cookie, the row of cv_schema, and
+// the maps cv_own_socks, cv_listen_socks and cv_legs, which all versions share.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -52,7 +53,8 @@ public:
 
     // Homes of earlier schemas, oldest first.
     std::vector<std::string> olds() const;
-    // Moves all that is there into a new old_<n>; nothing in the kernel notices.
+    bool olds_have(std::uint64_t cookie) const;
+    // Moves what is there, but for the shared maps, into a new old_<n>; nothing in the kernel notices.
     base::Result<> set_aside();
     bool locked() const noexcept { return bool(lock_); }
     // Makes the directory anew when somebody removed it, and takes the lock when it has none and it is free.

@@ -3,6 +3,7 @@
 
 #include <bpf/bpf.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
 
@@ -102,6 +103,10 @@ Result<> Pod::enter(int netns) {
     if (auto before = find_row(node_.programs.map("cv_pods"), cookie_)) {
         taken_over_ = true;
         row_ = *before;
+    } else if (node_.pins.olds_have(cookie_)) {
+        // Its row is not ours to read, and the sysctls are what that daemon made of them: take the kernel's defaults.
+        taken_over_ = true;
+        row_.tcp_fwmark_accept_was = row_.fwmark_reflect_was = row_.fwmark_reflect6_was = 0;
     }
     row_.daemon = node_.daemon;
     row_.netns_inode = netns_inode(netns_.get());
@@ -205,6 +210,8 @@ void Pod::on_change() {
     may_follow_.async_wait([this](boost::system::error_code cancelled) {
         if (cancelled) return;
         follow_waits_ = false;
+        auto row = find_row(node_.programs.map("cv_pods"), cookie_);
+        if (installed_ && (!row || row->daemon != node_.daemon)) return;  // a successor follows; or check() is due
         if (auto done = follow(); !done)
             base::log::warn("capture", "{}: its network changed, and: {}", name_, done.error().to_string());
         may_follow_.expires_after(std::chrono::milliseconds{50});
@@ -218,7 +225,26 @@ Pod::Health Pod::check() {
     repair_links();
     repair_sysctls();
     repair_pins();
+    if (std::exchange(look_for_marks_, false)) take_marks_off();
     return slots_filled() ? Health::fine : Health::listeners_lost;
+}
+
+// Of listeners that were there before the pod was enrolled. Not within enrol(): the kernel walks all its sockets for
+// this, and until then the guard drops what such a listener would answer to a stranger.
+void Pod::take_marks_off() {
+    int program = node_.programs.program("cv_unmark_listeners");
+    if (program < 0) return;
+    auto walk = [program]() -> Result<> {
+        Fd link{bpf_link_create(program, 0, BPF_TRACE_ITER, nullptr)};
+        Fd listeners{link ? bpf_iter_create(link.get()) : -1};
+        char nothing[64];
+        ssize_t got = -1;
+        while (listeners && (got = ::read(listeners.get(), nothing, sizeof nothing)) > 0) continue;
+        if (got < 0) return base::errno_while("look for listeners with a mark");
+        return {};
+    };
+    if (auto done = base::in_netns(netns_.get(), walk); !done)
+        base::log::warn("capture", "{}: {}", name_, done.error().to_string());
 }
 
 void Pod::repair_row(const std::optional<cv_pod>& found) {

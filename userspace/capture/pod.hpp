@@ -84,6 +84,7 @@ private:
     void repair_links();
     void repair_sysctls();
     void repair_pins();
+    void take_marks_off();
     bool slots_filled() const;
     std::string pins() const { return node_.pins.pod(cookie_); }
 
@@ -95,6 +96,7 @@ private:
     std::uint64_t cookie_ = 0;
     bool taken_over_ = false;  // by us, from an earlier daemon
     bool installed_ = false;
+    bool look_for_marks_ = true;  // once
     cv_pod row_{};
     std::vector<std::uint32_t> slots_;
     Surroundings around_;

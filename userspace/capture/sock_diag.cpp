@@ -15,7 +15,8 @@ namespace culvert::capture {
 
 namespace {
 
-constexpr unsigned syn_sent = 2;
+// TCP_SYN_SENT and TCP_SYN_RECV; linux/tcp.h and netinet/tcp.h cannot both be had.
+constexpr unsigned handshakes = 1u << 2 | 1u << 3;
 
 using Netlink = base::Handle<mnl_socket, mnl_socket_close>;
 
@@ -59,7 +60,7 @@ base::Result<int> end_connecting_sockets() {
         inet_diag_req_v2 body{};
         body.sdiag_family = static_cast<__u8>(family);
         body.sdiag_protocol = IPPROTO_TCP;
-        body.idiag_states = 1u << syn_sent;
+        body.idiag_states = handshakes;
         if (int err = ask(*netlink, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, body, collect, &connecting))
             if (err != ENOENT) return base::errno_while("list the pod's connecting sockets", err);
     }
@@ -68,7 +69,7 @@ base::Result<int> end_connecting_sockets() {
         inet_diag_req_v2 body{};
         body.sdiag_family = static_cast<__u8>(socket.family);
         body.sdiag_protocol = IPPROTO_TCP;
-        body.idiag_states = 1u << syn_sent;
+        body.idiag_states = handshakes;
         body.id = socket.id;
         int err = ask(*netlink, SOCK_DESTROY, NLM_F_ACK, body, nullptr, nullptr);
         if (err == EOPNOTSUPP)

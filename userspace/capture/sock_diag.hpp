@@ -4,8 +4,8 @@
 
 namespace culvert::capture {
 
-// Ends the TCP sockets of the calling thread's namespace that are still connecting, and says how many. They have sent
-// their SYN past us; a retransmission would meet the guard and hang.
+// Ends the TCP connections of the calling thread's namespace whose handshake is not over, in both directions, and says
+// how many. Their SYN went past us; what is sent again would meet the guard and hang.
 base::Result<int> end_connecting_sockets();
 
 }

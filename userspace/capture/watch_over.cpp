@@ -4,6 +4,7 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include <algorithm>
 #include <chrono>
 
 #include <culvert/base/log.hpp>
@@ -18,8 +19,8 @@ using base::Fd;
 namespace {
 
 constexpr auto between_checks = 500ms;
-// A successor that has begun and says nothing for so long has failed.
-constexpr auto patience = 30s;
+// A successor that has begun and takes no further pod for so long has failed.
+constexpr auto patience = 5s;
 
 }
 
@@ -51,35 +52,52 @@ void EbpfCapture::check() {
     }
 }
 
-// The row of cv_schema that the pins lead to: ours, or that of a daemon which set ours aside.
-bool EbpfCapture::others_turn() {
+// What another daemon says in the row of cv_schema that the pins lead to. Before it has one there, all that is to be
+// seen is that it has set ours aside.
+std::optional<cv_schema> EbpfCapture::others_word() const {
     Fd schema = pinned(pins_.path("cv_schema"));
     std::uint32_t row = 0;
     cv_schema found{};
-    if (!schema || bpf_map_lookup_elem(schema.get(), &row, &found) != 0) return false;
-    if (found.daemon == daemon_ || found.daemon == 0) {
-        other_since_.reset();
+    if (schema && bpf_map_lookup_elem(schema.get(), &row, &found) == 0)
+        return found.daemon != daemon_ ? std::optional{found} : std::nullopt;
+    for (const std::string& old : pins_.olds())
+        if (pinned(old + "/cv_schema")) return cv_schema{};
+    return {};
+}
+
+bool EbpfCapture::others_turn() {
+    auto found = others_word();
+    if (!found) {
+        other_.reset();
         return false;
     }
-    auto now = std::chrono::steady_clock::now();
-    if (found.settled) {
+    if (found->settled) {
         superseded_ = true;
         base::log::info("capture", "another culvertd has taken over as instance \"{}\"", settings_.instance);
         notices_.superseded();
         return true;
     }
-    if (!other_since_) {
-        other_since_ = now;
-        base::log::info("capture", "another culvertd is taking over instance \"{}\"", settings_.instance);
-    }
-    if (now - *other_since_ < patience) return true;
+    auto now = std::chrono::steady_clock::now();
+    std::size_t taken = pods_taken();
+    if (!other_) base::log::info("capture", "another culvertd is taking over instance \"{}\"", settings_.instance);
+    if (!other_ || taken != other_->pods) other_ = Other{now, taken};
+    if (now - other_->moved < patience) return true;
     take_back();
     return false;
 }
 
+// How many of our pods no longer are: a successor writes its name into their rows, or deletes those of another schema.
+std::size_t EbpfCapture::pods_taken() const {
+    int rows = programs_->map("cv_pods");
+    return static_cast<std::size_t>(std::count_if(pods_.begin(), pods_.end(), [&](const auto& pod) {
+        auto row = find_row(rows, pod.second->cookie());
+        return !row || row->daemon != daemon_;
+    }));
+}
+
 void EbpfCapture::take_back() {
     base::log::warn("capture", "the culvertd that was taking over has not finished: taking back");
-    other_since_.reset();
+    other_.reset();
     if (auto said = say_who(true); !said) base::log::error("capture", "{}", said.error().to_string());
     for (auto& [uid, pod] : pods_)
         if (auto done = pod->take_back(); !done)

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <csignal>
 #include <thread>
+#include <utility>
 
 #include <culvert/admin/doors.hpp>
 #include <culvert/base/log.hpp>
@@ -57,11 +58,11 @@ public:
     base::Result<> start() {
         base::log::info("node", "culvertd {} ({}) starts as node {}", version, commit, config_.node.name);
         readiness_.pending("pods");
-        if (auto opened = open_doors(); !opened) return opened;
         auto watch = control::FileWatch::start(io_, file_, [this] { reload(); });
         if (!watch) return watch.error();
         watch_ = std::move(*watch);
-        if (auto opened = open_parts(); !opened) return opened;
+        if (auto opened = open_parts(); !opened) return opened;  // first: it says best who else runs here
+        if (auto opened = open_doors(); !opened) return opened;
         start_workers();
         publish_mesh();
         std::vector<std::string> uids;
@@ -93,12 +94,13 @@ private:
     // The daemon that we replace has them open still, and closes them when it hears that we are settled.
     base::Result<> open_doors() {
         auto opened = open_doors_now();
-        if (opened || !take_over_ || opened.error().code.value() != EADDRINUSE) return opened;
+        if (opened || !take_over_) return opened;
         doors_.clear();
+        if (!std::exchange(doors_said_, true))
+            base::log::info("node", "trying until it works: {}", opened.error().to_string());
         doors_later_.expires_after(std::chrono::milliseconds{100});
         doors_later_.async_wait([this](boost::system::error_code cancelled) {
-            if (cancelled) return;
-            if (auto again = open_doors(); !again) base::log::error("node", "{}", again.error().to_string());
+            if (!cancelled) (void)open_doors();
         });
         return {};
     }
@@ -274,6 +276,7 @@ private:
     bool ready_said_ = false;
     bool ending_ = false;
     bool replaced_ = false;
+    bool doors_said_ = false;
     std::size_t draining_ = 0;
 };
 

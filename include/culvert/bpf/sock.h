@@ -26,6 +26,7 @@ enum cv_own_kind {
     CV_OWN_PLAIN_LEG = 3, /* the same, for a client that came without a tunnel; its row is the accepted side's */
 };
 
+/* Frozen, as cv_schema is: a daemon of any version must know the sockets of one that it replaces. */
 struct cv_own_sock {
     enum cv_own_kind kind;
 };
@@ -39,7 +40,7 @@ enum cv_arrival {
     CV_ARRIVAL_COUNT,
 };
 
-struct cv_listen_sock {
+struct cv_listen_sock { /* frozen, too */
     enum cv_arrival arrival;
 };
 CV_SHARED(cv_listen_sock, 4);
