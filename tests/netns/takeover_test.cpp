@@ -167,7 +167,7 @@ TEST_CASE("takeover: from a successor that dies half-way the first takes the pod
     successor.signal(SIGKILL);
     successor.wait(5s);
     CHECK(world.client.attempt(world.far.at(Family::v4, 8080)).error == EHOSTUNREACH);
-    CHECK(world.one.says({"taking back"}, 20s));
+    CHECK(world.one.says({"taken back"}, 20s));
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("back"));
     CHECK(world.plain1.dial(world.near.at(Family::v4, 8080)).echoes("back"));
 }

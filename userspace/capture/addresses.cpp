@@ -34,12 +34,28 @@ cv_pod_ip_key pod_key(const InterfaceAddress& address) {
     return key;
 }
 
-template <class Key>
-std::vector<Key> keys(int map) {
-    std::vector<Key> found;
-    Key key{};
-    for (void* from = nullptr; bpf_map_get_next_key(map, from, &key) == 0; from = &found.back()) found.push_back(key);
-    return found;
+template <class Key, class Value>
+struct Row {
+    Key key;
+    Value value;
+};
+
+// A thousand rows a call: they are those of all pods of the node, and are looked through for each that joins.
+template <class Key, class Value>
+std::vector<Row<Key, Value>> rows(int map) {
+    constexpr __u32 at_once = 1024;
+    std::vector<Key> keys(at_once);
+    std::vector<Value> values(at_once);
+    std::vector<Row<Key, Value>> found;
+    __u32 from = 0, next = 0;
+    for (bool first = true;; first = false, from = next) {
+        __u32 count = at_once;
+        int err =
+            bpf_map_lookup_batch(map, first ? nullptr : &from, &next, keys.data(), values.data(), &count, nullptr);
+        if (err != 0 && errno != ENOENT) return found;  // ENOENT: these were the last
+        for (__u32 i = 0; i < count; ++i) found.push_back({keys[i], values[i]});
+        if (err != 0) return found;
+    }
 }
 
 template <class Key>
@@ -69,15 +85,15 @@ void publish_addresses(const Programs& node, std::uint64_t cookie, const std::st
         bpf_map_update_elem(whose, &global_now.back(), &pod, BPF_ANY);
     }
     // New ones first, then the old ones: an address that stays is never missing in between.
-    for (const auto& key : keys<cv_own_ip_key>(own)) {
+    for (const auto& [key, value] : rows<cv_own_ip_key, cv_own_ip>(own)) {
         if (key.netns_cookie != cookie) continue;
-        if (std::none_of(own_now.begin(), own_now.end(), [&](const auto& one) { return same(one, key); }))
+        if (std::none_of(own_now.begin(), own_now.end(), [&key = key](const auto& one) { return same(one, key); }))
             bpf_map_delete_elem(own, &key);
     }
-    for (const auto& key : keys<cv_pod_ip_key>(whose)) {
-        cv_pod_key pod{};
-        if (bpf_map_lookup_elem(whose, &key, &pod) != 0 || pod.netns_cookie != cookie) continue;
-        if (std::none_of(global_now.begin(), global_now.end(), [&](const auto& one) { return same(one, key); }))
+    for (const auto& [key, pod] : rows<cv_pod_ip_key, cv_pod_key>(whose)) {
+        if (pod.netns_cookie != cookie) continue;
+        if (std::none_of(global_now.begin(), global_now.end(),
+                         [&key = key](const auto& one) { return same(one, key); }))
             bpf_map_delete_elem(whose, &key);
     }
 }

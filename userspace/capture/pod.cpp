@@ -247,6 +247,11 @@ void Pod::take_marks_off() {
         base::log::warn("capture", "{}: {}", name_, done.error().to_string());
 }
 
+Result<> Pod::take_back() {
+    if (auto done = attach(); !done) return done;
+    return say(row_.state);
+}
+
 void Pod::repair_row(const std::optional<cv_pod>& found) {
     if (found && std::memcmp(&*found, &row_, sizeof row_) == 0) return;
     if (say(row_.state)) node_.repairs.add(Part::row, name_);

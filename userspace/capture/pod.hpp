@@ -56,7 +56,7 @@ public:
     // Looks at what events do not tell of, and repairs it. Without a visit to the netns while all is well.
     Health check();
     // Of a successor that has failed.
-    base::Result<> take_back() { return say(row_.state); }
+    base::Result<> take_back();
 
     std::uint64_t cookie() const noexcept { return cookie_; }
     const std::string& name() const noexcept { return name_; }

@@ -96,12 +96,12 @@ std::size_t EbpfCapture::pods_taken() const {
 }
 
 void EbpfCapture::take_back() {
-    base::log::warn("capture", "the culvertd that was taking over has not finished: taking back");
     other_.reset();
     if (auto said = say_who(true); !said) base::log::error("capture", "{}", said.error().to_string());
     for (auto& [uid, pod] : pods_)
         if (auto done = pod->take_back(); !done)
             base::log::error("capture", "{}: {}", pod->name(), done.error().to_string());
+    base::log::warn("capture", "the culvertd that was taking over has not finished: its pods were taken back");
 }
 
 void EbpfCapture::settled() {
