@@ -3,6 +3,8 @@
 
 #include <netinet/in.h>
 
+#include <algorithm>
+
 #include <culvert/base/netns.hpp>
 
 namespace culvert::proxy {
@@ -88,18 +90,22 @@ base::Task<SocketResult> dial_out(Context& context, PodPtr pod, base::SocketAddr
 base::Task<SocketResult> dial_app(Context& context, PodPtr pod, base::IpAddress client, base::SocketAddress app,
                                   capture::OwnSocket kind) {
     // A port may be taken (EADDRINUSE, EADDRNOTAVAIL), or equal one of the client's own live connections, in which case
-    // nothing answers: hence a first try that is short, and another port.
-    constexpr int tries = 8;
-    auto limit = context.limits.connect * 3 / 10;
-    for (int attempt = 1;; ++attempt) {
-        auto socket = co_await dial_app_once(context, pod, client, app, kind, limit);
-        if (socket || attempt == tries) co_return socket;
+    // nothing answers: hence tries that are short at first, each from another port.
+    constexpr int most_taken = 8;
+    auto until = base::Loop::Clock::now() + context.limits.connect;
+    base::Loop::Clock::duration patience = std::chrono::milliseconds{200};
+    for (int taken = 0;;) {
+        auto left =
+            std::max<base::Loop::Clock::duration>(until - base::Loop::Clock::now(), std::chrono::milliseconds{1});
+        auto socket = co_await dial_app_once(context, pod, client, app, kind, std::min(patience, left));
+        if (socket) co_return socket;
         int error = socket.error().code.value();
-        bool late = error == ETIMEDOUT;
-        if (late && limit == context.limits.connect * 7 / 10) co_return socket;
-        if (late) limit = context.limits.connect * 7 / 10;
-        if (late) continue;
-        if (error != EADDRINUSE && error != EADDRNOTAVAIL) co_return socket;
+        if (error == ETIMEDOUT && patience < left) {
+            patience *= 2;
+            continue;
+        }
+        bool other_port = error == EADDRINUSE || error == EADDRNOTAVAIL;
+        if (!other_port || ++taken == most_taken) co_return socket;
         leave_neighbourhood(context);
     }
 }
