@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=bash
-# The demo's last station: what bpftool shows of a daemon, while a connection is alive.
+# shellcheck shell=bash disable=SC2154
+# A station of the demo: what bpftool shows of a daemon, while a connection is alive.
 #
 # Programs and maps are found by the pins of node 1: other daemons may share the kernel and use the same names.
 
 visit_the_kernel() {
-    local pins held
+    local pins
     pins=$(pins_of 1)
     heading "the kernel's side of node 1, while curl-1 waits for a slow answer"
-    in_pod curl-1 curl -sS -m 10 -o /dev/null "http://$(ip4_of httpbin-2):8000/drip?numbytes=5&duration=4&delay=0" 9>&- &
-    held=$!
+    hold_call curl-1 "http://$(ip4_of httpbin-2):8000/drip?numbytes=5&duration=4&delay=0"
     eventually 3 flow_answers "$pins" || true
     show_programs "$pins"
     show_pods "$pins"

@@ -5,7 +5,7 @@
 #   node 1: curl-1 10.71.1.10, httpbin-1 10.71.1.20        service httpbin: 10.96.0.80:80 and [fd96::80]:80 -> 8000
 #   node 2: curl-2 10.71.2.10, httpbin-2 10.71.2.20
 #
-# Expects: $lab (the lab's name), $run (its directory under /run), $culvertd (the binary), $here (scripts/).
+# Expects: $lab (the lab's name), $run (its directory under /run), $culvertd (the binary), $here (scripts/), $capture.
 
 vip4=10.96.0.80
 vip6=fd96::80
@@ -53,7 +53,7 @@ node_yaml() {
     local node=$1 pod
     cat <<-END
 	node: {name: $lab-n$node, clusterId: Kubernetes, trustDomain: cluster.local}
-	capture: ebpf
+	capture: $capture
 	ca: {directory: $run/ca}
 	log: {level: info, access: $run/n$node.access.log}
 	workers: 2
@@ -82,6 +82,7 @@ in_background() {
     local log=$1
     shift
     setsid "$@" >>"$log" 2>&1 </dev/null 9>&- &
+    disown $!
 }
 
 start_culvertd() {
@@ -124,6 +125,8 @@ pins_of() { printf '/sys/fs/bpf/culvert/%s-n%s' "$lab" "$1"; }
 # Removes every trace, of a run that crashed half-way too: daemons, what they pinned, namespaces, files.
 mesh_down() {
     local node pid
+    local -a sets
+    mapfile -t sets < <(probe_sets)
     for node in 1 2; do
         [[ -e /run/netns/$lab-n$node ]] || continue
         for pid in $(ip netns pids "$lab-n$node"); do kill -TERM "$pid" 2>/dev/null || true; done
@@ -136,7 +139,14 @@ mesh_down() {
     done
     "$here/lab" down "$lab"
     # What is left here when there is no binary to ask: unpinning ends programs, links and maps.
-    rm -rf -- "$(pins_of 1)" "$(pins_of 2)" "$run"
+    rm -rf -- "$(pins_of 1)" "$(pins_of 2)" /run/culvert/"$lab"-n? "${sets[@]}" "$run"
+    rmdir /run/culvert 2>/dev/null || true
+}
+
+# The files that say whose the probes' ipsets are; the nodes' namespaces are named in the records of their pods.
+probe_sets() {
+    cat /run/culvert/"$lab"-n?/iptables/* 2>/dev/null | awk '$1 == "node" {print "/run/culvert/probes-" $3 "-v4\n/run/culvert/probes-" $3 "-v6"}' |
+        sort -u
 }
 
 node_is_quiet() { [[ ! $(ip netns pids "$lab-n$1") ]]; }
@@ -144,6 +154,7 @@ node_is_quiet() { [[ ! $(ip netns pids "$lab-n$1") ]]; }
 nothing_is_left() {
     local left
     left=$(compgen -G "/run/netns/$lab-*" || true; compgen -G "/sys/fs/bpf/culvert/$lab-*" || true; compgen -G "$run" || true
+        compgen -G "/run/culvert/$lab-*" || true
         pgrep -f -- "--config $run/" || true)
     why=${left//$'\n'/ }
     [[ ! $left ]]
@@ -151,7 +162,7 @@ nothing_is_left() {
 
 show_around() {
     local pod
-    say "It goes on. A shell in a pod:"
+    say "It goes on, with capture: $capture. A shell in a pod:"
     for pod in "${mesh_pods[@]}"; do say "   scripts/lab exec $lab $pod bash"; done
     say "Try there: curl http://$vip4/get      Logs and configurations: $run"
     say "Look from here: bpftool map dump pinned $(pins_of 1)/cv_pods"

@@ -11,22 +11,51 @@ tour() {
     visit_cross_node
     visit_the_wire
     visit_the_kernel
+    measure_capture
+    heading "the same mesh with capture: iptables"
+    if ! iptables_works; then
+        uncompared=$why
+        say "   it cannot be played, for rules do not work on this machine: $uncompared"
+        return 0
+    fi
+    switch_to iptables || return 0
+    play_iptables
+    measure_capture
+    compare_captures
+}
+
+uncompared='' # why
+
+# The same apps again, and fewer of the same calls.
+play_iptables() {
+    watch_the_wire
+    heading "capture: iptables, the same node and across"
+    call_pod curl-1 httpbin-1 4
+    call_service curl-1 httpbin-1 6
+    call_pod curl-1 httpbin-2 6
+    call_service curl-1 httpbin-2 4
+    visit_the_wire
 }
 
 build_the_mesh() {
-    local node pod broken
+    local pod
     heading "two nodes, four pods, two daemons"
     mesh_lab_up
     "$here/lab" list "$lab"
     for pod in httpbin-1 httpbin-2; do start_httpbin "$pod"; done
-    for node in 1 2; do start_culvertd "$node"; done
+    start_daemons || return
     for pod in httpbin-1 httpbin-2; do
         promise "$pod answers itself on loopback, which is not captured" eventually 20 httpbin_answers "$pod"
     done
+}
+
+start_daemons() {
+    local node broken=${#promises_broken[@]}
+    for node in 1 2; do start_culvertd "$node"; done
     for node in 1 2; do promise "culvertd of node $node is ready" culvertd_gets_ready "$node"; done
-    broken=${#promises_broken[@]}
-    ((broken == 0)) || say "the tour cannot go on without them"
-    ((broken == 0))
+    ((${#promises_broken[@]} > broken)) || return 0
+    say "the tour cannot go on without them"
+    return 1
 }
 
 # call CLIENT URL: httpbin's answer in $run/curl.out, the status in $status, the marks for the log lines in $seen1, $seen2.
@@ -36,6 +65,13 @@ call() {
     say "   $1\$ curl $2"
     status=$(in_pod "$1" curl -sS -g -m 5 -H "X-Secret: $secret" -o "$run/curl.out" -w '%{http_code}' "$2" 2>"$run/curl.err") ||
         say "      $(<"$run/curl.err")"
+}
+
+# hold_call CLIENT URL: a call that takes its time; $held is its process.
+hold_call() {
+    nsenter --net="/run/netns/$lab-$1" -- curl -sS -m 10 -o /dev/null "$2" 2>/dev/null 9>&- &
+    held=$!
+    disown "$held"
 }
 
 origin() { jq -r .origin "$run/curl.out" 2>/dev/null || true; }
@@ -111,15 +147,23 @@ call_service() {
 # the way from an app to culvertd.
 watch_the_wire() {
     heading "tcpdump listens between the nodes"
-    start_tcpdump n1 wire "$run/wire.pcap"
-    start_tcpdump curl-1 lo "$run/app.pcap"
+    start_tcpdump n1 wire "$run/$capture-wire.pcap"
+    start_tcpdump curl-1 lo "$run/$capture-app.pcap"
 }
 
 start_tcpdump() {
     in_background "$3.log" nsenter --net="/run/netns/$lab-$1" -- \
         tcpdump -i "$2" -n -U --immediate-mode -B 8192 -s 0 -Z root -w "$3"
-    promise "tcpdump listens on $2 of $1" eventually 5 grep -q 'listening on' "$3.log"
+    tcpdumps+=($!)
+    promise "tcpdump listens on $2 of $1" eventually 5 grep -qs 'listening on' "$3.log"
 }
+
+stop_tcpdumps() {
+    ((${#tcpdumps[@]} == 0)) || kill "${tcpdumps[@]}" 2>/dev/null || true
+    tcpdumps=()
+}
+
+tcpdumps=()
 
 # What the capture FILE holds, in the array wire; see wire.py.
 read_capture() {
@@ -135,7 +179,7 @@ visit_same_node() {
     heading "same-node capture: curl-1 to httpbin-1"
     call_pod curl-1 httpbin-1 4
     call_pod curl-1 httpbin-1 6
-    read_capture "$run/wire.pcap"
+    read_capture "$run/$capture-wire.pcap"
     promise "nothing of it was on the wire between the nodes" equals "${wire[tunnel]:-?} ${wire[other_tcp]:-?}" "0 0"
     call_service curl-1 httpbin-1 4
     call_service curl-1 httpbin-1 6
@@ -166,11 +210,11 @@ say_identities() {
 
 visit_the_wire() {
     heading "the wire between the nodes"
-    read_capture "$run/app.pcap"
+    read_capture "$run/$capture-app.pcap"
     promise "inside curl-1 tcpdump sees the plain request on its way to culvertd" \
         equals "$([[ ${wire[found]:-} == *"$secret"* ]] && echo seen)" seen
-    read_capture "$run/wire.pcap"
-    tcpdump -r "$run/wire.pcap" -n -q -t "tcp and host $(ip4_of curl-1)" 2>/dev/null | sed -n '1,6s/^/   /p' || true
+    read_capture "$run/$capture-wire.pcap"
+    tcpdump -r "$run/$capture-wire.pcap" -n -q -t "tcp and host $(ip4_of curl-1)" 2>/dev/null | sed -n '1,6s/^/   /p' || true
     say "   ..."
     say "   TCP segments to or from port 15008: ${wire[tunnel]:-?} on ${wire[connections]:-?} connections; other TCP: ${wire[other_tcp]:-?}"
     say "   ARP and neighbour discovery: ${wire[neighbour]:-?}; anything else: ${wire[other]:-?}"
@@ -179,4 +223,5 @@ visit_the_wire() {
     promise "nothing but TCP port 15008" equals "other TCP ${wire[other_tcp]:-?}, other ${wire[other]:-?}" "other TCP 0, other 0"
     promise "every byte of it belongs to a TLS record" equals "${wire[outside]:-?}" 0
     promise "no request, no answer and no identity is readable there" equals "${wire[found]-?}" ""
+    stop_tcpdumps
 }
