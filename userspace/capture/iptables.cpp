@@ -44,7 +44,7 @@ Result<std::unique_ptr<Capture>> IptablesCapture::start(boost::asio::io_context&
 }
 
 Result<std::vector<Listener>> IptablesCapture::listen(const PodSpec& pod) {
-    return base::in_netns(pod.netns, [&] { return open_port_listeners(settings_.workers, netns_has_ipv6()); });
+    return base::in_netns(pod.netns, [&] { return open_port_listeners(settings_.workers, kernel_has_ipv6()); });
 }
 
 Result<> IptablesCapture::enrol(const PodSpec& pod, const std::vector<Listener>&) {

@@ -225,15 +225,14 @@ Pod::Health Pod::check() {
     repair_links();
     repair_sysctls();
     repair_pins();
-    if (std::exchange(look_for_marks_, false)) take_marks_off();
     return slots_filled() ? Health::fine : Health::listeners_lost;
 }
 
 // Of listeners that were there before the pod was enrolled. Not within enrol(): the kernel walks all its sockets for
 // this, and until then the guard drops what such a listener would answer to a stranger.
-void Pod::take_marks_off() {
+bool Pod::take_marks_off() {
     int program = node_.programs.program("cv_unmark_listeners");
-    if (program < 0) return;
+    if (!std::exchange(look_for_marks_, false) || program < 0) return false;
     auto walk = [program]() -> Result<> {
         Fd link{bpf_link_create(program, 0, BPF_TRACE_ITER, nullptr)};
         Fd listeners{link ? bpf_iter_create(link.get()) : -1};
@@ -245,6 +244,7 @@ void Pod::take_marks_off() {
     };
     if (auto done = base::in_netns(netns_.get(), walk); !done)
         base::log::warn("capture", "{}: {}", name_, done.error().to_string());
+    return true;
 }
 
 Result<> Pod::take_back() {

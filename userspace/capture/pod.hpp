@@ -55,6 +55,8 @@ public:
     };
     // Looks at what events do not tell of, and repairs it. Without a visit to the netns while all is well.
     Health check();
+    // Once after enrolment: takes marks off listeners that were there before. False when there was nothing to do.
+    bool take_marks_off();
     // Of a successor that has failed.
     base::Result<> take_back();
 
@@ -84,7 +86,6 @@ private:
     void repair_links();
     void repair_sysctls();
     void repair_pins();
-    void take_marks_off();
     bool slots_filled() const;
     std::string pins() const { return node_.pins.pod(cookie_); }
 

@@ -30,14 +30,9 @@ LocalRoute lo_route(int family) {
     return {.family = family, .interface = CV_LOOPBACK_IFINDEX, .table = CV_ROUTE_TABLE, .metric = 0};
 }
 
-bool lo_has_ipv6() {
-    std::ifstream file{"/proc/sys/net/ipv6/conf/lo/disable_ipv6"};
-    return file.get() == '0';
-}
-
 Result<> put_routing(Rtnetlink& netlink, int family) {
     // Without IPv6 on lo the kernel takes no such route; Istio leaves it out, too.
-    if (family == AF_INET || lo_has_ipv6())
+    if (family == AF_INET || ipv6_of("lo") == Ipv6::on)
         if (auto done = netlink.put(lo_route(family)); !done) return done;
     return netlink.add(mark_rule(family));
 }
@@ -69,7 +64,7 @@ Result<> take_out(const Tables& tables, TextFor text_for) {
             std::string text = text_for(*saved);
             return text.empty() ? Result<>{} : tables.restore(family, text);
         }();
-        if (family == AF_INET || netns_has_ipv6()) keep_first(done, one);
+        if (family == AF_INET || kernel_has_ipv6()) keep_first(done, one);
     }
     return done;
 }
@@ -80,7 +75,7 @@ Result<> put_redirect(const Tables& tables, const std::vector<std::string>& virt
     auto netlink = Rtnetlink::open();
     if (!netlink) return netlink.error();
     for (int family : {AF_INET, AF_INET6}) {
-        if (family == AF_INET6 && !netns_has_ipv6()) continue;
+        if (family == AF_INET6 && !kernel_has_ipv6()) continue;
         if (auto done = put_routing(*netlink, family); !done) return done;
         if (auto done = put_tables(tables, family, virtual_interfaces); !done) return done;
     }
@@ -90,7 +85,7 @@ Result<> put_redirect(const Tables& tables, const std::vector<std::string>& virt
 Result<bool> finds_chains(const std::string& lock) {
     for (const Tables& tables : Tables::all(lock)) {
         for (int family : {AF_INET, AF_INET6}) {
-            if (family == AF_INET6 && !netns_has_ipv6()) continue;
+            if (family == AF_INET6 && !kernel_has_ipv6()) continue;
             auto saved = tables.save(family);
             if (!saved) return saved.error();
             if (!without_chains(*saved, Place::pod).empty()) return true;

@@ -14,8 +14,9 @@ namespace culvert::capture {
 enum class Ipv6 { absent, off, on };  // not in the kernel; switched off; there
 // For one interface, or "all". In the calling thread's namespace.
 Ipv6 ipv6_of(const std::string& interface);
-inline bool netns_has_ipv6() {
-    return ipv6_of("all") == Ipv6::on;
+// Where it is switched off it may be switched on again, for one interface or for all.
+inline bool kernel_has_ipv6() {
+    return ipv6_of("all") != Ipv6::absent;
 }
 
 // What rules and routes follow from.

@@ -79,7 +79,7 @@ Result<> RuledPod::claim_netns() {
 
 Result<> RuledPod::install() {
     auto visit = [this]() -> Result<> {
-        ipv6_ = netns_has_ipv6();
+        ipv6_on_lo_ = ipv6_of("lo");
         if (auto done = put_redirect(node_.tables, virtual_interfaces_); !done) return done;
         // The node has changed its kind of iptables since. New rules first: the pod is never open.
         if (taken_over_ && earlier_tables_ != node_.tables.kind())
@@ -124,8 +124,8 @@ Result<> RuledPod::follow_addresses() {
 void RuledPod::on_change() {
     Result<> done = follow_addresses();
     keep_first(done, base::in_netns(netns_.get(), [this]() -> Result<> {
-                   if (netns_has_ipv6() == ipv6_) return {};
-                   ipv6_ = netns_has_ipv6();
+                   if (ipv6_of("lo") == ipv6_on_lo_) return {};
+                   ipv6_on_lo_ = ipv6_of("lo");
                    return put_redirect(node_.tables, virtual_interfaces_);
                }));
     if (!done)

@@ -15,6 +15,7 @@
 #include "host_probes.hpp"
 #include "netlink.hpp"
 #include "records.hpp"
+#include "routing.hpp"
 #include "tables.hpp"
 
 namespace culvert::capture {
@@ -57,7 +58,7 @@ private:
     Record record_;
     base::Fd netns_;
     bool taken_over_ = false;
-    bool ipv6_ = false;
+    Ipv6 ipv6_on_lo_ = Ipv6::absent;  // when the rules were put
     std::string earlier_tables_;
     std::vector<std::string> in_set_;  // addresses that this daemon has told the node of
     std::unique_ptr<Rtnetlink> netlink_;

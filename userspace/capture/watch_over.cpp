@@ -22,6 +22,9 @@ constexpr auto between_checks = 500ms;
 // A successor that has begun and takes no further pod for so long has failed.
 constexpr auto patience = 5s;
 
+// Over all TCP sockets of the kernel, about 2 ms each: a hundred new pods must not hold up everything else.
+constexpr unsigned walks_per_check = 10;
+
 }
 
 void EbpfCapture::check_later() {
@@ -45,6 +48,9 @@ void EbpfCapture::check() {
             case Pod::Health::taken_over: break;  // a successor is at work; the next look sees its name
         }
     }
+    unsigned walks = 0;
+    for (auto& [uid, pod] : pods_)
+        if (walks < walks_per_check && pod->take_marks_off()) ++walks;
     for (const std::string& uid : deaf) {
         if (refusing_ || !pods_.contains(uid)) continue;
         repairs_.add(Part::listener, pods_.at(uid)->name());

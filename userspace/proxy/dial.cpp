@@ -100,12 +100,10 @@ base::Task<SocketResult> dial_app(Context& context, PodPtr pod, base::IpAddress 
         auto socket = co_await dial_app_once(context, pod, client, app, kind, std::min(patience, left));
         if (socket) co_return socket;
         int error = socket.error().code.value();
-        if (error == ETIMEDOUT && patience < left) {
-            patience *= 2;
-            continue;
-        }
-        bool other_port = error == EADDRINUSE || error == EADDRNOTAVAIL;
-        if (!other_port || ++taken == most_taken) co_return socket;
+        bool silent = error == ETIMEDOUT && patience < left;
+        bool refused = (error == EADDRINUSE || error == EADDRNOTAVAIL) && ++taken < most_taken;
+        if (!silent && !refused) co_return socket;
+        if (silent) patience *= 2;
         leave_neighbourhood(context);
     }
 }
