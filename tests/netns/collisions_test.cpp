@@ -27,7 +27,7 @@ std::vector<Connection> hold(const Pod& client, const SocketAddress& to, int ste
     for (int port = first_port; port < end_of_ports && held.size() < live; port += step) {
         const SocketAddress from{client.ip(to.ip.is_v4() ? Family::v4 : Family::v6), static_cast<std::uint16_t>(port)};
         try {
-            Connection app = client.dial(Dial{.to = to, .from = from, .limit = 300ms});
+            Connection app = client.dial(Dial{.to = to, .from = from, .limit = 60ms});
             app.limit(10s);
             if (app.echoes("held")) held.push_back(std::move(app));
         } catch (const std::system_error&) {
@@ -79,7 +79,7 @@ TEST_SUITE("collisions") {
 
 TEST_CASE(
     "collision: with 600 live connections of a client from ports that legs use, its next dials neither hang nor "
-    "fail" BOTH_FAMILIES) {
+    "fail" BOTH_FAMILIES EBPF_ONLY("the proxy's dials are the same behind both, so once is enough")) {
     World& world = World::shared();
     struct Row {
         std::string name;

@@ -172,7 +172,8 @@ TEST_CASE("bytes: while one reader stalls, others on the same tunnel go on" IPV4
     for (int i = 0; i < 100; ++i) CHECK(app.echoes("still here"));
 }
 
-TEST_CASE("bytes: with two workers, both carry their share" IPV4) {
+TEST_CASE("bytes: with two workers, both carry their share" IPV4 EBPF_ONLY(
+    "workers share the one socket of a port; whoever wakes first accepts")) {
     World& world = World::shared();
     const auto before = world.one.thread_cpu();
     Server server{world.far.netns(), 8080, [](Connection& connection) { drain(connection, up); }};
