@@ -167,6 +167,20 @@ TEST_CASE("escape: a v4-mapped socket is an IPv4 one") {
         Fd proxy = daemon.accept(Arrival::outbound, AF_INET);
         REQUIRE(bool(proxy));
         CHECK(base::local_address(proxy.get()).ip.to_string() == ipv4.vip);
+        for (auto [home, reason] :
+             {std::pair{"::ffff:127.0.0.1", "CONNECT_LOOPBACK"}, std::pair{"::ffff:10.77.0.2", "CONNECT_SELF"}}) {
+            CAPTURE(home);
+            Fd app = listen_in(where.pod(), "0.0.0.0", 8080);
+            auto mapped =
+                base::in_netns(where.pod(), [] { return Fd{::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)}; });
+            sockaddr_in6 here{};
+            here.sin6_family = AF_INET6;
+            here.sin6_port = htons(8080);
+            ::inet_pton(AF_INET6, home, &here.sin6_addr);
+            CHECK(::connect(mapped->get(), reinterpret_cast<sockaddr*>(&here), sizeof here) == 0);
+            CHECK(bool(accept_from(app.get())));
+            CHECK(daemon.count(reason) == 1);
+        }
         daemon.kill();
         auto refused =
             base::in_netns(where.pod(), [] { return Fd{::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)}; });

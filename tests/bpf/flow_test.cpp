@@ -123,6 +123,24 @@ TEST_CASE("flow: rows that a dead daemon's workers held are free again after a r
     });
 }
 
+TEST_CASE("flow: a successor leaves the rows alone that the daemon before it holds") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon first{where, after.instance};
+        first.enrol();
+        auto app = connect_in(where.pod(), ipv4.vip, 80);
+        Fd proxy = first.accept(Arrival::outbound, AF_INET);
+        REQUIRE(bool(proxy));
+        auto flow = first->flows().claim(proxy.get());
+        Daemon second{where, after.instance, true};
+        flow.moved(5, 0);
+        CHECK(second->flows().used() == 1);
+        std::string text = dump(where, second);
+        CHECK(text.find("\"from_source_bytes\": 5") != std::string::npos);
+        CHECK(text.find("\"destination_port\": 80") != std::string::npos);
+    });
+}
+
 }
 
 }

@@ -122,6 +122,21 @@ TEST_CASE("interfaces: an address that comes later is the pod's own, and routes 
     });
 }
 
+TEST_CASE("interfaces: an address that goes is the pod's no longer") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        where.run("ip -n $POD addr add 10.77.0.9/24 dev eth0");
+        daemon.enrol();
+        CHECK(connect_in(where.pod(), "10.77.0.9", 8080).error == ECONNREFUSED);  // by the pod itself
+        where.run("ip -n $POD addr del 10.77.0.9/24 dev eth0");
+        daemon.handle_events(100);
+        CHECK(connect_in(where.pod(), "10.77.0.9", 8080).error == 0);
+        CHECK(bool(daemon.accept(Arrival::outbound, AF_INET)));
+        CHECK(daemon.count("CONNECT_SELF") == 1);
+    });
+}
+
 TEST_CASE("refusal: the same socket may try again, and is served once a daemon is back") {
     on_node([](Namespaces& where) {
         Cleaned after;
