@@ -63,14 +63,29 @@ Lab::~Lab() {
 }
 
 Pod& Lab::add_pod(const std::string& name, int node, int index) {
-    must({lab_script, "pod", name_, std::to_string(node), name, std::to_string(index)});
     auto pod = std::make_unique<Pod>();
     pod->name_ = name;
     pod->netns_name_ = name_ + "-" + name;
     pod->node_ = node;
     pod->index_ = index;
-    pod->netns_ = open_namespace(pod->netns_name_);
+    make(*pod);
     return *pods_.emplace(name, std::move(pod)).first->second;
+}
+
+void Lab::make(Pod& pod) {
+    must({lab_script, "pod", name_, std::to_string(pod.node_), pod.name_, std::to_string(pod.index_)});
+    pod.netns_ = open_namespace(pod.netns_name_);
+}
+
+void Lab::end_pod(Pod& pod) {
+    must({"ip", "link", "del", pod.host_link()}, node_netns(pod.node_));
+    pod.netns_.reset();
+    must({lab_script, "unpod", name_, pod.name_});
+}
+
+void Lab::remake_pod(Pod& pod) {
+    end_pod(pod);
+    make(pod);
 }
 
 void Lab::lose(const IpAddress& address, int node) {

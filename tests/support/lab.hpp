@@ -51,6 +51,10 @@ public:
 
     // Kept until the lab ends; the index is its address, 10.71.NODE.INDEX.
     Pod& add_pod(const std::string& name, int node, int index);
+    // As a CNI does it: the cable first, then the netns. Its processes are the caller's.
+    void end_pod(Pod& pod);
+    // Again, with the same name and address and a new netns.
+    void remake_pod(Pod& pod);
 
     const std::string& name() const noexcept { return name_; }
     std::string node_name(int node) const { return name_ + "-n" + std::to_string(node); }
@@ -64,6 +68,8 @@ public:
     void plug_wire();
 
 private:
+    void make(Pod& pod);
+
     std::string name_;
     std::filesystem::path folder_;
     std::map<int, base::Fd> nodes_;

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "outcome.hpp"
 
@@ -36,8 +37,10 @@ std::string head(const Mesh& mesh, int node) {
 
 std::string pod_line(const Workload& workload) {
     const Pod& pod = *workload.pod;
-    return fmt::format("- {{uid: \"{}\", name: {}, namespace: ns, serviceAccount: {}, netns: {}}}\n", Mesh::uid(pod),
-                       pod.name(), workload.service_account, pod.netns_path());
+    return fmt::format(
+        "- {{uid: \"{}\", name: {}, namespace: ns, serviceAccount: {}, netns: {}, virtualInterfaces: [{}]}}\n",
+        Mesh::uid(pod), pod.name(), workload.service_account, pod.netns_path(),
+        fmt::join(workload.virtual_interfaces, ", "));
 }
 
 std::string workload_line(const Mesh& mesh, const Workload& workload) {

@@ -18,6 +18,7 @@ struct Workload {
     std::string protocol = "HBONE";
     bool enrolled = true;                   // listed under `pods` of its node
     std::map<std::string, Ports> services;  // by the service's short name
+    std::vector<std::string> virtual_interfaces = {};
 };
 
 struct Service {

@@ -8,6 +8,7 @@
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cstddef>
@@ -35,6 +36,24 @@ std::string tcp_syn(std::uint16_t from, std::uint16_t to) {
     return bytes_of(tcp);
 }
 
+// One's complement sum of 16 bit words.
+std::uint16_t checksum(const std::string& bytes) {
+    std::uint32_t sum = 0;
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+        sum += static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[i])) << (i % 2 == 0 ? 8 : 0);
+    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+    return static_cast<std::uint16_t>(~sum);
+}
+
+// The packet ends with a TCP header, and begins with an IP header that has the addresses at `at`.
+std::string with_checksum(std::string packet, std::size_t at, std::size_t addresses) {
+    const std::string tcp = packet.substr(packet.size() - sizeof(tcphdr));
+    const std::string pseudo{'\0', IPPROTO_TCP, '\0', static_cast<char>(tcp.size())};
+    const std::uint16_t sum = htons(checksum(packet.substr(at, addresses) + pseudo + tcp));
+    std::memcpy(packet.data() + packet.size() - sizeof(tcphdr) + offsetof(tcphdr, check), &sum, sizeof sum);
+    return packet;
+}
+
 // `header`'s first byte is where it says what follows it.
 std::string with_header(const std::string& packet, std::uint8_t kind, std::string header) {
     ip6_hdr ip;
@@ -51,6 +70,28 @@ void must_be_sent(ssize_t result) {
         throw std::system_error(errno, std::system_category(), "send a raw packet");
 }
 
+bool is_ipv6(const std::string& packet) {
+    return (packet[0] & 0xf0) == 0x60;
+}
+
+const std::string sender{"\x02\0\0\0\0\x07", 6};
+
+std::string kind_of(const std::string& packet) {
+    return is_ipv6(packet) ? std::string{"\x86\xdd"} : std::string{"\x08\0", 2};
+}
+
+void send_frame(int netns, const std::string& device, const std::string& frame) {
+    visit(netns, [&] {
+        base::Fd socket{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)};
+        sockaddr_ll where{};
+        where.sll_family = AF_PACKET;
+        std::memcpy(&where.sll_protocol, frame.data() + 12, 2);
+        where.sll_ifindex = static_cast<int>(::if_nametoindex(device.c_str()));
+        must_be_sent(
+            ::sendto(socket.get(), frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&where), sizeof where));
+    });
+}
+
 }
 
 std::string ipv4_syn(const SocketAddress& from, const SocketAddress& to) {
@@ -64,7 +105,8 @@ std::string ipv4_syn(const SocketAddress& from, const SocketAddress& to) {
     ip.tot_len = htons(static_cast<std::uint16_t>(sizeof ip + tcp.size()));
     std::memcpy(&ip.saddr, from.ip.bytes.data() + 12, 4);
     std::memcpy(&ip.daddr, to.ip.bytes.data() + 12, 4);
-    return bytes_of(ip) + tcp;
+    ip.check = htons(checksum(bytes_of(ip)));
+    return with_checksum(bytes_of(ip) + tcp, offsetof(iphdr, saddr), 8);
 }
 
 std::string ipv6_syn(const SocketAddress& from, const SocketAddress& to) {
@@ -76,7 +118,7 @@ std::string ipv6_syn(const SocketAddress& from, const SocketAddress& to) {
     ip.ip6_hlim = 64;
     std::memcpy(&ip.ip6_src, from.ip.bytes.data(), 16);
     std::memcpy(&ip.ip6_dst, to.ip.bytes.data(), 16);
-    return bytes_of(ip) + tcp;
+    return with_checksum(bytes_of(ip) + tcp, offsetof(ip6_hdr, ip6_src), 32);
 }
 
 std::string ipv4_first_fragment(std::string packet, std::size_t payload) {
@@ -108,7 +150,7 @@ std::string by_way_of(const std::string& packet, const IpAddress& via) {
 }
 
 void send_raw(int netns, const std::string& packet) {
-    const bool v6 = (packet[0] & 0xf0) == 0x60;
+    const bool v6 = is_ipv6(packet);
     visit(netns, [&] {
         base::Fd socket{::socket(v6 ? AF_INET6 : AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW)};
         sockaddr_in6 to6{};
@@ -124,20 +166,21 @@ void send_raw(int netns, const std::string& packet) {
 }
 
 void send_tagged(int netns, const std::string& packet) {
-    const bool v6 = (packet[0] & 0xf0) == 0x60;
     const std::string anybody(6, '\xff');
-    const std::string from{"\x02\0\0\0\0\x07", 6};
     const std::string tag{"\x81\0\xe0\0", 4};
-    const std::string frame = anybody + from + tag + (v6 ? std::string{"\x86\xdd"} : std::string{"\x08\0", 2}) + packet;
-    visit(netns, [&] {
-        base::Fd socket{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)};
-        sockaddr_ll where{};
-        where.sll_family = AF_PACKET;
-        where.sll_protocol = htons(ETH_P_8021Q);
-        where.sll_ifindex = static_cast<int>(::if_nametoindex("eth0"));
-        must_be_sent(
-            ::sendto(socket.get(), frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&where), sizeof where));
+    send_frame(netns, "eth0", anybody + sender + tag + kind_of(packet) + packet);
+}
+
+void send_into(const Pod& pod, int node_netns, const std::string& packet) {
+    const std::string to = visit(pod.netns(), [] {
+        base::Fd socket{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+        ifreq asked{};
+        std::strcpy(asked.ifr_name, "eth0");
+        if (::ioctl(socket.get(), SIOCGIFHWADDR, &asked) != 0)
+            throw std::system_error(errno, std::system_category(), "ask for a link address");
+        return std::string{asked.ifr_hwaddr.sa_data, 6};
     });
+    send_frame(node_netns, pod.host_link(), to + sender + kind_of(packet) + packet);
 }
 
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Packets made by hand, for what no socket would send. Checksums of TCP are left out: nobody should get to read them.
+// Packets made by hand, for what no socket would send. Checksums are right: whoever gets to read one takes it.
 #pragma once
 #include <string>
 
-#include "connection.hpp"
+#include "lab.hpp"
 
 namespace culvert::test {
 
@@ -20,5 +20,7 @@ std::string by_way_of(const std::string& packet, const IpAddress& via);
 void send_raw(int netns, const std::string& packet);
 // As a frame of its own on eth0, with an 802.1p tag: a VLAN's, but for the number.
 void send_tagged(int netns, const std::string& packet);
+// As a frame out of the node's end of a pod's cable, for the pod itself: whatever its addresses, it gets there.
+void send_into(const Pod& pod, int node_netns, const std::string& packet);
 
 }
