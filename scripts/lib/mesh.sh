@@ -87,6 +87,8 @@ in_background() {
 
 start_culvertd() {
     node_yaml "$1" >"$run/n$1.yaml"
+    # Its last words are not those of one before it.
+    mv -f "$run/n$1.log" "$run/n$1.log.before" 2>/dev/null || true
     in_background "$run/n$1.log" nsenter --net="/run/netns/$lab-n$1" -- "$culvertd" --config "$run/n$1.yaml"
     printf '%s' $! >"$run/n$1.pid"
 }
@@ -145,7 +147,8 @@ mesh_down() {
 
 # The files that say whose the probes' ipsets are; the nodes' namespaces are named in the records of their pods.
 probe_sets() {
-    cat /run/culvert/"$lab"-n?/iptables/* 2>/dev/null | awk '$1 == "node" {print "/run/culvert/probes-" $3 "-v4\n/run/culvert/probes-" $3 "-v6"}' |
+    cat /run/culvert/"$lab"-n?/iptables/* 2>/dev/null |
+        awk '$1 == "node" {print "/run/culvert/probes-" $3 "-v4\n/run/culvert/probes-" $3 "-v6"}' |
         sort -u
 }
 
