@@ -53,7 +53,7 @@ iptables_rules() {
     # shellcheck disable=SC2016 # expanded inside the namespace
     in_pod "$1" bash -c 'for kind in ip ip6; do
         ${kind}tables-nft-save 2>/dev/null
-        [[ ! -s /proc/net/${kind}_tables_names ]] || ${kind}tables-legacy-save 2>/dev/null
+        [[ ! $(cat /proc/net/${kind}_tables_names 2>/dev/null) ]] || ${kind}tables-legacy-save 2>/dev/null
     done' | grep -c '^-A' || true
 }
 
