@@ -43,7 +43,8 @@ struct sk_buff {
 
 extern void* bpf_cast_to_kern_ctx(void* ctx) __ksym __weak;
 
-/* Whose interface it passes. Not bpf_get_netns_cookie(): that one tells the socket's, or the node's if there is none. */
+/* Whose interface it passes. Not bpf_get_netns_cookie(): that one tells the socket's, or the node's if there is none.
+ */
 static __always_inline __u64 netns_of(struct __sk_buff* skb) {
     if (pod_netns) return pod_netns;
     return ((struct sk_buff*)bpf_cast_to_kern_ctx(skb))->dev->nd_net.net->net_cookie;

@@ -27,9 +27,9 @@ struct sock {
 
 struct tcp_sock;
 
-/* Without branches, as the verifier would follow all the rest once for each family: what the other family would say is 0
- * in the context. The packet's family counts: what comes from outside as ::ffff:a.b.c.d is IPv6 and matches nothing of
- * ours. */
+/* Without branches, as the verifier would follow all the rest once for each family: what the other family would say is
+ * 0 in the context. The packet's family counts: what comes from outside as ::ffff:a.b.c.d is IPv6 and matches nothing
+ * of ours. */
 static __always_inline void read_syn(struct bpf_sk_lookup* ctx, struct cv_note_key* syn) {
     __u32 family = READ(ctx->family);
     __u32 mapped = equals(family, CV_IPV4) * bpf_htonl(0xffff);

@@ -37,6 +37,7 @@ constexpr char help[] = R"(culvertd: an ambient mesh dataplane for one Linux nod
                 are refused) until the next start, which takes them over.
   --take-over   start although a daemon of this node runs, take its pods without refusing a connection, and let it
                 end when the connections that it has are finished. The two may be of different versions.
+                Only with capture: ebpf.
 
 signals   TERM, INT: finish connections until shutdown.deadline, then end; a second one ends now.
           HUP: reopen the access log, read FILE again.

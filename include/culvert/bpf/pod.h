@@ -67,7 +67,7 @@ struct cv_pod_ip_key {
 CV_SHARED(cv_pod_ip_key, 20);
 
 /* A connection that sk_lookup must know when its SYN arrives, though nothing in the SYN says whose it is. */
-struct cv_note_key { /* frozen, for cv_legs */
+struct cv_note_key {    /* frozen, for cv_legs */
     __u64 netns_cookie; /* of the pod it arrives in */
     __u8 source_ip[16];
     __u8 destination_ip[16];
