@@ -212,6 +212,28 @@ TEST_CASE("schema: pins of another version are replaced, and the pod is closed u
     });
 }
 
+TEST_CASE("schema: a daemon that another version's replaces still dials out as itself") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon first{where, after.instance};
+        first.enrol();
+        where.run("bpftool map update pinned /sys/fs/bpf/culvert/" + after.instance +
+                  "/cv_schema key 0 0 0 0 value 99 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0");
+        Daemon second{where, after.instance, true};
+        second.enrol();
+        for (const FamilyRow& row : families) {
+            CAPTURE(row.name);
+            Fd server = listen_in(where.node(), row.at.node, 80);
+            auto dial =
+                base::in_netns(where.pod(), [&] { return Fd{::socket(row.family, SOCK_STREAM | SOCK_CLOEXEC, 0)}; });
+            REQUIRE(first->claim(dial->get(), OwnSocket::dial).has_value());
+            CHECK(reconnect(dial->get(), row.at.node, 80) == 0);
+            CHECK(bool(accept_from(server.get())));
+        }
+        CHECK(second.count("CONNECT_CAPTURED") == 0);
+    });
+}
+
 TEST_CASE("release of the forgotten: a pod that the new daemon does not want is opened, a dead one is forgotten") {
     on_node([](Namespaces& where) {
         Cleaned after;
