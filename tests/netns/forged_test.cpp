@@ -104,16 +104,20 @@ TEST_CASE("forged: nothing of the proxy's step to the app is outside, however it
         std::string name;
         std::function<void(Connection&, std::unique_ptr<Server>&)> ends;
     };
-    const std::vector<Row> rows{
-        {"by the caller", [](Connection& app, auto&) { app.close(); }},
-        {"by a reset of the caller's", [](Connection& app, auto&) { app.reset(); }},
-        {"by the app", [](Connection& app, auto& server) { server.reset(); app.ending(); app.close(); }},
-        {"by the app, which has not read all", [](Connection& app, auto& server) {
-             app.send(std::string(100'000, 'x'));
-             server.reset();
-             app.ending();
-             app.close();
-         }}};
+    const std::vector<Row> rows{{"by the caller", [](Connection& app, auto&) { app.close(); }},
+                                {"by a reset of the caller's", [](Connection& app, auto&) { app.reset(); }},
+                                {"by the app",
+                                 [](Connection& app, auto& server) {
+                                     server.reset();
+                                     app.ending();
+                                     app.close();
+                                 }},
+                                {"by the app, which has not read all", [](Connection& app, auto& server) {
+                                     app.send(std::string(100'000, 'x'));
+                                     server.reset();
+                                     app.ending();
+                                     app.close();
+                                 }}};
     for (Family family : families()) {
         for (const Row& row : rows) {
             for (const Pod* caller : {&world.client, &world.plain1, &world.plain2}) {

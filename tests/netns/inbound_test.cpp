@@ -101,8 +101,10 @@ TEST_CASE("inbound: by a hostPort of the node, the proxy has it, and the app see
         CAPTURE(to_string(family));
         Server echo{world.near.netns(), 8080, apps::echo};
         const SocketAddress target = world.near.at(family, 8080);
-        NodeRule host_port{world, family, {"PREROUTING", "-p", "tcp", "--dport", "9090", "-j", "DNAT",
-                                           "--to-destination", target.to_string()}};
+        NodeRule host_port{
+            world,
+            family,
+            {"PREROUTING", "-p", "tcp", "--dport", "9090", "-j", "DNAT", "--to-destination", target.to_string()}};
         for (const int caller : {world.plain2.netns(), world.lab.node_netns(2)}) {
             world.mark();
             Connection app = Connection::open(caller, {.to = {wire_ip(family), 9090}});
@@ -121,8 +123,10 @@ TEST_CASE("inbound: what is forwarded in the node's own name is captured, and pr
         CAPTURE(to_string(family));
         Server echo{world.near.netns(), 8080, apps::echo};
         const SocketAddress target = world.near.at(family, 8080);
-        NodeRule snat{world, family, {"POSTROUTING", "-s", world.plain2.ip(family).to_string(), "-o", "br0", "-p",
-                                      "tcp", "-j", "SNAT", "--to-source", node_ip(family).to_string()}};
+        NodeRule snat{world,
+                      family,
+                      {"POSTROUTING", "-s", world.plain2.ip(family).to_string(), "-o", "br0", "-p", "tcp", "-j", "SNAT",
+                       "--to-source", node_ip(family).to_string()}};
         world.mark();
         Connection forwarded = world.plain2.dial(target);
         CHECK(forwarded.echoes("in the node's name"));
@@ -165,12 +169,14 @@ TEST_CASE("inbound: a probe whose first packets were lost is a probe still" BOTH
         Server echo{world.near.netns(), 8080, apps::echo};
         const IpAddress pod = world.near.ip(family);
         const SocketAddress target{pod, 8080};
-        const auto find_it = [&] { run({"ip", "neigh", "del", pod.to_string(), "dev", "br0"}, world.lab.node_netns(1)); };
+        const auto find_it = [&] {
+            run({"ip", "neigh", "del", pod.to_string(), "dev", "br0"}, world.lab.node_netns(1));
+        };
         Finally found{find_it};
         world.lab.lose(pod, 1);
         world.mark();
-        auto probing = std::async(std::launch::async,
-                                  [&] { return Connection::open(world.lab.node_netns(1), {.to = target}); });
+        auto probing =
+            std::async(std::launch::async, [&] { return Connection::open(world.lab.node_netns(1), {.to = target}); });
         // For longer than a note lives, and past the first time that the SYN is sent again.
         CHECK(probing.wait_for(1500ms) == std::future_status::timeout);
         find_it();
