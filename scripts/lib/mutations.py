@@ -81,7 +81,7 @@ def everything(root, text=""):
     for name in names:
         if names.count(name) > 1:
             sys.exit(f"{name}: stands there twice")
-    return [one for one in all_of_them if any(text in it for it in (one.name, one.file, one.fields["test"]))]
+    return [one for one in all_of_them if any(re.search(text, it) for it in (one.name, one.file, one.fields["test"]))]
 
 
 def named(root, name):

@@ -127,6 +127,7 @@ TEST_CASE("rules: the node's must be the first of POSTROUTING") {
     std::string later = replaced(saved, "-A POSTROUTING -j ISTIO_POSTRT\n-A POSTROUTING -j MASQUERADE",
                                  "-A POSTROUTING -j MASQUERADE\n-A POSTROUTING -j ISTIO_POSTRT");
     CHECK(holds(later, node_rules(AF_INET), Place::node));
+    CHECK(node_rules(AF_INET).find("-I POSTROUTING 1 -j ISTIO_POSTRT\n") != std::string::npos);
     CHECK_FALSE(comes_first(later));
     // A pod's chains are no concern of the node's.
     CHECK_FALSE(has_traces(saved_pod, Place::node));
