@@ -75,10 +75,10 @@ TEST_CASE("capture: a worker that falls behind is spared, and every connection i
     Server echo{world.far.netns(), 8080, apps::echo};
     ReasonCount crowded{world.one, "SLOT_CROWDED"};
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("warm"));
-    world.one.signal(SIGSTOP);
+    world.one.pause();
     std::vector<Connection> waiting;
     for (int i = 0; i < 22; ++i) waiting.push_back(world.client.dial(world.far.at(Family::v4, 8080)));
-    world.one.signal(SIGCONT);
+    world.one.resume();
     for (Connection& app : waiting) CHECK(app.echoes("served"));
     CHECK(crowded.rises());
 }

@@ -134,9 +134,11 @@ TEST_CASE("repair: cv_alive taken off means refused, until it is back" IPV4 EBPF
     Server echo{world.far.netns(), 8080, apps::echo};
     const double before = repairs(world.one, "alive");
     const std::string program = ids_held_by(world.one, "prog_id", "prog", "cv_alive");
+    world.one.pause();  // it would repair too soon to be seen
     shell("for fd in /proc/" + std::to_string(world.one.pid()) + "/fdinfo/*; do grep -q \"^prog_id.*" + program +
           "$\" $fd && awk '/^link_id/ {print $2}' $fd; done | xargs -n1 bpftool link detach id");
     CHECK(world.client.attempt(world.far.at(Family::v4, 8080)).error == EHOSTUNREACH);
+    world.one.resume();
     CHECK(eventually(1s, [&] { return repairs(world.one, "alive") > before; }));
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("alive again"));
 }

@@ -111,6 +111,18 @@ void Node::kill9() {
     wait_exit(5s);
 }
 
+void Node::pause() {
+    signal(SIGSTOP);
+    const auto stopped = [this] {
+        for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid()) + "/task")) {
+            const std::string stat = slurp(task.path() / "stat");
+            if (stat.find(") T ") == std::string::npos) return false;
+        }
+        return true;
+    };
+    if (!eventually(5s, stopped)) throw std::runtime_error(name_ + " does not stop");
+}
+
 Output Node::cleanup() const {
     return run({culvertd(), "cleanup", "--config", config_}, netns_);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One node's culvertd: the real binary in the node's network namespace, with a configuration file of ours.
 #pragma once
+#include <signal.h>
+
 #include <map>
 #include <string>
 #include <vector>
@@ -30,6 +32,9 @@ public:
     bool ready() const;
     void signal(int number) { daemon_.signal(number); }
     void kill9();
+    // Stops every thread of it, and waits until they have stopped; resume() lets them go on.
+    void pause();
+    void resume() { daemon_.signal(SIGCONT); }
     std::optional<int> wait_exit(Milliseconds limit) { return daemon_.wait(limit); }
     bool running() { return daemon_.running(); }
     Output cleanup() const;
