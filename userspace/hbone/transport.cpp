@@ -35,6 +35,13 @@ Transport::Transport(std::unique_ptr<base::Socket> socket, tls::Channel channel)
     ::setsockopt(socket_->fd(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
 }
 
+// The kernel goes on with what is unsent, by default for minutes: when the peer is gone, or our own pod's cable, that
+// would keep a dead pod's netns.
+Transport::~Transport() {
+    int patience_ms = 5000;
+    ::setsockopt(socket_->fd(), IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, sizeof patience_ms);
+}
+
 base::Result<std::size_t> Transport::receive() {
     Buffers& lent = Buffers::of_this_thread();
     ssize_t n;

@@ -28,6 +28,7 @@ struct Buffers {
 class Transport {
 public:
     Transport(std::unique_ptr<base::Socket> socket, tls::Channel channel);
+    ~Transport();
     Transport(const Transport&) = delete;
     Transport& operator=(const Transport&) = delete;
 
