@@ -153,7 +153,8 @@ def verdict(log, status):
         return "timed out"
     if status == "77":
         return "was skipped"
-    if "test case CRASHED" in said or not summary:
+    # Behind a failed assertion a crash may be what stopping there does to a test that has a thread.
+    if not summary or "test case CRASHED" in said and not re.search(r"ERROR: (CHECK|REQUIRE)", said):
         return "crashed"
     if summary[1] == "0":
         return "there is no such test"

@@ -183,6 +183,7 @@ TEST_CASE("inbound: a probe whose first packets were lost is a probe still" BOTH
         Connection probe = probing.get();
         CHECK(probe.echoes("alive?"));
         CHECK(echo.guests().back().from.ip == probe_seen_from(node_ip(family), family));
+        probe.close();  // or there would be no line yet if it had been carried
         world.plain1.dial(target).echoes("carried");
         check_carried(world, target, world.plain1.ip(family));
     }
