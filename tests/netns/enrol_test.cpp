@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <future>
 
 #include "kernel_traces.hpp"
 #include "load.hpp"
@@ -54,7 +55,11 @@ TEST_CASE("enrol: a pod joins and leaves live, and nobody else notices" BOTH_FAM
 
 TEST_CASE("enrol: while a pod leaves, its tunnels live until the deadline and new calls go out as they are" IPV4) {
     World world{[](Mesh& mesh) { mesh.settings.deadline = "3s"; }};
-    Server far{world.far.netns(), 8080, apps::echo};
+    std::promise<std::string> at_far;
+    Server far{world.far.netns(), 8080, [&](Connection& connection) {
+                   for (std::size_t size : {6, 15}) connection.send(connection.receive(size));
+                   at_far.set_value(connection.ending(10s));
+               }};
     Server plain{world.plain2.netns(), 8080, apps::echo};
     Server near{world.near.netns(), 8080, apps::echo};
     Connection tunnelled = world.near.dial(world.far.at(Family::v4, 8080));
@@ -66,7 +71,8 @@ TEST_CASE("enrol: while a pod leaves, its tunnels live until the deadline and ne
     CHECK(world.near.dial(world.plain2.at(Family::v4, 8080)).echoes("already outside"));
     CHECK(world.plain2.dial(world.near.at(Family::v4, 8080)).echoes("already outside"));
     CHECK(near.guests().back().from.ip == world.plain2.ip(Family::v4));
-    CHECK(tunnelled.ending(10s) != "silence");
+    CHECK(tunnelled.ending(10s) == "reset");
+    CHECK(at_far.get_future().get() == "reset");  // the far end's app must not take it for an end, either
     CHECK(world.one.says({"near", "has left the mesh"}, 15s));
 }
 
