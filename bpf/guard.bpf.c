@@ -101,7 +101,7 @@ static __always_inline enum cv_reason look_for_handshake(struct __sk_buff* skb, 
     if (found != PARSED) return GUARD_PASS;
     if (flags == TCP_SYN) return CV_REASON_GUARD_SYN;
     if (flags != (TCP_SYN | TCP_ACK) && !is_early(skb)) return GUARD_PASS;
-    if (is_our_answer(skb) || is_virtual_interface(pod, skb->ifindex) || answers_probe(skb, netns, packet))
+    if (is_our_answer(skb) || (pod && is_virtual_interface(pod, skb->ifindex)) || answers_probe(skb, netns, packet))
         return GUARD_PASS;
     return CV_REASON_GUARD_ANSWER;
 }
@@ -122,7 +122,8 @@ static __always_inline enum cv_reason leaving(struct __sk_buff* skb, enum l2 l2,
     }
     netns = netns_of(skb);
     pod = find_pod(netns);
-    if (!pod || pod->state != CV_POD_CAPTURING) return GUARD_PASS;
+    /* No row: somebody has taken the interface out of its pod, to where nothing is captured. */
+    if (pod && pod->state != CV_POD_CAPTURING) return GUARD_PASS;
     return look_for_handshake(skb, l2, netns, pod, packet);
 }
 

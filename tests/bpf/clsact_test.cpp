@@ -25,7 +25,7 @@ TEST_CASE("clsact: the guard is put on both ways, comes back when it was taken o
                 auto interfaces = netlink->interfaces();
                 std::erase_if(*interfaces, [](const auto& one) { return one.name != "eth0"; });
                 CHECK(interfaces->size() == 1);
-                return guards.put(*pod, pins, *interfaces, capture::GuardHook::clsact);
+                return guards.put(*pod, pins, *interfaces, *interfaces, capture::GuardHook::clsact);
             });
             REQUIRE(taken_off.has_value());
             return *taken_off;

@@ -112,19 +112,21 @@ void take_off(const std::string& pin) {
     unpin(pin);
 }
 
-void forget(const std::string& pins, const std::vector<Interface>& left) {
+bool has(const std::vector<Interface>& interfaces, int index) {
+    return std::any_of(interfaces.begin(), interfaces.end(), [&](const Interface& one) { return one.index == index; });
+}
+
+void forget(const std::string& pins, const std::vector<Interface>& guarded, const std::vector<Interface>& there) {
     for (const std::string& name : pins_in(pins)) {
         for (std::string_view prefix : {in_prefix, out_prefix, clsact_prefix}) {
             auto index = index_after(prefix, name);
             if (!index) continue;
-            bool there =
-                std::any_of(left.begin(), left.end(), [&](const Interface& one) { return one.index == *index; });
-            if (there) continue;
+            if (has(guarded, *index)) continue;
             if (prefix == clsact_prefix) {
                 Filter{*index, BPF_TC_INGRESS}.remove();
                 Filter{*index, BPF_TC_EGRESS}.remove();
                 remove_tree(pins + "/" + name);
-            } else {
+            } else if (has(there, *index) || !is_attached(pinned(pins + "/" + name).get())) {
                 take_off(pins + "/" + name);
             }
         }
@@ -134,7 +136,7 @@ void forget(const std::string& pins, const std::vector<Interface>& left) {
 }
 
 Result<unsigned> Guards::put(const Programs& pod, const std::string& pins, const std::vector<Interface>& guarded,
-                             GuardHook hook) {
+                             const std::vector<Interface>& there, GuardHook hook) {
     unsigned taken_off = 0;
     // Also when there is nothing to attach, the first time: an earlier daemon may have left it on.
     std::optional<Expedite> attaching;
@@ -167,9 +169,10 @@ Result<unsigned> Guards::put(const Programs& pod, const std::string& pins, const
         if (auto done = hold(pair.in, in, in_prefix, tcx_ingress); !done) return done.error();
     }
     std::erase_if(links_, [&](const auto& one) {
-        return std::none_of(guarded.begin(), guarded.end(), [&](const Interface& it) { return it.index == one.first; });
+        const auto& [index, pair] = one;
+        return !has(guarded, index) && (has(there, index) || !is_attached(pair.out.get()));
     });
-    forget(pins, guarded);
+    forget(pins, guarded, there);
     return taken_off;
 }
 

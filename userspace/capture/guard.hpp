@@ -23,9 +23,10 @@ enum class GuardHook {
 class Guards {
 public:
     // Puts the guard on every interface where it is not, also where it has been taken off; swaps the programs of an
-    // earlier daemon; forgets interfaces that are no longer in the list. Says how many had been taken off.
+    // earlier daemon; forgets interfaces that are there and no longer in the list, and those that have ended. One that
+    // was taken to another namespace keeps its guard. Says how many had been taken off.
     base::Result<unsigned> put(const Programs& pod, const std::string& pins, const std::vector<Interface>& guarded,
-                               GuardHook hook);
+                               const std::vector<Interface>& there, GuardHook hook);
     // All links are where they were put. Any namespace. Filters cannot be looked at from outside: an event tells.
     bool whole() const;
     // Says how many pins were missing, and are there again.

@@ -56,10 +56,13 @@ Result<> Pod::install(const std::vector<Listener>& listeners) {
     if (!loaded) return loaded.error();
     programs_ = std::make_unique<Programs>(std::move(*loaded));
     if (auto done = fill_slots(listeners); !done) return done;
+    // Without a row its guards, which come next, would take their interfaces for stolen ones.
+    if (!taken_over_)
+        if (auto done = say(CV_POD_LEAVING); !done) return done;
     if (auto done = follow(); !done) return done;
     if (auto done = attach(); !done) return done;
     installed_ = true;
-    return say(CV_POD_CAPTURING);  // the switch: until this row is there, no program does anything
+    return say(CV_POD_CAPTURING);  // the switch: until the row says this, no program does anything
 }
 
 void Pod::end_connecting() {
@@ -185,7 +188,7 @@ Result<> Pod::follow() {
         auto now = look_around(*netlink_);
         if (!now) return now.error();
         around_ = std::move(*now);
-        auto put = guards_.put(*programs_, pins(), guarded(around_.interfaces), node_.guard_hook);
+        auto put = guards_.put(*programs_, pins(), guarded(around_.interfaces), around_.interfaces, node_.guard_hook);
         if (!put) return put.error();
         guards = *put;
         return {};
@@ -294,8 +297,8 @@ Result<> Pod::release() {
     changes_.reset();
     lookup_.reset();
     guards_ = {};
-    delete_row(node_.programs.map("cv_pods"), cookie_);
     auto undone = undo(pins(), row_, std::move(netns_));
+    delete_row(node_.programs.map("cv_pods"), cookie_);  // after the guards, see install()
     publish_addresses(node_.programs, cookie_, name_, {});
     return undone;
 }

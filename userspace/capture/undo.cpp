@@ -38,9 +38,9 @@ Result<> undo_pods(const std::string& home, const std::vector<std::uint64_t>& ke
     for (std::uint64_t cookie : pods_in(home)) {
         if (std::find(keep.begin(), keep.end(), cookie) != keep.end()) continue;
         auto row = readable ? find_row(pods.get(), cookie) : std::nullopt;
-        delete_row(pods.get(), cookie);
         const std::string pod_pins = home + "/pods/" + std::to_string(cookie);
         keep_first(undone, undo(pod_pins, row, find_netns_of(pod_pins, row)));
+        delete_row(pods.get(), cookie);
     }
     return undone;
 }
