@@ -177,7 +177,6 @@ TEST_CASE("lifecycle: a pod whose sandbox is made anew is followed under load, a
         Load out{world.client, world.vip("far", Family::v4), "out of the node", 1};
         Load in{world.far, world.near.at(Family::v4, 8080), "into the node", 1};
         world.lab.remake_pod(mortal.pod);
-        REQUIRE(world.one.says({"there is another netns"}, 10s));
         REQUIRE(world.one.says({"mortal", "is in the mesh"}, 10s));
         for (Load* load : {&out, &in}) {
             CHECK(load->goes_on());
