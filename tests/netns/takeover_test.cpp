@@ -149,23 +149,20 @@ TEST_CASE(
 }
 
 TEST_CASE("takeover: from a successor that dies half-way the first takes the pods back" IPV4 EBPF_ONLY(one_port)) {
-    World world;
+    // Enough pods that it can be killed between the first and the last.
+    World world{[](Mesh& mesh) {
+        for (int i = 0; i < 40; ++i)
+            mesh.add(Workload{.pod = &const_cast<Lab*>(mesh.lab)->add_pod("late" + std::to_string(i), 1, 100 + i)});
+    }};
     Server far{world.far.netns(), 8080, apps::echo};
     Server near{world.near.netns(), 8080, apps::echo};
     CHECK(world.one.says({"ready:"}));  // what is looked for below comes after it
-    // It cannot reach the end of its start: a pod's namespace path hangs in a FIFO that nobody writes to.
-    const std::string config = world.one.config_path() + ".stuck";
-    const std::string fifo = world.one.config_path() + ".fifo";
-    must({"mkfifo", fifo});
-    std::string yaml = world.mesh.yaml(1);
-    const auto last = yaml.rfind(world.near.netns_path());
-    yaml.replace(last, world.near.netns_path().size(), fifo);
-    std::ofstream{config} << yaml;
-    Process successor({culvertd(), "--config", config, "--take-over"}, world.one.netns(), world.one.log_path());
-    CHECK(world.one.says({"ns/client is captured"}));
-    CHECK(world.one.says({"is taking over"}));
+    Process successor({culvertd(), "--config", world.one.config_path(), "--take-over"}, world.one.netns(),
+                      world.one.log_path());
+    CHECK(world.one.says({"ns/near is captured"}));
     successor.signal(SIGKILL);
     successor.wait(5s);
+    REQUIRE_FALSE(world.one.says({"has taken over"}, 700ms));
     CHECK(world.client.attempt(world.far.at(Family::v4, 8080)).error == EHOSTUNREACH);
     CHECK(world.one.says({"taken back"}, 20s));
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("back"));

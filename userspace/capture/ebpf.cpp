@@ -15,6 +15,7 @@
 #include <culvert/bpf/sock.h>
 
 #include "addresses.hpp"
+#include "expedite.hpp"
 #include "kernel.hpp"
 #include "listeners.hpp"
 #include "routing.hpp"
@@ -157,6 +158,13 @@ Result<std::vector<Listener>> EbpfCapture::listen(const PodSpec& pod) {
 
 Result<> EbpfCapture::enrol(const PodSpec& pod, const std::vector<Listener>& listeners) {
     if (pods_.contains(pod.uid)) return base::problem(pod.name + " is enrolled already");
+    if (others_word()) return base::problem("another culvertd is taking over, " + pod.name + " is left to it");
+    auto its_cookie = base::in_netns(pod.netns, netns_cookie);
+    if (!its_cookie) return its_cookie.error();
+    for (const auto& [uid, other] : pods_)
+        if (other->cookie() == *its_cookie)
+            return base::problem(pod.name + " lives in the network namespace of " + other->name() +
+                                 ", which is enrolled; a namespace can be one pod's only");
     auto enrolled = Pod::enrol(node_side(), pod, listeners);
     if (!enrolled) return enrolled.error();
     // Of a daemon with another schema: its programs steered this pod until now. Its row goes after ours has come, and
@@ -164,6 +172,7 @@ Result<> EbpfCapture::enrol(const PodSpec& pod, const std::vector<Listener>& lis
     std::uint64_t cookie = (*enrolled)->cookie();
     for (const std::string& old : pins_.olds()) {
         delete_row(pinned(old + "/cv_pods").get(), cookie);
+        end_expedited(old + "/pods/" + std::to_string(cookie));
         remove_tree(old + "/pods/" + std::to_string(cookie));
     }
     pods_.emplace(pod.uid, std::move(*enrolled));
@@ -181,6 +190,12 @@ Result<> EbpfCapture::stop_capturing(const std::string& uid) {
     auto pod = pods_.find(uid);
     if (pod == pods_.end()) return {};
     return pod->second->stop_capturing();
+}
+
+Result<> EbpfCapture::close(const std::string& uid) {
+    auto pod = pods_.find(uid);
+    if (pod == pods_.end()) return {};
+    return pod->second->close();
 }
 
 Result<> EbpfCapture::release(const std::string& uid) {
@@ -274,7 +289,7 @@ Result<> EbpfCapture::cleanup(const std::string& instance) {
     for (const std::string& home : homes) unpin(home + "/sockops");
     Result<> undone;
     for (const std::string& home : homes) keep_first(undone, undo_pods(home, {}));
-    pins->remove();
+    if (undone) pins->remove();
     return undone;
 }
 

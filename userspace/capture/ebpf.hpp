@@ -31,6 +31,7 @@ public:
     base::Result<> enrol(const PodSpec& pod, const std::vector<Listener>& listeners) override;
     base::Result<> refill(const std::string& uid, const std::vector<Listener>& listeners) override;
     base::Result<> stop_capturing(const std::string& uid) override;
+    base::Result<> close(const std::string& uid) override;
     base::Result<> release(const std::string& uid) override;
     void let_go(const std::string& uid) override;
     base::Result<> release_all_but(const std::vector<std::string>& uids) override;

@@ -23,4 +23,7 @@ private:
     base::Fd switch_;  // empty: not ours
 };
 
+// Switches it off if a daemon that was here, in this folder, died with it on. Before the folder goes.
+void end_expedited(const std::string& folder);
+
 }

@@ -70,6 +70,12 @@ Result<> IptablesCapture::stop_capturing(const std::string& uid) {
     return pod->second->stop_capturing();
 }
 
+Result<> IptablesCapture::close(const std::string& uid) {
+    auto pod = pods_.find(uid);
+    if (pod == pods_.end()) return {};
+    return pod->second->close();
+}
+
 Result<> IptablesCapture::release(const std::string& uid) {
     auto found = pods_.find(uid);
     if (found == pods_.end()) return {};

@@ -58,4 +58,8 @@ Fd find_netns(std::uint32_t inode) {
     return find_in_processes(inode);
 }
 
+bool netns_in_use(std::uint64_t inode) {
+    return inode != 0 && bool(find_in_processes(static_cast<std::uint32_t>(inode)));
+}
+
 }

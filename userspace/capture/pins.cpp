@@ -42,6 +42,15 @@ bool is_still(int directory, const std::string& path) {
     return ::fstat(directory, &held) == 0 && ::stat(path.c_str(), &there) == 0 && held.st_ino == there.st_ino;
 }
 
+Fd open_directory(const std::string& path) {
+    return Fd{::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+}
+
+base::Error somebody_runs(const std::string& instance, const std::string& home) {
+    return base::problem("another culvertd runs as instance \"" + instance + "\" (it holds " + home +
+                         "); start with --take-over to replace it");
+}
+
 bool is_instance_name(const std::string& name) {
     // bpffs keeps names with dots to itself.
     return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](unsigned char c) {
@@ -95,26 +104,38 @@ Result<Pins> Pins::open(const std::string& bpffs, const std::string& instance, b
     for (;;) {
         if (auto made = make_directory(bpffs + "/culvert"); !made) return made.error();
         if (auto made = make_directory(home); !made) return made.error();
-        Fd lock{::open(home.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+        Fd lock = open_directory(home);
         if (!lock) return base::errno_while("open " + home);
         if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
             if (errno != EWOULDBLOCK) return base::errno_while("lock " + home);
-            if (!may_share)
-                return base::problem("another culvertd runs as instance \"" + instance + "\" (it holds " + home +
-                                     "); start with --take-over to replace it");
+            if (!may_share) return somebody_runs(instance, home);
             lock.reset();
         }
         if (lock && !is_still(lock.get(), home)) continue;  // a cleanup took it away before we had the lock
         if (auto made = make_directory(home + "/pods"); !made) return made.error();
-        return Pins{std::move(home), std::move(lock)};
+        // A daemon that is being replaced, or has just replaced one, may hold this alone.
+        if (!may_share && ::flock(open_directory(home + "/pods").get(), LOCK_EX | LOCK_NB) != 0)
+            return somebody_runs(instance, home);
+        Pins pins{std::move(home), std::move(lock)};
+        pins.say_alive();
+        return pins;
     }
 }
 
+// Shared by all daemons of the instance: while one lives nobody may clean up.
+void Pins::say_alive() {
+    if (alive_ && is_still(alive_.get(), path("pods"))) return;
+    alive_ = open_directory(path("pods"));
+    if (alive_) ::flock(alive_.get(), LOCK_SH | LOCK_NB);
+}
+
 void Pins::restore() {
+    say_alive();
     if (lock_ && is_still(lock_.get(), home_)) return;
     std::filesystem::path home{home_};
     if (!make_directory(home.parent_path()) || !make_directory(home_) || !make_directory(path("pods"))) return;
-    Fd lock{::open(home_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    say_alive();
+    Fd lock = open_directory(home_);
     if (lock && ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) lock_ = std::move(lock);
 }
 
@@ -182,7 +203,9 @@ Result<> Pins::set_aside() {
                 return base::errno_while("set aside " + path(name));
         }
     }
-    return make_directory(path("pods"));
+    if (auto made = make_directory(path("pods")); !made) return made;
+    say_alive();
+    return {};
 }
 
 void Pins::remove() noexcept {

@@ -64,8 +64,10 @@ public:
 
 private:
     Pins(std::string home, base::Fd lock) : home_{std::move(home)}, lock_{std::move(lock)} {}
+    void say_alive();
     std::string home_;
-    base::Fd lock_;
+    base::Fd lock_;   // of the directory: one daemon's
+    base::Fd alive_;  // of pods/: shared by all that live
 };
 
 std::vector<std::uint64_t> pods_in(const std::string& home);

@@ -15,6 +15,7 @@
 #include <culvert/bpf/sock.h>
 
 #include "addresses.hpp"
+#include "expedite.hpp"
 #include "kernel.hpp"
 #include "netns_search.hpp"
 #include "sock_diag.hpp"
@@ -25,6 +26,8 @@ using base::Fd;
 using base::Result;
 
 namespace {
+
+constexpr unsigned checks_per_follow = 20;
 
 template <std::size_t N>
 void copy_cut(char (&to)[N], const std::string& from) {
@@ -62,7 +65,8 @@ Result<> Pod::install(const std::vector<Listener>& listeners) {
     if (auto done = follow(); !done) return done;
     if (auto done = attach(); !done) return done;
     installed_ = true;
-    return say(CV_POD_CAPTURING);  // the switch: until the row says this, no program does anything
+    row_.state = CV_POD_CAPTURING;
+    return write_row();  // the switch: until the row says this, no program does anything
 }
 
 void Pod::end_connecting() {
@@ -148,6 +152,12 @@ Result<> Pod::attach() {
 
 Result<> Pod::say(cv_pod_state state) {
     row_.state = state;
+    auto found = find_row(node_.programs.map("cv_pods"), cookie_);
+    if (installed_ && found && found->daemon != row_.daemon) return {};  // not ours to say any more
+    return write_row();
+}
+
+Result<> Pod::write_row() const {
     cv_pod_key key{cookie_};
     if (bpf_map_update_elem(node_.programs.map("cv_pods"), &key, &row_, BPF_ANY) != 0)
         return base::errno_while("write " + name_ + " into cv_pods");
@@ -214,7 +224,11 @@ void Pod::on_change() {
         if (cancelled) return;
         follow_waits_ = false;
         auto row = find_row(node_.programs.map("cv_pods"), cookie_);
-        if (installed_ && (!row || row->daemon != node_.daemon)) return;  // a successor follows; or check() is due
+        // A successor follows; or check() repairs the row first.
+        if (installed_ && (!row || row->daemon != node_.daemon)) {
+            follow_due_ = true;
+            return;
+        }
         if (auto done = follow(); !done)
             base::log::warn("capture", "{}: its network changed, and: {}", name_, done.error().to_string());
         may_follow_.expires_after(std::chrono::milliseconds{50});
@@ -222,12 +236,16 @@ void Pod::on_change() {
 }
 
 Pod::Health Pod::check() {
+    if (closed_) return Health::fine;
     auto found = find_row(node_.programs.map("cv_pods"), cookie_);
     if (found && found->daemon != node_.daemon) return Health::taken_over;
     repair_row(found);
     repair_links();
     repair_sysctls();
     repair_pins();
+    if (++checks_ % checks_per_follow == 0) follow_due_ = true;  // events may be lost
+    if (std::exchange(follow_due_, false))
+        if (auto done = follow(); !done) base::log::warn("capture", "{}: {}", name_, done.error().to_string());
     return slots_filled() ? Health::fine : Health::listeners_lost;
 }
 
@@ -252,11 +270,13 @@ bool Pod::take_marks_off() {
 
 Result<> Pod::take_back() {
     if (auto done = attach(); !done) return done;
-    return say(row_.state);
+    follow_due_ = true;
+    return write_row();
 }
 
 void Pod::repair_row(const std::optional<cv_pod>& found) {
     if (found && std::memcmp(&*found, &row_, sizeof row_) == 0) return;
+    follow_due_ = true;
     if (say(row_.state)) node_.repairs.add(Part::row, name_);
 }
 
@@ -287,6 +307,13 @@ bool Pod::slots_filled() const {
         std::uint64_t cookie = 0;
         return bpf_map_lookup_elem(map, &slot, &cookie) == 0;
     });
+}
+
+Result<> Pod::close() {
+    row_.state = CV_POD_CAPTURING;
+    row_.daemon = 0;
+    closed_ = true;
+    return write_row();
 }
 
 Result<> Pod::stop_capturing() {
@@ -339,6 +366,8 @@ Result<> undo(const std::string& pod_pins, const std::optional<cv_pod>& row, Fd 
             return sysctls->write({row->tcp_fwmark_accept_was, row->fwmark_reflect_was, row->fwmark_reflect6_was});
         });
     }
+    if (!undone) return undone;  // the pins are what a second try needs
+    end_expedited(pod_pins);
     remove_tree(pod_pins);
     return undone;
 }

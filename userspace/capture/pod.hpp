@@ -46,6 +46,8 @@ public:
 
     base::Result<> fill_slots(const std::vector<Listener>&);
     base::Result<> stop_capturing();
+    // After it, for a pod that is wanted again: its new connections are refused until it is enrolled anew.
+    base::Result<> close();
     base::Result<> release();
 
     enum class Health {
@@ -57,7 +59,7 @@ public:
     Health check();
     // Once after enrolment: takes marks off listeners that were there before. False when there was nothing to do.
     bool take_marks_off();
-    // Of a successor that has failed.
+    // Of a successor that has failed, or of a daemon that spoke out of turn.
     base::Result<> take_back();
 
     std::uint64_t cookie() const noexcept { return cookie_; }
@@ -75,6 +77,7 @@ private:
     base::Result<> install(const std::vector<Listener>&);
     base::Result<> attach();
     base::Result<> say(cv_pod_state);
+    base::Result<> write_row() const;
     // Addresses, guards, rules and routes as the namespace wants them now. What was right before and is not any more,
     // although nothing around it has changed, is a repair.
     base::Result<> follow();
@@ -108,6 +111,9 @@ private:
     Guards guards_;
     boost::asio::steady_timer may_follow_;
     bool follow_waits_ = false;
+    bool follow_due_ = false;
+    bool closed_ = false;
+    unsigned checks_ = 0;
     std::unique_ptr<ChangeWatch> changes_;  // last: calls back into all of the above
 };
 

@@ -45,7 +45,10 @@ void EbpfCapture::check() {
         switch (pod->check()) {
             case Pod::Health::fine: break;
             case Pod::Health::listeners_lost: deaf.push_back(uid); break;
-            case Pod::Health::taken_over: break;  // a successor is at work; the next look sees its name
+            case Pod::Health::taken_over:  // by somebody who has no say on this node
+                if (others_word()) return;
+                if (pod->take_back()) repairs_.add(Part::row, pod->name());
+                break;
         }
     }
     unsigned walks = 0;

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <atomic>
+#include <utility>
 
 #include <culvert/base/log.hpp>
 #include <culvert/base/netns.hpp>
@@ -36,7 +37,13 @@ Pods::Pods(boost::asio::io_context& io, capture::Capture& capture, tls::Certific
 
 void Pods::join(const control::Pod& pod) {
     if (auto still = leaving_.find(pod.uid); still != leaving_.end()) {
-        still->second = pod;
+        // Wanted again, in the namespace that it is about to leave: it has left to let nothing past us.
+        Leaving& leaving = still->second;
+        leaving.next = pod;
+        if (leaving.closed || inode_of(pod.netns) != leaving.netns_inode) return;
+        leaving.closed = true;
+        if (auto closed = capture_.close(pod.uid); !closed)
+            base::log::warn("node", "pod {}: {}", pod.name, closed.error().to_string());
         return;
     }
     auto joined = try_to_join(pod);
@@ -66,7 +73,17 @@ void Pods::follow_netns() {
     auto now = here_;
     for (auto& [uid, here] : now) {
         auto inode = inode_of(here.pod.netns);
-        if (inode == here.netns_inode) continue;
+        if (inode == here.netns_inode) {
+            here_[uid].path_lost = false;
+            continue;
+        }
+        // The path is gone, but the pod is not: what it says goes on through us.
+        if (inode == 0 && capture::netns_in_use(here.netns_inode)) {
+            if (!std::exchange(here_[uid].path_lost, true))
+                base::log::warn("node", "pod {}/{} ({}): {} is gone, but its netns is in use: it stays in the mesh",
+                                here.pod.identity.namespace_, here.pod.name, uid, here.pod.netns);
+            continue;
+        }
         base::log::warn("node", "pod {}/{} ({}): {}", here.pod.identity.namespace_, here.pod.name, uid,
                         inode == 0 ? here.pod.netns + " is gone" : "there is another netns at " + here.pod.netns);
         replace(here.pod, here.pod);
@@ -141,47 +158,49 @@ void Pods::leave_to_successor() {
 
 void Pods::leave(const control::Pod& pod) {
     waiting_.erase(pod.uid);
-    if (here_.erase(pod.uid) == 0) {
+    auto here = here_.extract(pod.uid);
+    if (here.empty()) {
         // Left already, and a later join waits for it to be gone: that one is off.
-        if (auto still = leaving_.find(pod.uid); still != leaving_.end()) still->second.reset();
+        if (auto still = leaving_.find(pod.uid); still != leaving_.end()) still->second.next.reset();
         return;
     }
     if (auto stopped = capture_.stop_capturing(pod.uid); !stopped)
         base::log::warn("node", "pod {}: {}", pod.name, stopped.error().to_string());
-    end_connections(pod, drain_deadline_, false);
+    end_connections(pod, here.mapped().netns_inode, drain_deadline_, false);
 }
 
 void Pods::replace(const control::Pod& pod, const control::Pod& successor) {
     auto here = here_.find(pod.uid);
     if (here != here_.end()) {
-        bool same_netns = here->second.netns_inode == inode_of(successor.netns);
+        auto inode = here->second.netns_inode;
         here_.erase(here);
-        end_connections(pod, std::chrono::milliseconds{0}, same_netns);
+        end_connections(pod, inode, std::chrono::milliseconds{0}, inode == inode_of(successor.netns));
     }
     join(successor);
 }
 
-void Pods::end_connections(const control::Pod& pod, std::chrono::milliseconds deadline, bool keep_closed) {
-    leaving_[pod.uid];
+void Pods::end_connections(const control::Pod& pod, std::uint64_t netns_inode, std::chrono::milliseconds deadline,
+                           bool keep_closed) {
+    leaving_[pod.uid] = {{}, netns_inode, keep_closed};
     auto left = std::make_shared<std::atomic<std::size_t>>(workers_.size());
-    auto one_worker_less = [this, left, pod, keep_closed] {
-        if (--*left == 0) boost::asio::post(io_, [this, pod, keep_closed] { gone(pod, keep_closed); });
+    auto one_worker_less = [this, left, pod] {
+        if (--*left == 0) boost::asio::post(io_, [this, pod] { gone(pod); });
     };
     for (auto& worker : workers_) worker->remove_pod(pod.uid, deadline, one_worker_less);
 }
 
-void Pods::gone(const control::Pod& pod, bool keep_closed) {
-    auto next = leaving_.extract(pod.uid);
-    bool comes_back = !next.empty() && next.mapped();
-    if (left_to_successor_) return;
-    if (keep_closed && comes_back) {
+void Pods::gone(const control::Pod& pod) {
+    auto left = leaving_.extract(pod.uid);
+    if (left_to_successor_ || left.empty()) return;
+    auto& next = left.mapped().next;
+    if (left.mapped().closed && next) {
         capture_.let_go(pod.uid);
     } else if (auto released = capture_.release(pod.uid); !released) {
         base::log::warn("node", "pod {}: {}", pod.name, released.error().to_string());
     }
     certificates_.remove(pod.identity);
     base::log::info("node", "pod {}/{} ({}) has left the mesh", pod.identity.namespace_, pod.name, pod.uid);
-    if (comes_back) join(*next.mapped());
+    if (next) join(*next);
     changed_();
 }
 

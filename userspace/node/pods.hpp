@@ -58,14 +58,16 @@ private:
     base::Result<> try_to_join(const control::Pod& pod);
     void look_after();
     void follow_netns();
-    void end_connections(const control::Pod& pod, std::chrono::milliseconds deadline, bool keep_closed);
-    void gone(const control::Pod& pod, bool keep_closed);
+    void end_connections(const control::Pod& pod, std::uint64_t netns_inode, std::chrono::milliseconds deadline,
+                         bool keep_closed);
+    void gone(const control::Pod& pod);
     void hand_out(std::vector<capture::Listener> listeners,
                   const std::function<void(proxy::Worker&, std::vector<capture::Listener>)>& give);
 
     struct Here {
         control::Pod pod;
         std::uint64_t netns_inode;
+        bool path_lost = false;
     };
     struct Waiting {
         control::Pod pod;
@@ -79,7 +81,12 @@ private:
     std::string network_;
     std::chrono::milliseconds drain_deadline_;
     std::map<std::string, Here> here_;
-    std::map<std::string, std::optional<control::Pod>> leaving_;  // by uid; and who joins when it has left
+    struct Leaving {
+        std::optional<control::Pod> next;  // who joins when it has left
+        std::uint64_t netns_inode;
+        bool closed;  // nothing is let past us until then
+    };
+    std::map<std::string, Leaving> leaving_;  // by uid
     std::map<std::string, Waiting> waiting_;
     boost::asio::steady_timer every_other_second_;
     std::function<void()> changed_ = [] {};

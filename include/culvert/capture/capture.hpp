@@ -91,6 +91,9 @@ struct Notices {
     std::function<void()> superseded = [] {};
 };
 
+// Whether a process lives in the network namespace with this inode.
+bool netns_in_use(std::uint64_t inode);
+
 class Capture {
 public:
     // Probes the kernel, takes over what an earlier daemon of this instance left in place (the pods staying closed
@@ -110,6 +113,9 @@ public:
     virtual base::Result<> refill(const std::string& uid, const std::vector<Listener>& listeners) = 0;
     // First step of leaving: new connections are no longer captured; those that live go on.
     virtual base::Result<> stop_capturing(const std::string& uid) = 0;
+    // Takes the first step back, for a pod that is wanted again before it was released: its new connections are refused
+    // until it is enrolled anew.
+    virtual base::Result<> close(const std::string& uid) = 0;
     // Second step, after the drain: everything that enrol() put in place goes.
     virtual base::Result<> release(const std::string& uid) = 0;
     // Instead of both, for a pod that will be enrolled again: forgets it but leaves everything in place, closed once
