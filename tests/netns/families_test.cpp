@@ -55,14 +55,14 @@ void check_captured(World& world, Pod& pod, Family family) {
     Tap cable{world.lab.node_netns(pod.node()), pod.host_link()};
     Connection app = pod.dial(world.far.at(family, 8080));
     CHECK(app.echoes(secret));
-    CHECK(far.guests().back().from.ip == pod.ip(family));
+    CHECK(far.last_guest().from.ip == pod.ip(family));
     CHECK(world.client.dial(pod.at(family, 8080)).echoes(secret));
-    CHECK(own.guests().back().from.ip == world.client.ip(family));
+    CHECK(own.last_guest().from.ip == world.client.ip(family));
     CHECK(let_out(cable.packets(), {world.far.ip(family), world.client.ip(family)}, secret) == "");
     world.mark();
     CHECK(pod.dial(world.plain2.at(family, 8080)).echoes("plain out"));
     CHECK(world.plain2.dial(pod.at(family, 8080)).echoes("plain in"));
-    CHECK(own.guests().back().from.ip == world.plain2.ip(family));
+    CHECK(own.last_guest().from.ip == world.plain2.ip(family));
     Node& node = world.node_of(pod);
     node.access_log().wait_for({{"direction", "outbound"}, {"dst.addr", world.plain2.at(family, 8080).to_string()}});
     node.access_log().wait_for({{"direction", "inbound"}, {"dst.addr", pod.at(family, 8080).to_string()}});
@@ -94,6 +94,8 @@ void wait_until_answered(World& world, Pod& pod, Family family) {
     Tap cable{world.lab.node_netns(pod.node()), pod.host_link()};
     CHECK(eventually(5s, [&] { return is_answered(pod, world.far.at(family, 8080)); }));
     CHECK(let_out(cable.packets(), {world.far.ip(family)}, secret) == "");
+    Server own{pod.netns(), 8080, apps::echo};
+    CHECK(eventually(5s, [&] { return is_answered(world.plain2, pod.at(family, 8080)); }));
 }
 
 }

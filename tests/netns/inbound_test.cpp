@@ -88,8 +88,8 @@ TEST_CASE("inbound: on whatever port, from pods and nodes near and far, the prox
                 CHECK(app.echoes("from outside the mesh"));
                 app.close();
                 check_carried(world, target, own);
-                CHECK(echo.guests().back().from.ip == own);
-                CHECK(echo.guests().back().to == target);
+                CHECK(echo.last_guest().from.ip == own);
+                CHECK(echo.last_guest().to == target);
             }
         }
     }
@@ -112,7 +112,7 @@ TEST_CASE("inbound: by a hostPort of the node, the proxy has it, and the app see
             CHECK(app.echoes("to the node's port"));
             app.close();
             check_carried(world, target, own);
-            CHECK(echo.guests().back().from.ip == own);
+            CHECK(echo.last_guest().from.ip == own);
         }
     }
 }
@@ -130,11 +130,11 @@ TEST_CASE("inbound: what is forwarded in the node's own name is captured, and pr
         world.mark();
         Connection forwarded = world.plain2.dial(target);
         CHECK(forwarded.echoes("in the node's name"));
-        CHECK(echo.guests().back().from.ip == node_ip(family));
+        CHECK(echo.last_guest().from.ip == node_ip(family));
         for (int i = 0; i < 5; ++i) {
             Connection probe = Connection::open(world.lab.node_netns(1), {.to = target});
             CHECK(probe.echoes("alive?"));
-            CHECK(echo.guests().back().from.ip == probe_seen_from(node_ip(family), family));
+            CHECK(echo.last_guest().from.ip == probe_seen_from(node_ip(family), family));
         }
         CHECK(forwarded.echoes("still there"));
         forwarded.close();
@@ -154,7 +154,7 @@ TEST_CASE("inbound: a probe from any address of the node reaches the app and no 
                 Connection probe =
                     Connection::open(world.lab.node_netns(1), {.to = target, .from = SocketAddress{own, 0}});
                 CHECK(probe.echoes("alive?"));
-                CHECK(echo.guests().back().from.ip == probe_seen_from(own, family));
+                CHECK(echo.last_guest().from.ip == probe_seen_from(own, family));
             }
         }
         world.plain1.dial(target).echoes("carried");
@@ -182,7 +182,7 @@ TEST_CASE("inbound: a probe whose first packets were lost is a probe still" BOTH
         find_it();
         Connection probe = probing.get();
         CHECK(probe.echoes("alive?"));
-        CHECK(echo.guests().back().from.ip == probe_seen_from(node_ip(family), family));
+        CHECK(echo.last_guest().from.ip == probe_seen_from(node_ip(family), family));
         probe.close();  // or there would be no line yet if it had been carried
         world.plain1.dial(target).echoes("carried");
         check_carried(world, target, world.plain1.ip(family));

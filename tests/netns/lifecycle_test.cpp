@@ -137,7 +137,7 @@ TEST_CASE("lifecycle: a pod with the address of one that has just ended is itsel
         CHECK(heir.dial(world.far.at(family, 8080)).echoes("in the clear"));
         CHECK(world.plain2.dial(heir.at(family, 8080)).echoes("in the clear"));
         CHECK(Connection::open(world.lab.node_netns(1), {.to = heir.at(family, 8080)}).echoes("in the clear"));
-        CHECK(own.guests().back().from.ip != world.plain2.ip(family));
+        CHECK(own.last_guest().from.ip != world.plain2.ip(family));
         CHECK_FALSE(holding(cable.packets(), "in the clear").empty());
         CHECK(left_in(heir) == "");
     };

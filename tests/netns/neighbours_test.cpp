@@ -75,7 +75,7 @@ TEST_CASE("neighbours: a pod that joins and leaves changes nothing in the networ
         CHECK(changed(node, network_of(world.lab.node_netns(1))) == "");
         for (Family family : families()) {
             CHECK(world.tcp1.dial(world.plain2.at(family, 8080)).echoes("as it is"));
-            CHECK(plain.guests().back().from.ip == world.tcp1.ip(family));
+            CHECK(plain.last_guest().from.ip == world.tcp1.ip(family));
             CHECK(world.near.dial(world.far.at(family, 8080)).echoes("sealed"));
         }
     };

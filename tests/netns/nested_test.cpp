@@ -28,10 +28,8 @@ void shell(const std::string& script, int netns) {
 struct NestedWorld {
     explicit NestedWorld(bool named)
         : world{[&](Mesh& mesh) {
-              if (named) mesh.workloads[0].virtual_interfaces = {"br-vm"};
-          }} {
-        REQUIRE(world.mesh.workloads[0].pod == &world.client);
-    }
+              if (named) mesh.workloads[0].virtual_interfaces = {"br-vm"};  // client's
+          }} {}
     World world;
     Nested nested{world.client};
 };
@@ -107,6 +105,9 @@ TEST_CASE("nested: containers on one bridge talk as they are" BOTH_FAMILIES EBPF
         Server second{lab.nested.second.get(), 8080, apps::echo};
         const SocketAddress neighbour{Nested::ip(family, 3), 8080};
         world.mark();
+        // Until the daemon has seen the bridge's last port, its guard takes it for a way out.
+        const auto called = [&] { return attempt(lab.nested.inner.get(), {.to = neighbour}).error == 0; };
+        CHECK(eventually(5s, called));
         CHECK(Connection::open(lab.nested.inner.get(), {.to = neighbour}).echoes("on the bridge"));
         CHECK(second.guest(0).from.ip == Nested::ip(family, 2));
         for (const AccessLine& line : world.one.access_log().since_mark())
@@ -146,7 +147,8 @@ TEST_CASE(
             // The mesh knows the pod by one of the two.
             const char* key = ip == world.client.ip(family) ? "dst.hbone_addr" : "dst.addr";
             world.one.access_log().wait_for({{"direction", "outbound"}, {key, target.to_string()}});
-            CHECK(fate(lab.nested.inner.get(), {.to = {ip, 9}}) == "reset");
+            const std::string end = fate(lab.nested.inner.get(), {.to = {ip, 9}});
+            CHECK_MESSAGE((end == "end" || end == "reset"), end);  // docs/ARCHITECTURE.md, Ends
         }
         CHECK(let_out(cable.packets(), {Nested::ip(family, 2)}, secret) == "");
     }

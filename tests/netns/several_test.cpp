@@ -80,15 +80,15 @@ void check_both_networks(World& world, const Island& island, Family family) {
 
     world.mark();
     CHECK(world.client.dial(out).echoes("plain, out by net1"));
-    CHECK(there.guests().back().from.ip == Island::pod_ip(family));
+    CHECK(there.last_guest().from.ip == Island::pod_ip(family));
     world.one.access_log().wait_for({{"direction", "outbound"}, {"dst.addr", out.to_string()}});
     CHECK(Connection::open(island.netns(), {.to = in}).echoes("plain, in by net1"));
-    CHECK(own.guests().back().from.ip == Island::ip(family));
-    CHECK(own.guests().back().to == in);
+    CHECK(own.last_guest().from.ip == Island::ip(family));
+    CHECK(own.last_guest().to == in);
     world.one.access_log().wait_for({{"direction", "inbound"}, {"dst.addr", in.to_string()}});
 
     CHECK(world.client.dial(world.far.at(family, 8080)).echoes(secret));
-    CHECK(far.guests().back().from.ip == world.client.ip(family));
+    CHECK(far.last_guest().from.ip == world.client.ip(family));
     CHECK(world.client.dial(in).echoes("with itself"));
     CHECK(let_out(cable.packets(), {world.far.ip(family)}, secret) == "");
     CHECK(let_out(sea.packets(), {world.far.ip(family), world.client.ip(family)}, secret) == "");
@@ -127,7 +127,7 @@ TEST_CASE("several: a socket that is bound to a second interface, or to its addr
         CHECK(world.client.dial(Dial{.to = target, .from = SocketAddress{Island::pod_ip(family), 0}}).echoes("y"));
         const std::size_t calls = capture_mode() == "ebpf" ? 2 : 1;
         CHECK(there.guests().size() == calls);
-        CHECK(there.guests().back().from.ip == Island::pod_ip(family));
+        CHECK(there.last_guest().from.ip == Island::pod_ip(family));
         const auto lines = [&] {
             std::size_t count = 0;
             for (const AccessLine& line : world.one.access_log().since_mark())

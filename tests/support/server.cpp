@@ -82,6 +82,12 @@ Server::Guest Server::guest(std::size_t n, Milliseconds limit) const {
     return guests()[n];
 }
 
+Server::Guest Server::last_guest() const {
+    const auto all = guests();
+    if (all.empty()) throw std::runtime_error("nobody has reached the app");
+    return all.back();
+}
+
 std::vector<std::string> Server::complaints() const {
     std::lock_guard lock{mutex_};
     return complaints_;

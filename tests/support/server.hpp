@@ -32,6 +32,7 @@ public:
     std::vector<Guest> guests() const;
     // The nth guest (from 0), waited for; throws when nobody comes.
     Guest guest(std::size_t n, Milliseconds limit = 5s) const;
+    Guest last_guest() const;  // throws when there was none
     // What went wrong inside the apps, one line each.
     std::vector<std::string> complaints() const;
 
