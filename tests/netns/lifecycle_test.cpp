@@ -34,7 +34,7 @@ public:
     }
     // Its netns, and all that there was in it.
     bool is_gone() const {
-        return eventually(10s, [&] {
+        return eventually(20s, [&] {
             return run({"ip", "link", "show", "watch"}, world_.lab.node_netns(1)).status != 0;
         });
     }
@@ -126,7 +126,10 @@ TEST_CASE("lifecycle: a pod with the address of one that has just ended is itsel
     Mortal mortal{world};
     Server far{world.far.netns(), 8080, apps::echo};
     Server plain{world.plain2.netns(), 8080, apps::echo};
-    CHECK(mortal.pod.dial(world.far.at(Family::v4, 8080)).echoes("the old one"));
+    Connection old = mortal.pod.dial(world.far.at(Family::v4, 8080));
+    CHECK(old.echoes("the old one"));
+    old.end_sending();
+    CHECK(old.receive_all() == "");  // else its last packets would be the kernel's, and hold the netns
     world.lab.end_pod(mortal.pod);
     Pod& heir = world.lab.add_pod("heir", 1, mortal.pod.index());
     Server own{heir.netns(), 8080, apps::echo};
