@@ -2,14 +2,23 @@
 // Whose a connection is: a socket belongs to the network namespace it was made in, whoever holds it when it connects.
 #include <doctest/doctest.h>
 
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <vector>
 
 #include "finally.hpp"
 #include "janitor.hpp"
@@ -101,6 +110,53 @@ void check_sealed_by(World& world, Family family, const std::function<int(const 
     }
 }
 
+// A cgroup of the test's own, below the root; where nobody has mounted that, so is the mount.
+class Cgroup {
+public:
+    explicit Cgroup(const World& world) : root_{cgroup2_mount()} {
+        if (root_.empty()) {
+            root_ = mounted_ = world.lab.folder() / "cgroup2";
+            std::filesystem::create_directory(mounted_);
+            REQUIRE(::mount("none", mounted_.c_str(), "cgroup2", 0, nullptr) == 0);
+            janitor::remember("run umount -l " + mounted_);
+        }
+        folder_ = root_ + "/culvert-test-" + world.lab.name();
+        std::filesystem::create_directory(folder_);
+        janitor::remember("run rmdir " + folder_);
+        here_ = Fd{::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+        members_ = Fd{::open((folder_ + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC)};
+    }
+    ~Cgroup() {
+        CHECK(eventually(5s, [&] { return ::rmdir(folder_.c_str()) == 0; }));
+        janitor::forget("run rmdir " + folder_);
+        if (mounted_.empty()) return;
+        CHECK(::umount2(mounted_.c_str(), MNT_DETACH) == 0);
+        janitor::forget("run umount -l " + mounted_);
+        ::rmdir(mounted_.c_str());
+    }
+    bool join() const { return ::write(members_.get(), "0", 1) == 1; }
+    int fd() const { return here_.get(); }
+
+private:
+    std::string root_, mounted_, folder_;
+    Fd here_, members_;
+};
+
+int as_member(const World& world, const Cgroup& group, const Target& target) {
+    if (!group.join()) return 1;
+    if (::setns(world.client.netns(), CLONE_NEWNET) != 0) return 3;
+    return connect_and_talk(::socket(target.raw.ss_family, SOCK_STREAM, 0), target);
+}
+
+Fd load(bpf_prog_type type, bpf_attach_type hook, const std::vector<bpf_insn>& code) {
+    bpf_prog_load_opts options{};
+    options.sz = sizeof options;
+    options.expected_attach_type = hook;
+    return Fd{bpf_prog_load(type, "someones", "GPL", code.data(), code.size(), &options)};
+}
+
+constexpr bpf_insn let_pass[] = {{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 1}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+
 }
 
 TEST_SUITE("passed") {
@@ -158,24 +214,49 @@ TEST_CASE("passed: a socket from outside the mesh in the hands of a pod's proces
 
 TEST_CASE("passed: a process in a cgroup below, with a cgroup namespace of its own, is captured" BOTH_FAMILIES) {
     World& world = World::shared();
-    REQUIRE(cgroup2_mount() != "");
-    const std::string group = cgroup2_mount() + "/culvert-test-" + world.lab.name();
-    std::filesystem::create_directory(group);
-    janitor::remember("run rmdir " + group);
-    Finally gone{[&] {
-        CHECK(eventually(5s, [&] { return ::rmdir(group.c_str()) == 0; }));
-        janitor::forget("run rmdir " + group);
-    }};
-    const Fd members{::open((group + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC)};
+    Cgroup group{world};
     for (Family family : families()) {
         CAPTURE(to_string(family));
         check_sealed_by(world, family, [&](const Target& target) {
-            if (::write(members.get(), "0", 1) != 1) return 1;
-            if (::unshare(CLONE_NEWCGROUP) != 0) return 2;
-            if (::setns(world.client.netns(), CLONE_NEWNET) != 0) return 3;
-            return connect_and_talk(::socket(target.raw.ss_family, SOCK_STREAM, 0), target);
+            return ::unshare(CLONE_NEWCGROUP) != 0 ? 2 : as_member(world, group, target);
         });
     }
+}
+
+TEST_CASE("passed: a sockops program of its own cgroup, however attached, takes nobody past us" BOTH_FAMILIES) {
+    World& world = World::shared();
+    Cgroup group{world};
+    const Fd program = load(BPF_PROG_TYPE_SOCK_OPS, BPF_CGROUP_SOCK_OPS, {let_pass[0], let_pass[1]});
+    REQUIRE(bool(program));
+    for (unsigned flags : {0U, unsigned{BPF_F_ALLOW_OVERRIDE}, unsigned{BPF_F_ALLOW_MULTI}}) {
+        CAPTURE(flags);
+        REQUIRE(bpf_prog_attach(program.get(), group.fd(), BPF_CGROUP_SOCK_OPS, flags) == 0);
+        for (Family family : families())
+            check_sealed_by(world, family, [&](const Target& target) { return as_member(world, group, target); });
+        REQUIRE(bpf_prog_detach2(program.get(), group.fd(), BPF_CGROUP_SOCK_OPS) == 0);
+    }
+}
+
+TEST_CASE("passed: an address that a connect4 program has rewritten is captured as what it has become" IPV4) {
+    World& world = World::shared();
+    Cgroup group{world};
+    const SocketAddress far = world.far.at(Family::v4, 8080);
+    sockaddr_storage raw{};
+    far.to(raw);
+    const auto& to = reinterpret_cast<const sockaddr_in&>(raw);
+    const auto put = [](int value, short field) -> std::vector<bpf_insn> {
+        return {{BPF_ALU | BPF_MOV | BPF_K, 2, 0, 0, value}, {BPF_STX | BPF_MEM | BPF_W, 1, 2, field, 0}};
+    };
+    std::vector<bpf_insn> code = put(static_cast<int>(to.sin_addr.s_addr), offsetof(bpf_sock_addr, user_ip4));
+    std::ranges::copy(put(to.sin_port, offsetof(bpf_sock_addr, user_port)), std::back_inserter(code));
+    std::ranges::copy(let_pass, std::back_inserter(code));
+    const Fd program = load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, code);
+    REQUIRE(bool(program));
+    REQUIRE(bpf_prog_attach(program.get(), group.fd(), BPF_CGROUP_INET4_CONNECT, 0) == 0);
+    world.mark();
+    check_sealed_by(world, Family::v4, [&](const Target& target) { return as_member(world, group, target); });
+    world.one.access_log().wait_for({{"direction", "outbound"}, {"dst.hbone_addr", far.to_string()}});
+    REQUIRE(bpf_prog_detach2(program.get(), group.fd(), BPF_CGROUP_INET4_CONNECT) == 0);
 }
 
 }
