@@ -230,8 +230,8 @@ Result<> EbpfCapture::release_all_but(const std::vector<std::string>& uids) {
     Result<> undone = undo_pods(pins_.home(), keep);
     for (const std::string& old : pins_.olds()) {
         auto done = undo_pods(old, {});
-        if (!done && undone.has_value()) undone = done;
-        remove_tree(old);
+        keep_first(undone, done);
+        if (done) remove_tree(old);  // else its pins are what the next try needs
     }
     return undone;
 }

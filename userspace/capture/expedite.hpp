@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attaching a TCX program, and taking one off, waits for all CPUs to pass by: 8 to 15 ms, under the lock that everybody
-// wants who changes network devices. The kernel can ask the CPUs instead, which takes 0.1 ms; the switch is the node's.
+// Attaching a TCX program, and taking one off, waits for all CPUs to pass by, under the lock that everybody wants who
+// changes network devices. The kernel can ask the CPUs instead, which is far sooner; the switch is the node's.
 #pragma once
 #include <string>
 

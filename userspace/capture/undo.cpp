@@ -39,8 +39,9 @@ Result<> undo_pods(const std::string& home, const std::vector<std::uint64_t>& ke
         if (std::find(keep.begin(), keep.end(), cookie) != keep.end()) continue;
         auto row = readable ? find_row(pods.get(), cookie) : std::nullopt;
         const std::string pod_pins = home + "/pods/" + std::to_string(cookie);
-        keep_first(undone, undo(pod_pins, row, find_netns_of(pod_pins, row)));
-        delete_row(pods.get(), cookie);
+        auto done = undo(pod_pins, row, find_netns_of(pod_pins, row));
+        keep_first(undone, done);
+        if (done) delete_row(pods.get(), cookie);  // else it tells the next try what the sysctls were
     }
     return undone;
 }
