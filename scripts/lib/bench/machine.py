@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+# Where and with what it was measured.
+import glob
+import os
+import platform
+import re
+import subprocess
+import time
+
+
+def describe(root):
+    return {
+        "cpu": _cpu(), "cores": os.cpu_count(), "kernel": platform.release(),
+        "mitigations": _mitigations(), "load": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": _commit(root),
+    }
+
+
+def openssl_of(pid):
+    """The version of the libcrypto that the process has loaded, by the library's own text."""
+    for path in _mapped(pid):
+        if "libcrypto" in path:
+            found = re.search(rb"OpenSSL (\d+\.\d+\.\d+\S*)", _read(f"/proc/{pid}/root{path}"))
+            return found[1].decode() if found else None
+    return None
+
+
+def compiler_of(pid):
+    """What the compiler wrote into the binary's .comment."""
+    found = re.search(rb"(?:GCC: \([^)\0]*\) [\d.]+|(?:Debian )?clang version [\d.]+)", _read(f"/proc/{pid}/exe"))
+    return found[0].decode().replace("GCC: ", "GCC ") if found else None
+
+
+def _cpu():
+    try:
+        listed = subprocess.run(["lscpu"], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout
+    except OSError:
+        listed = ""
+    found = re.search(r"^Model name:\s*(.+)$", listed, re.M)
+    return found[1] if found else platform.machine()
+
+
+def _mitigations():
+    """Those that cost something: what the kernel says it does, without what does not concern this CPU."""
+    said = []
+    for path in sorted(glob.glob("/sys/devices/system/cpu/vulnerabilities/*")):
+        with open(path) as file:
+            text = file.read().strip()
+        if text.startswith(("Mitigation", "Vulnerable")):
+            said.append(f"{os.path.basename(path)}: {text.removeprefix('Mitigation: ')}")
+    return "; ".join(said) or "none"
+
+
+def _commit(root):
+    try:
+        found = subprocess.run(["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=12"],
+                               capture_output=True, text=True).stdout.strip()
+    except OSError:
+        found = ""
+    return found or None
+
+
+def _mapped(pid):
+    with open(f"/proc/{pid}/maps") as file:
+        return sorted({line.split(maxsplit=5)[5].strip() for line in file if "/" in line})
+
+
+def _read(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+# The bars (judge.py holds them) as the page needs them: ticks on a cost scale, and how many hold.
+from bench.judge import judge
+from bench.report_data import mapping, number
+
+
+class Limits:
+    def __init__(self, results):
+        results = mapping(results)
+        machine = mapping(results.get("machine"))
+        rows = {row: {name: cell for name, cell in mapping(cells).items() if number(mapping(cell).get("median")) is not None}
+                for row, cells in mapping(results.get("rows")).items()}
+        ratios = {pair: {name: ratio for name, ratio in mapping(found).items() if number(ratio) is not None}
+                  for pair, found in mapping(results.get("ratios")).items()}
+        self.verdicts, _ = judge({"rows": rows, "ratios": ratios, "machine": {**machine, "openssl": mapping(machine.get("openssl"))}})
+        self.ticks = {}  # (row that eBPF is measured by, column): the cost that it should not pass
+        for verdict in self.verdicts:
+            pair, column = verdict.what.split()
+            if "/" in pair:
+                self.ticks[pair.split("/")[1], column] = 1 / verdict.bar if verdict.higher else verdict.bar

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+# The result for a terminal.
+import textwrap
+
+from .measures import UNITS
+
+
+def render(results):
+    lines = []
+    _section(lines, "one core, CPU summed over everyone: medians", results["rows"], results["ratios"])
+    if results.get("split"):
+        _section(lines, "split, client and server on one core, proxies on the other: medians",
+                 results["split"]["rows"], results["split"]["ratios"])
+    if any(any(cells.values()) for cells in results["proxies"].values()):
+        lines += ["", "the proxies alone: medians", *_grid(results["proxies"], lambda cell: _figure(cell["median"]))]
+    lines += ["", *_machine(results["machine"])]
+    return "\n".join(lines)
+
+
+def _section(lines, title, rows, ratios):
+    lines += ["", title, *_grid(rows, lambda cell: _figure(cell["median"]), with_unit=True)]
+    if ratios:
+        lines += ["", "ratios: medians over pairs of rounds", *_grid(ratios, lambda ratio: f"{ratio:.2f}")]
+
+
+def _grid(rows, text, with_unit=False):
+    """Columns of the result are lines here: there are more of them than rows, and their names are long."""
+    names = list(rows)
+    columns = [column for column in UNITS if any(rows[name].get(column) is not None for name in names)]
+    widths = [max(len(name), 9) for name in names]
+    out = [" " * 30 + "  ".join(name.rjust(width) for name, width in zip(names, widths))]
+    for column in columns:
+        cells = [rows[name].get(column) for name in names]
+        out.append(f"  {column:<28}" + "  ".join(("-" if cell is None else text(cell)).rjust(width)
+                                                 for cell, width in zip(cells, widths))
+                   + (f"  {UNITS[column]}" if with_unit else ""))
+    return out
+
+
+def _figure(value):
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def _machine(machine):
+    builds = "; ".join(f"{row}: OpenSSL {machine['openssl'].get(row) or '?'}, {machine['compiler'].get(row) or '?'}"
+                       for row in machine["openssl"])
+    lines = [f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, Linux {machine['kernel']}, "
+             f"load {machine['load']}, {machine['date']}, commit {machine['commit']}",
+             f"mitigations: {machine['mitigations']}",
+             f"pinning: {machine['pinning']}; {machine['rounds']} rounds of {machine['seconds']} s; {builds}",
+             f"dropped, for somebody else's work: {_counts(machine['dropped'])}"]
+    lines = [part for line in lines for part in textwrap.wrap(line, 118, subsequent_indent="  ")]
+    if machine["noisy"]:
+        lines += ["", "NOISY: no quiet machine could be had. Kept although somebody else used more than 10 % of our time: "
+                      f"{_counts(machine['kept_noisy'])}"]
+    lines += ["", *(f"* {note}" for note in machine["notes"])]
+    return lines
+
+
+def _counts(by_row):
+    return ", ".join(f"{row} {count}" for row, count in by_row.items() if count) or "none"
