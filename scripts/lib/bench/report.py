@@ -6,16 +6,17 @@ import json
 import os
 import sys
 
-if __name__ == "__main__":
+if not __package__:  # run as a program
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    __package__ = __import__("bench").__name__
 
-from bench.report_cards import cards, memory_figure
-from bench.report_data import Run, row_name
-from bench.report_figures import cost_figure, versus_figure
-from bench.report_html import element, raw
-from bench.report_limits import Limits
-from bench.report_tables import empties, ran, table
-from bench.report_words import lead, questions, tiles
+from .report_cards import cards, memory_figure
+from .report_data import Run, row_name
+from .report_figures import cost_figure, versus_figure
+from .report_html import element, raw
+from .report_limits import Limits
+from .report_tables import empties, ran, table
+from .report_words import lead, questions, tiles
 
 STYLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "report.css")
 
@@ -50,7 +51,7 @@ def opening(run, limits):
     section = run.one_core
     figure = cost_figure(run, section, limits.ticks, "Costs against no mesh, all on one core")
     if not figure:
-        return chapter("What a mesh costs", "This run has no row without a mesh, or nothing to set against it, so there is no cost to draw.")
+        return None if cost_figure(run, run.split, {}, "") else chapter("Times the cost of no mesh", "This run has no row without a mesh, or nothing to set against it, so there is no cost to draw.")
     return chapter("Times the cost of no mesh", "1× is no mesh. A short stick is a cheap mesh; each doubling is equally far. The whisker reaches from the best round to the "
                    "worst. Everything on one core.", figure, kind="first")
 
@@ -102,10 +103,11 @@ def method(run):
         "CPU is the time on a core of every thread of every process that takes part, as the scheduler counts it (schedstat), over exactly the timed window.",
         "Rows take turns within each round, there and back, so a machine that warms up or slows down does so for all of them."
         + (f" {rounds} rounds" if rounds else "") + (f" of {seconds} s." if rounds and seconds else "." if rounds else ""),
-        "A round in which somebody else was busy on the machine is thrown away and counted below, never averaged in.",
+        "A round in which somebody else took more than a tenth of our time is thrown away, counted below, and played again; where no quiet one could be had "
+        "in three tries the least bad is kept, and counted too.",
         "Requests are closed loop: the next one waits for the last. The 99th percentile is of that, and is no promise under arrivals at a fixed rate.",
-        "The thin lines of the first figure: the row's best and worst round over the median of no mesh.",
-        "1 GB is 1 000 000 000 bytes. A small request is a few bytes each way on a connection that stays; a new connection is connect, one exchange, close.",
+        "A whisker in a figure of ratios: the row's best and worst round over the median of what it is set against.",
+        "1 GB is 1 000 000 000 bytes. A small request is an exchange on a connection that stays; a new connection is connect, one exchange, close.",
     ]
     points += [f"{words}: {about[key]}." for key, words in (("pinning", "Pinning"), ("mitigations", "Mitigations in the kernel")) if about.get(key)]
     points += about["notes"] if isinstance(about.get("notes"), list) else []
@@ -114,12 +116,17 @@ def method(run):
                    [element("h3", "What is empty, and why"), element("ul", empty)] if empty else None, kind="small")
 
 
+def style():
+    with open(STYLE, encoding="utf-8") as file:
+        return file.read()
+
+
 def page(results):
     run, limits = Run(results), Limits(results)
     rows = ", ".join(row_name(row) for row in run.one_core.rows()) or "no rows"
     head = element("head", element("meta", charset="utf-8"), element("title", "What the mesh costs"),
                    element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-                   element("meta", name="color-scheme", content="light dark"), element("style", raw(open(STYLE).read())))
+                   element("meta", name="color-scheme", content="light dark"), element("style", raw(style())))
     body = element("body", element("main",
                    element("header", element("h1", "What the mesh costs"), lead(run), machine_line(run)),
                    tiles(run), opening(run, limits), questions(run, limits), against(run, limits), absolutes(run), memory(run),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Small multiples: a card for each column, in its own unit, from zero; and memory, which grows with connections.
-from bench.report_data import BASE, COLUMNS, amount, figures, row_name, why_empty
-from bench.report_figures import dot, series
-from bench.report_html import element
-from bench.report_plot import ZeroScale, across, bar, drawing, whisker
+from .report_data import BASE, COLUMNS, amount, figures, row_name, why_empty
+from .report_figures import dot, series
+from .report_html import element
+from .report_plot import ZeroScale, across, bar, drawing, whisker
 
 MEMORY = {column.name: column for column in COLUMNS if column.name in ("idle_rss_mb", "rss_per_1000_conns_mb")}
 
@@ -31,7 +31,7 @@ def card(run, column):
     best = (max if column.more_is_better else min)(meshes, key=lambda row: found[row].median) if len(meshes) > 1 else None
     lanes = [card_lane(run, column, row, cell, scale, row == best) for row, cell in cells.items()]
     way = element("span", "more is better →" if column.more_is_better else "← less is better", class_="way")
-    return element("section", element("h4", column.title, element("small", column.group, ", ", column.what)),
+    return element("section", element("h4", column.title, element("small", column.in_full)),
                    element("p", column.unit, way, class_="unit"), lanes, class_="card")
 
 

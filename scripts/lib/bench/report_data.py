@@ -15,6 +15,12 @@ class Column(NamedTuple):
     unit: str
     more_is_better: bool = False
 
+    @property
+    def in_full(self):
+        """For where the group is not in sight."""
+        kind = {"CPU": "CPU, ", "CPU, both pods on one node": "CPU, one node, ", "Rate": "rate, "}.get(self.group, "")
+        return f"{kind}{self.what}"
+
 
 COLUMNS = (
     Column("rr1_p50_us", "Latency", "A small request", "median time, one at a time", "µs"),

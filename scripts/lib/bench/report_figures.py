@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The two figures with lanes: what each mesh costs against none, and what eBPF saves against each other mesh.
-from bench.report_data import BASE, HERO, amount, figures, row_name, times
-from bench.report_html import element
-from bench.report_plot import LogScale, across, along, bar, decoration, drawing, mark, whisker
+from .report_data import BASE, HERO, amount, figures, row_name, times
+from .report_html import element
+from .report_plot import LogScale, across, along, bar, decoration, drawing, mark, whisker
 
 GROUP_WORDS = {"Rate": "Rate, as time for the same work"}
 ON_A_PHONE = (0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100)  # numbers of an axis for which there is room everywhere
@@ -122,7 +122,7 @@ class CostLanes(Lanes):
     def words(self, column, costs):
         said = [f"{row_name(row)} {times(cost.median)}, {amount(column, self.section.cell(row, column).median)}" for row, cost in costs.items()]
         limit = self.ticks.get((BASE, column.name))
-        return (f"{column.title}, {column.what}: no mesh {amount(column, self.section.cell(BASE, column).median)}; {'; '.join(said)}"
+        return (f"{column.title}, {column.in_full}: no mesh {amount(column, self.section.cell(BASE, column).median)}; {'; '.join(said)}"
                 + (f"; our own limit for eBPF {times(limit)}" if limit else ""))
 
     def under(self, height):
@@ -148,7 +148,7 @@ class VersusLanes(Lanes):
         return element("b", difference(cost.median))
 
     def words(self, column, costs):
-        return f"{column.title}, {column.what}: eBPF " + "; ".join(f"{difference(cost.median)} against {row_name(row)}" for row, cost in costs.items())
+        return f"{column.title}, {column.in_full}: eBPF " + "; ".join(f"{difference(cost.median)} against {row_name(row)}" for row, cost in costs.items())
 
     def under(self, height):
         """The part of the field where eBPF costs more."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The bars (judge.py holds them) as the page needs them: ticks on a cost scale, and how many hold.
-from bench.judge import judge
-from bench.report_data import mapping, number
+from .judge import judge
+from .report_data import mapping, number
 
 
 class Limits:

@@ -5,7 +5,7 @@
 # text stays as large as text.
 import math
 
-from bench.report_html import element
+from .report_html import element
 
 STEPS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500, 1000)
 SHAPES = ("M-5.5,0A5.5,5.5 0 1 1 5.5,0A5.5,5.5 0 1 1 -5.5,0Z",      # round: ours

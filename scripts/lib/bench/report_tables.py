@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every number as a table, for those who read rather than look, and for a screen reader.
-from bench.report_data import BASE, HERO, figures, row_name, times, why_empty
-from bench.report_html import element
+from .report_data import BASE, HERO, figures, row_name, times, why_empty
+from .report_html import element
 
 
 def table(run, section, caption, with_ratios=True):
@@ -15,7 +15,7 @@ def table(run, section, caption, with_ratios=True):
     body = []
     for column in columns:
         cells = [entry(section, row, column, with_ratios) for row in rows]
-        body.append(element("tr", element("th", column.title, " ", element("small", column.group, ", ", column.what), " ", element("code", column.name), scope="row"),
+        body.append(element("tr", element("th", column.title, " ", element("small", column.in_full), " ", element("code", column.name), scope="row"),
                             element("td", element("span", column.unit), element("small", "more is better" if column.more_is_better else ""),
                                     class_="unit"), cells))
     return element("div", element("table", element("caption", caption), element("thead", head), element("tbody", body), class_="numbers"),
@@ -36,7 +36,7 @@ def entry(section, row, column, with_ratios):
 def ran(run):
     """What each row was made of, and how many of its rounds were thrown away."""
     rows = run.one_core.rows()
-    facts = (("compiler", "compiler"), ("openssl", "OpenSSL"), ("dropped", "rounds dropped"))
+    facts = (("compiler", "compiler"), ("openssl", "OpenSSL"), ("dropped", "rounds thrown away"), ("kept_noisy", "noisy ones kept"))
     columns = [(key, words) for key, words in facts if any(run.about(key, row) not in (None, "") for row in rows)]
     if not rows or not columns:
         return None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the page says in words, each number taken from the run: the first sentence, the four tiles, the sceptic's questions.
-from bench.report_data import BASE, COLUMNS, HERO, amount, figures, row_name
-from bench.report_figures import difference, dot, series
-from bench.report_html import element
+from .report_data import BASE, COLUMNS, HERO, amount, figures, row_name
+from .report_figures import difference, dot, series
+from .report_html import element
 
 BY_NAME = {column.name: column for column in COLUMNS}
 TILES = (("rr1_p50_us", "A small request takes", "median, one at a time"),
