@@ -20,7 +20,7 @@ from .report_words import lead, questions, tiles
 
 STYLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "report.css")
 
-MACHINE = (("cpu", "{}"), ("cores", "{} cores"), ("memory_gb", "{} GB"), ("kernel", "Linux {}"), ("load", "load {}"), ("date", "{}"),
+MACHINE = (("cpu", "{}"), ("cores", "cores: {}"), ("memory_gb", "{} GB"), ("kernel", "Linux {}"), ("load", "load {}"), ("date", "{}"),
            ("commit", "commit {}"))
 
 

@@ -73,7 +73,7 @@ def figures(value):
         return f"{value:,.0f}"
     if size >= 1:
         return f"{value:.1f}" if size >= 9.995 else f"{value:.2f}"
-    return f"{value:.3g}" if size >= 0.001 else f"{value:.1e}"
+    return f"{value:#.3g}" if size >= 0.001 else f"{value:.1e}"
 
 
 def times(factor):

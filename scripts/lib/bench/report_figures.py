@@ -95,7 +95,8 @@ class Lanes:
         grid = [across(self.scale.at(step), 0, whole, "one" if step == 1 else "grid") for step in self.scale.steps]
         return element("div", element("div", element("b", column.title), element("small", column.what), class_="name"), self.base(column),
                        drawing(whole, self.words(column, costs), self.under(whole), grid, parts), element("div", values, class_="values"),
-                       tip(self.section, dict.fromkeys(row for shown in costs for row in reversed(self.pairs[shown])), column), class_="lane", tabindex=0)
+                       tip(self.section, [row for row in self.section.rows() if any(row in self.pairs[each] for each in costs)], column),
+                       class_="lane", tabindex=0)
 
     def stick(self, cost, limit, y, kind, shape):
         at = self.scale.at
