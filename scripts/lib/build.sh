@@ -11,10 +11,11 @@ parallel_jobs() {
     echo $((cores < memory ? cores : memory))
 }
 
+# configure_preset NAME [cmake's OPTION...]
 configure_preset() {
     local launcher
     launcher=$(command -v ccache || true)
-    cmake --preset "$1" -DCMAKE_C_COMPILER_LAUNCHER="$launcher" -DCMAKE_CXX_COMPILER_LAUNCHER="$launcher"
+    cmake --preset "$1" -DCMAKE_C_COMPILER_LAUNCHER="$launcher" -DCMAKE_CXX_COMPILER_LAUNCHER="$launcher" "${@:2}"
 }
 
 compile_preset() {

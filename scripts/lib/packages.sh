@@ -15,6 +15,11 @@ run_packages=(
 )
 # Of those, the ones that would start a service on the machine. We only want their programs.
 service_packages=(nginx)
+# Programs of the image, beside culvertd and the libraries that it is linked with: what capture: iptables calls.
+image_packages=(iptables ipset)
+# What scripts/image calls, and scripts/image --dockerfile.
+image_maker_packages=(mmdebstrap debian-archive-keyring)
+dockerfile_packages=(buildah)
 
 debian_release() {
     local id='' version=''

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# scripts/lib/image_inside.sh FILES DEBUG: in a Debian 13 root that has what `scripts/deps --build` installs: builds
+# culvertd, lays the files of the image out in FILES, and its debug information in DEBUG. Called by scripts/image and by
+# manifests/Dockerfile, so that both are the same image.
+#
+# FILES holds culvertd, what capture: iptables calls, the libraries that these are linked with, where they come from
+# (dpkg's records, licences), and nothing else: no shell, no package manager. The symbol table stays in culvertd, so that
+# perf and backtraces show names; line numbers are in DEBUG.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=${here%/scripts}
+. "$here/lib/say.sh"
+. "$here/lib/build.sh"
+
+files=$1 debug=$2
+libraries=/usr/lib/$(dpkg --print-architecture | sed 's/amd64/x86_64/; s/arm64/aarch64/')-linux-gnu
+declare -A kept=()
+
+# keep FILE...: the same path in the image, with what a link points at in its place.
+keep() {
+    local file folder
+    for file; do
+        folder=$(realpath "${file%/*}")
+        file=$folder/${file##*/}
+        [[ ! ${kept[$file]:-} ]] || continue
+        kept[$file]=1
+        mkdir -p "$files$folder"
+        cp -L --preserve=mode,timestamps "$file" "$files$file"
+    done
+}
+
+# keep_links LINK...: beside what they point at.
+keep_links() {
+    local link
+    for link; do
+        kept[$link]=1
+        cp -d --preserve=timestamps "$link" "$files$link"
+    done
+}
+
+needed_libraries() { ldd "$@" 2>&1 | sed -nE 's/.*=> (\/[^ ]+) .*/\1/p; s/^[[:space:]]+(\/[^ ]+ld-linux[^ ]+) .*/\1/p' | sort -u; }
+
+lay_out_folders() {
+    mkdir -p "$files"/{dev,etc/culvert,proc,root,run,sys,usr/{bin,sbin,lib,lib64},var/lib/dpkg/status.d}
+    mkdir -m 1777 "$files/tmp"
+    chmod 700 "$files/root"
+    ln -s usr/bin usr/sbin usr/lib usr/lib64 "$files/"
+    ln -s /run "$files/var/run"
+    printf 'root:x:0:0:root:/root:/usr/sbin/nologin\n' >"$files/etc/passwd"
+    printf 'root:x:0:\n' >"$files/etc/group"
+}
+
+# perf and gdb find the file in DEBUG by the build id.
+split_debug_information() {
+    local built=$1 id
+    id=$(readelf -n "$built" | sed -nE 's/.*Build ID: ([0-9a-f]+).*/\1/p')
+    mkdir -p "$debug/.build-id/${id::2}"
+    objcopy --only-keep-debug "$built" "$debug/.build-id/${id::2}/${id:2}.debug"
+    strip --strip-debug -o "$files/usr/sbin/culvertd" "$built"
+}
+
+lay_out_programs() {
+    local kind family action names=()
+    split_debug_information build/release/bin/culvertd
+    keep /usr/sbin/xtables-{nft,legacy}-multi /usr/sbin/ipset "$libraries"/xtables/*.so
+    for kind in nft legacy; do
+        for family in ip ip6; do
+            for action in '' -save -restore; do names+=("/usr/sbin/${family}tables-$kind$action"); done
+        done
+    done
+    keep_links "${names[@]}"
+}
+
+lay_out_libraries() {
+    local wanted
+    mapfile -t wanted < <(needed_libraries build/release/bin/culvertd "${!kept[@]}")
+    keep "${wanted[@]}"
+}
+
+# What scanners read, and what the licences ask for.
+lay_out_origins() {
+    local package packages
+    keep /usr/lib/os-release /etc/debian_version
+    ln -s ../usr/lib/os-release "$files/etc/os-release"
+    mapfile -t packages < <(dpkg -S "${!kept[@]}" | sed 's/[:,].*//' | sort -u)
+    for package in "${packages[@]}"; do
+        dpkg -s "$package" >"$files/var/lib/dpkg/status.d/$package"
+        keep "/usr/share/doc/$package/copyright"
+    done
+    cp -a /usr/share/common-licenses "$files/usr/share/"
+    install -D -m 644 LICENSE "$files/usr/share/doc/culvert/copyright"
+    say "${#kept[@]} files of ${#packages[@]} packages: ${packages[*]}"
+}
+
+lay_out() {
+    rm -rf "$files" "$debug"
+    lay_out_folders
+    lay_out_programs
+    lay_out_libraries
+    lay_out_origins
+    if [[ ${SOURCE_DATE_EPOCH:-} ]]; then find "$files" -newermt "@$SOURCE_DATE_EPOCH" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +; fi
+}
+
+cd "$root"
+umask 022
+configure_preset release -DBUILD_TESTING=OFF -DCULVERT_BPF_ARM64=OFF
+compile_preset release culvertd
+lay_out
