@@ -93,17 +93,14 @@ std::optional<std::uint64_t> parse_machine_schedstat(std::string_view text) {
     return sum;
 }
 
-std::optional<std::uint64_t> parse_stat(std::string_view text, long ticks_per_second) {
+std::optional<std::uint64_t> parse_idle(std::string_view text, long ticks_per_second) {
     std::string_view line = take(text, "\n");
     if (take(line, " ") != "cpu" || ticks_per_second <= 0) return std::nullopt;
-    // user nice system idle iowait irq softirq; what was stolen from the machine ran nobody's task.
-    std::uint64_t ticks = 0;
-    for (int i = 0; i < 7; ++i) {
-        const auto value = number(take(line, " "));
-        if (!value) return std::nullopt;
-        if (i != 3 && i != 4) ticks += *value;
-    }
-    return ticks * (1'000'000'000 / static_cast<std::uint64_t>(ticks_per_second));
+    for (int i = 0; i < 3; ++i) take(line, " ");  // user, nice, system
+    const auto idle = number(take(line, " "));
+    const auto waiting = number(take(line, " "));
+    if (!idle || !waiting) return std::nullopt;
+    return (*idle + *waiting) * (1'000'000'000 / static_cast<std::uint64_t>(ticks_per_second));
 }
 
 std::optional<std::uint64_t> cpu_of(pid_t pid) {
@@ -120,7 +117,10 @@ std::optional<std::uint64_t> cpu_of_machine() {
         if (const auto text = contents(path)) return number(*text);
     }
     const auto text = contents("/proc/stat");
-    return text ? parse_stat(*text, ::sysconf(_SC_CLK_TCK)) : std::nullopt;
+    const auto idle = text ? parse_idle(*text, ::sysconf(_SC_CLK_TCK)) : std::nullopt;
+    const auto up = clock_of(CLOCK_MONOTONIC);
+    if (!idle || !up) return std::nullopt;
+    return *up * static_cast<std::uint64_t>(::sysconf(_SC_NPROCESSORS_ONLN)) - *idle;
 }
 
 CpuReading read_cpu(const std::vector<pid_t>& pids) {

@@ -18,14 +18,15 @@ std::optional<std::uint64_t> parse_task_schedstat(std::string_view text);
 // The sum of field 7 of the cpuN lines of /proc/schedstat: time that tasks ran there.
 std::optional<std::uint64_t> parse_machine_schedstat(std::string_view text);
 
-// Everything but idle and waiting in the first line of /proc/stat, whose unit is 1/ticks_per_second s.
-std::optional<std::uint64_t> parse_stat(std::string_view text, long ticks_per_second);
+// Idle and waiting for I/O, of the first line of /proc/stat, whose unit is 1/ticks_per_second s. The other columns are
+// samples; these two are measured where the tick stops when idle.
+std::optional<std::uint64_t> parse_idle(std::string_view text, long ticks_per_second);
 
 // What a process has used since it began: all of its threads, those that have ended too.
 std::optional<std::uint64_t> cpu_of(pid_t pid);
 
 // What all tasks of the machine have used. From /proc/schedstat; where the kernel keeps none, from the root of cgroup
-// v1's cpuacct; where there is neither, from /proc/stat, in steps of 10 ms.
+// v1's cpuacct; where there is neither, the time in which no CPU was idle, in steps of 10 ms.
 std::optional<std::uint64_t> cpu_of_machine();
 
 struct CpuReading {

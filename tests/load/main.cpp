@@ -19,7 +19,7 @@ int main(int count, char** arguments) {
     ::signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     if (options->mode == "serve") return serve(*options);
-    if (options->mode == "rr") return rr(*options);
+    if (options->mode == "rr" || options->mode == "rate") return rr(*options);
     if (options->mode == "crr") return crr(*options);
     if (options->mode == "stream") return stream(*options);
     if (options->mode == "hold") return hold(*options);

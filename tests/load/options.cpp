@@ -97,7 +97,7 @@ base::Result<> check(const Options& options) {
         return {};
     }
     if (options.ports.count == 0) return base::problem(fmt::format("{}: HOST and PORT are missing", options.mode));
-    if (options.mode == "rate" && !(options.rate > 0)) return base::problem("rate: --rate is missing");
+    if ((options.mode == "rate") != (options.rate > 0)) return base::problem("--rate belongs to rate, and rate needs it");
     if (!(options.seconds > 0)) return base::problem("--seconds must be more than 0");
     return {};
 }

@@ -91,6 +91,11 @@ int Poller::wait() {
     }
 }
 
+int Poller::wait_at_most(std::uint64_t nanoseconds) {
+    const timespec limit{static_cast<time_t>(nanoseconds / 1'000'000'000), static_cast<long>(nanoseconds % 1'000'000'000)};
+    return std::max(0, ::epoll_pwait2(epoll_.get(), events, std::size(events), &limit, nullptr));
+}
+
 Message::Message(std::size_t bytes) : bytes_(bytes) {
     unsigned state = 12345;
     for (char& byte : bytes_) byte = static_cast<char>((state = state * 1103515245 + 12345) >> 16);

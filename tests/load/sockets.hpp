@@ -36,6 +36,8 @@ public:
     void change(int fd, std::uint64_t tag, std::uint32_t events);
     // How many of `events` came; 0 when the watchdog says that nothing will.
     int wait();
+    // 0 when the time has passed.
+    int wait_at_most(std::uint64_t nanoseconds);
 
     epoll_event events[64];
 
