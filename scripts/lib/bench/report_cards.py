@@ -1,76 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
 # Small multiples: a card for each column, in its own unit, from zero; and memory, which grows with connections.
 from .report_data import BASE, COLUMNS, amount, figures, row_name, why_empty
-from .report_figures import dot, series
-from .report_html import element
-from .report_plot import ZeroScale, across, bar, drawing, whisker
+from .report_html import b, div, element, p, small, span
+from .report_marks import dot, series
+from .report_plot import ZeroScale, bar, drawing, whisker
 
 MEMORY = {column.name: column for column in COLUMNS if column.name in ("idle_rss_mb", "rss_per_1000_conns_mb")}
 
 
 def cards(run):
     """One for each column that anybody has a number for."""
-    return element("div", [card(run, column) for column in run.columns if column.name not in MEMORY and measured(run, column)], class_="cards")
-
-
-def measured(run, column):
-    return any(run.one_core.cell(row, column) for row in run.one_core.rows())
-
-
-def split_up(run, column):
-    """Whether anybody's bar shows the proxies apart."""
-    return any(run.proxies.cell(row, column) for row in run.proxies.rows())
+    made = [card(run, column) for column in run.columns if column.name not in MEMORY]
+    return div(made, class_="cards") if any(made) else None
 
 
 def card(run, column):
-    section = run.one_core
-    cells = {row: section.cell(row, column) for row in section.rows()}
+    cells = {row: run.one_core.cell(row, column) for row in run.one_core.rows()}
     found = {row: cell for row, cell in cells.items() if cell}
+    if not found:
+        return None
     scale = ZeroScale([cell.high for cell in found.values()])
-    meshes = [row for row in found if row != BASE]
-    best = (max if column.more_is_better else min)(meshes, key=lambda row: found[row].median) if len(meshes) > 1 else None
-    lanes = [card_lane(run, column, row, cell, scale, row == best) for row, cell in cells.items()]
-    way = element("span", "more is better →" if column.more_is_better else "← less is better", class_="way")
-    return element("section", element("h4", column.title, element("small", column.in_full)),
-                   element("p", column.unit, way, class_="unit"), lanes, class_="card")
+    meshes = sorted((row for row in found if row != BASE), key=lambda row: found[row].median, reverse=column.more_is_better)
+    best = meshes[0] if len(meshes) > 1 else None
+    way = span("more is better →" if column.more_is_better else "← less is better", class_="way")
+    return element("section", element("h4", column.title, small(column.in_full)), p(column.unit, way, class_="unit"),
+                   [lane(run, column, row, cell, scale, row == best) for row, cell in cells.items()], class_="card")
 
 
-def card_lane(run, column, row, cell, scale, best):
-    kind, _ = series(run.one_core, row)
-    name = element("span", row_name(row), class_="who")
+def lane(run, column, row, cell, scale, best):
+    name = span(row_name(row), class_="who")
     if not cell:
-        return element("div", name, element("span", "—", title=why_empty(row, column), class_="none"), class_="bar")
+        return div(name, span("—", title=why_empty(row, column), class_="none"), class_="bar")
     words = f"{row_name(row)} {amount(column, cell.median)}, rounds from {figures(cell.low)} to {figures(cell.high)}"
+    # Where the proxies are known alone they are the dark part; where nobody's are, all is dark.
+    shaded = any(run.proxies.cell(each, column) for each in run.proxies.rows())
+    parts = [bar(0, scale.at(cell.median), 9, 11, "whole" if shaded else "part")]
     alone = run.proxies.cell(row, column)
-    parts = [bar(0, scale.at(cell.median), 9, 11, "whole" if split_up(run, column) else "part")]
     if alone and alone.median <= cell.median:
         words += f", of which the proxies {figures(alone.median)}"
         parts.append(bar(0, scale.at(alone.median), 9, 11, "part"))
     parts.append(whisker(scale.at(cell.low), scale.at(cell.high), 9))
-    return element("div", name, drawing(18, words, element("g", element("title", words), parts, class_=kind)),
-                   element("b" if best else "span", figures(cell.median), class_="value"), class_="bar")
+    kind, _ = series(run.one_core, row)
+    return div(name, drawing(18, words, element("g", element("title", words), parts, class_=kind)),
+               (b if best else span)(figures(cell.median), class_="value"), class_="bar")
 
 
 def memory_figure(run):
     """Idle and what 1000 connections add, in one bar for each row."""
-    idle, growth = MEMORY["idle_rss_mb"], MEMORY["rss_per_1000_conns_mb"]
     section = run.one_core
-    found = {row: (section.cell(row, idle), section.cell(row, growth)) for row in section.meshes()}
-    found = {row: pair for row, pair in found.items() if pair[0]}
+    found = {row: [section.cell(row, column) for column in MEMORY.values()] for row in section.meshes()}
+    found = {row: (idle.median, more.median if more else None) for row, (idle, more) in found.items() if idle}
     if not found:
         return None
-    scale = ZeroScale([base.median + (more.median if more else 0) for base, more in found.values()])
-    lanes = []
-    for row, (base, more) in found.items():
-        kind, shape = series(section, row)
-        total = base.median + (more.median if more else 0)
-        words = f"{row_name(row)}: {amount(idle, base.median)} idle" + (f", {figures(more.median)} more with 1000 connections" if more else "")
-        parts = [bar(0, scale.at(base.median), 13, 16, "part")]
-        if more:
-            parts.append(bar(scale.at(base.median), scale.at(total), 13, 16, "whole"))
-        value = [element("b", figures(total) if more else figures(base.median), " MB"),
-                 element("small", f"{figures(base.median)} + {figures(more.median)}" if more else "idle")]
-        lanes.append(element("div", element("span", dot(kind, shape), row_name(row), class_="who"),
-                             drawing(26, words, element("g", element("title", words), parts, class_=kind)),
-                             element("span", value, class_="value"), class_="bar wide"))
-    return element("div", lanes, class_="memory")
+    scale = ZeroScale([idle + (more or 0) for idle, more in found.values()])
+    return div([memory_lane(section, row, idle, more, scale) for row, (idle, more) in found.items()], class_="memory")
+
+
+def memory_lane(section, row, idle, more, scale):
+    kind, shape = series(section, row)
+    words = f"{row_name(row)}: {figures(idle)} MB idle"
+    parts = [bar(0, scale.at(idle), 13, 16, "part")]
+    value = [b(figures(idle), " MB"), small("idle")]
+    if more is not None:
+        words += f", {figures(more)} MB more with 1000 connections"
+        parts.append(bar(scale.at(idle), scale.at(idle + more), 13, 16, "whole"))
+        value = [b(figures(idle + more), " MB"), small(f"{figures(idle)} + {figures(more)}")]
+    return div(span(dot(kind, shape), row_name(row), class_="who"),
+               drawing(26, words, element("g", element("title", words), parts, class_=kind)), span(value, class_="value"),
+               class_="bar wide")

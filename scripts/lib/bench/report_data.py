@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What a result file says, and how to call it: columns with their words, rows with their names, ratios as costs.
 #
-# A *cost* is how many times worse than the base: 2 is twice the microseconds or half the requests, whichever way the column
-# counts. So in every figure that shows costs, less is better.
+# A *cost* is how many times worse than the base: 2 is twice the microseconds or half the requests, whichever way the
+# column counts. So in every figure that shows costs, less is better.
 import math
 from typing import NamedTuple, Optional
 
@@ -101,11 +101,12 @@ class Section:
         if median is None:
             return None
         low, high = number(found.get("min")), number(found.get("max"))
-        return Cell(median, median if low is None else low, median if high is None else high, number(found.get("rounds")))
+        return Cell(median, median if low is None else low, median if high is None else high,
+                    number(found.get("rounds")))
 
     def cost(self, row, base, column):
-        """Cell of how many times worse row is than base. The middle is the median of the pair ratios where the file has it; the
-        ends are the row's best and worst round over the median of the base."""
+        """Cell of how many times worse row is than base. The middle is the median of the pair ratios where the file has it;
+        the ends are the row's best and worst round over the median of the base."""
         mine, other = self.cell(row, column), self.cell(base, column)
         if mine is None or other is None or min(mine.low, other.median) <= 0:
             return None
@@ -131,8 +132,8 @@ class Run:
         self.split = Section(split.get("rows"), split.get("ratios"))
         self.proxies = Section(results.get("proxies"), {})
         known = {column.name for column in COLUMNS}
-        found = dict.fromkeys(name for rows in (results.get("rows"), split.get("rows")) for cells in mapping(rows).values()
-                              for name in mapping(cells))
+        found = dict.fromkeys(name for rows in (results.get("rows"), split.get("rows"))
+                              for cells in mapping(rows).values() for name in mapping(cells))
         self.columns = COLUMNS + tuple(unknown_column(name, results) for name in found if name not in known)
 
     def about(self, key, row):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The strokes that every figure is made of: scales, and lanes with a stick, a whisker and a mark in them.
 #
-# Places along a lane are percentages and sizes are pixels, so one drawing fits a phone and a desk: nothing is scaled, and
-# text stays as large as text.
+# Places along a lane are percentages and sizes are pixels, so one drawing fits a phone and a desk: nothing is scaled,
+# and text stays as large as text.
 import math
 
 from .report_html import element
@@ -58,11 +58,13 @@ def along(start, end, y, kind):
 
 
 def bar(start, end, y, thickness, kind):
-    return element("rect", x=percent(start), width=percent(max(end - start, 0)), y=y - thickness / 2, height=thickness, class_=kind)
+    return element("rect", x=percent(start), width=percent(max(end - start, 0)), y=y - thickness / 2, height=thickness,
+                   class_=kind)
 
 
 def mark(x, y, shape, kind="mark"):
-    return element("svg", element("path", d=SHAPES[shape % len(SHAPES)], class_=kind), x=percent(x), y=y, overflow="visible")
+    shape = element("path", d=SHAPES[shape % len(SHAPES)], class_=kind)
+    return element("svg", shape, x=percent(x), y=y, overflow="visible")
 
 
 def whisker(low, high, y):

@@ -1,54 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every number as a table, for those who read rather than look, and for a screen reader.
 from .report_data import BASE, HERO, figures, row_name, times, why_empty
-from .report_html import element
+from .report_html import b, div, element, small, table, tbody, td, th, thead, tr
 
 
-def table(run, section, caption, with_ratios=True):
+def scrollable(kind, caption, head, body):
+    return div(table(element("caption", caption), thead(head), tbody(body), class_=kind),
+               class_="scroll", tabindex=0, role="region", aria_label=caption)
+
+
+def numbers_of(run, section, caption, with_ratios=True):
     """Columns of the file down, rows of the file across: median, worst and best round, cost against no mesh."""
     rows = section.rows()
     columns = [column for column in run.columns if any(section.cell(row, column) for row in rows)]
     if not columns:
         return None
-    head = element("tr", element("th", "", scope="col"), element("th", "unit", scope="col", class_="unit"),
-                   [element("th", row_name(row), scope="col") for row in rows])
+    head = tr(th("", scope="col"), [th(row_name(row), scope="col") for row in rows])
     body = []
     for column in columns:
-        cells = [entry(section, row, column, with_ratios) for row in rows]
-        body.append(element("tr", element("th", column.title, " ", element("small", column.in_full), " ", element("code", column.name), scope="row"),
-                            element("td", element("span", column.unit), element("small", "more is better" if column.more_is_better else ""),
-                                    class_="unit"), cells))
-    return element("div", element("table", element("caption", caption), element("thead", head), element("tbody", body), class_="numbers"),
-                   class_="scroll", tabindex=0, role="region", aria_label=caption)
+        unit = "a second" if column.unit == "/s" else column.unit
+        name = th(column.title, ", ", unit, " ", small(column.in_full, "; more is better" if column.more_is_better else ""), " ",
+                  element("code", column.name), scope="row")
+        body.append(tr(name, [entry(section, row, column, with_ratios) for row in rows]))
+    return scrollable("numbers", caption, head, body)
 
 
 def entry(section, row, column, with_ratios):
     cell = section.cell(row, column)
     if not cell:
-        return element("td", "—", class_="none", title=why_empty(row, column))
+        return td("—", class_="none", title=why_empty(row, column))
     cost = section.cost(row, BASE, column) if with_ratios and row != BASE else None
     spread = f"{figures(cell.low)} … {figures(cell.high)}" if cell.high > cell.low else ""
-    return element("td", element("b", figures(cell.median)), " ", element("small", spread), " ",
-                   element("i", times(cost.median)) if cost else None,
-                   class_="own" if row == HERO else None)
+    return td(b(figures(cell.median)), " ", small(spread), " ", element("i", times(cost.median)) if cost else None,
+              class_="own" if row == HERO else None)
 
 
 def ran(run):
     """What each row was made of, and how many of its rounds were thrown away."""
     rows = run.one_core.rows()
-    facts = (("compiler", "compiler"), ("openssl", "OpenSSL"), ("dropped", "rounds thrown away"), ("kept_noisy", "noisy ones kept"))
-    columns = [(key, words) for key, words in facts if any(run.about(key, row) not in (None, "") for row in rows)]
-    if not rows or not columns:
+    facts = {"compiler": "compiler", "openssl": "OpenSSL", "dropped": "rounds thrown away", "kept_noisy": "noisy ones kept"}
+    known = {key: [run.about(key, row) for row in rows] for key in facts}
+    known = {key: values for key, values in known.items() if any(value not in (None, "") for value in values)}
+    if not known:
         return None
-    head = element("tr", element("th", "row", scope="col"), [element("th", words, scope="col") for _, words in columns])
-    body = [element("tr", element("th", row_name(row), scope="row"),
-                    [element("td", "—" if (value := run.about(key, row)) in (None, "") else value) for key, _ in columns]) for row in rows]
-    return element("div", element("table", element("caption", "What ran in each row"), element("thead", head), element("tbody", body),
-                                  class_="ran"), class_="scroll", tabindex=0, role="region", aria_label="What ran in each row")
+    head = tr(th("row", scope="col"), [th(facts[key], scope="col") for key in known])
+    body = [tr(th(row_name(row), scope="row"), [td("—" if value in (None, "") else value) for value in values])
+            for row, *values in zip(rows, *known.values())]
+    return scrollable("ran", "What ran in each row", head, body)
 
 
 def empties(run):
-    """(row and column, why) of each cell without a number, those with the same reason together."""
+    """(why, row and columns) of the cells without a number, those with the same reason together."""
     reasons = {}
     for column in run.columns:
         for row in run.one_core.rows():
