@@ -13,6 +13,8 @@ def describe(root):
         "cpu": _cpu(), "cores": os.cpu_count(), "kernel": platform.release(),
         "mitigations": _mitigations(), "load": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        # Namespaces inherit it and may not choose another.
+        "congestion_control": _text("/proc/sys/net/ipv4/tcp_congestion_control"),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": _commit(root),
     }
 
@@ -50,6 +52,10 @@ def _mitigations():
         if text.startswith(("Mitigation", "Vulnerable")):
             said.append(f"{os.path.basename(path)}: {text.removeprefix('Mitigation: ')}")
     return "; ".join(said) or "none"
+
+
+def _text(path):
+    return _read(path).decode().strip() or None
 
 
 def _commit(root):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Rounds: every row in turn, there and back (ABBA), so that whatever drifts drifts for all of them.
+from statistics import median
+
 FOREIGN_LIMIT = 0.10  # of our own time, that somebody else may have used
 
 
@@ -9,6 +11,7 @@ class Polluted:
     def __init__(self, rows, patience):
         self.dropped = {row.name: 0 for row in rows}
         self.kept = {row.name: 0 for row in rows}
+        self._foreign = []
         self._patience = patience  # repetitions that the whole run may spend
 
     def quiet_sample(self, row, take):
@@ -22,7 +25,13 @@ class Polluted:
             best = min(best, take(), key=lambda sample: sample.foreign)
         if best.foreign > FOREIGN_LIMIT:
             self.kept[row.name] += 1
+        self._foreign.append(best.foreign)
         return best
+
+    @property
+    def foreign(self):
+        """What others used beside the runs that count: the median, as a part of ours."""
+        return median(self._foreign) if self._foreign else None
 
     @property
     def noisy(self):

@@ -105,6 +105,7 @@ class Run:
             "pinning": "; ".join(str(pinning) for pinning in self._pinnings),
             "rounds": options.rounds, "seconds": options.seconds, "quick": options.quick,
             "dropped": polluted.dropped, "noisy": polluted.noisy, "kept_noisy": polluted.kept,
+            "foreign": polluted.foreign,
             "command": options.command, "notes": NOTES,
         }
 

@@ -45,10 +45,11 @@ def _machine(machine):
     builds = "; ".join(f"{row}: OpenSSL {machine['openssl'].get(row) or '?'}, {machine['compiler'].get(row) or '?'}"
                        for row in machine["openssl"])
     lines = [f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, Linux {machine['kernel']}, "
-             f"load {machine['load']}, {machine['date']}, commit {machine['commit']}",
+             f"TCP {machine['congestion_control']}, load {machine['load']}, {machine['date']}, commit {machine['commit']}",
              f"mitigations: {machine['mitigations']}",
              f"pinning: {machine['pinning']}; {machine['rounds']} rounds of {machine['seconds']} s; {builds}",
-             f"dropped, for somebody else's work: {_counts(machine['dropped'])}"]
+             f"others used {100 * (machine['foreign'] or 0):.1f} % of our time beside the runs that count; dropped for their "
+             f"work: {_counts(machine['dropped'])}"]
     lines = [part for line in lines for part in textwrap.wrap(line, 118, subsequent_indent="  ")]
     if machine["noisy"]:
         lines += ["", "NOISY: no quiet machine could be had. Kept although somebody else used more than 10 % of our time: "
