@@ -32,8 +32,9 @@ TEST_CASE("command line: what it prints and how it ends" IPV4) {
     };
     for (const Row& row :
          {Row{"help", {"--help"}, 0, {"--config FILE", "cleanup", "check"}},
-          Row{"version", {"version"}, 0, {"culvertd 0."}}, Row{"nothing", {}, 2, {"--config FILE is missing"}},
-          Row{"unknown word", {"--bogus"}, 2, {"--bogus"}},
+          Row{"version", {"version"}, 0, {"culvertd 0."}},
+          Row{"version as an option", {"--version"}, 0, {"culvertd 0."}},
+          Row{"nothing", {}, 2, {"--config FILE is missing"}}, Row{"unknown word", {"--bogus"}, 2, {"--bogus"}},
           Row{"check of a bad file", {"check", bad}, 3, {bad.string() + ":2", "nonsense"}},
           Row{"check of no file", {"check", "/nonexistent.yaml"}, 3, {"/nonexistent.yaml"}},
           Row{"run with a bad file", {"--config", bad}, 3, {bad.string() + ":2"}},
@@ -47,6 +48,20 @@ TEST_CASE("command line: what it prints and how it ends" IPV4) {
         for (const std::string& word : row.words) CHECK(holds(output, word));
     }
     std::filesystem::remove(bad);
+}
+
+TEST_CASE(
+    "command line: version names the commit, the compiler, and each library as it runs and as it was built with" IPV4) {
+    const Output output = run({culvertd(), "version"});
+    CAPTURE(output.text);
+    CHECK(output.status == 0);
+    const std::string number = R"(\d+\.\d+(\.\d+)?)";
+    const std::string both = number + R"([a-z]? \(built with )" + number + R"([a-z]?\)\n)";
+    CHECK(std::regex_match(output.text, std::regex{R"(culvertd \d+\.\d+\.\d+ \(([0-9a-f]{12}(-dirty)?|unknown)\)\n)"
+                                                   R"(compiler: (GNU|Clang) )" +
+                                                   number + R"(, \w[\w ]*\n)" + "OpenSSL: " + both +
+                                                   "nghttp2: " + both + "libbpf: " + both}));
+    CHECK_FALSE(holds(output, "built with 0."));
 }
 
 TEST_CASE("command line: check says what a good file holds, and nothing is touched" IPV4) {

@@ -16,7 +16,7 @@
 #include <culvert/control/config.hpp>
 
 #include "node.hpp"
-#include "version.hpp"
+#include "versions.hpp"
 
 namespace {
 
@@ -30,7 +30,7 @@ constexpr char help[] = R"(culvertd: an ambient mesh dataplane for one Linux nod
   culvertd check FILE                  say whether FILE is good, and stop
   culvertd cleanup NODE                remove every trace of the node's capture: programs, pins, rules, routes
   culvertd cleanup --config FILE       the same, for the node named in FILE
-  culvertd version                     version and commit
+  culvertd version                     version and commit, compiler, libraries
   culvertd --help                      this
 
   --cleanup     remove the capture when the daemon ends. Without it captured pods stay closed (their new connections
@@ -123,7 +123,7 @@ int main_with(const std::vector<std::string>& arguments) {
     const std::string& first = arguments[0];
     if (first == "--help" || first == "-h" || first == "help") return std::fputs(help, stdout) < 0 ? cannot_run : ok;
     if (first == "version" || first == "--version")
-        return std::printf("culvertd %s (%s)\n", node::version, node::commit) < 0 ? cannot_run : ok;
+        return std::fputs(node::versions().c_str(), stdout) < 0 ? cannot_run : ok;
     if (first == "check") return arguments.size() == 2 ? check(arguments[1]) : usage_error("check wants one FILE");
     if (first == "cleanup") return cleanup({arguments.begin() + 1, arguments.end()});
     for (std::size_t i = 0; i < arguments.size(); ++i) {
