@@ -128,6 +128,12 @@ class Page(unittest.TestCase):
         self.assertIn("noisy machine", said)
         self.assertIn("quick run", said)
 
+    def test_what_is_faster_than_no_mesh_is_explained(self):
+        self.assertNotIn("Faster than no mesh", words(of_class(read(self.results)[1], "asked")[0]))
+        self.results["rows"]["ebpf"]["stream1k_gbit"].update(median=9.0, min=8.5, max=9.5)
+        self.results["ratios"]["ebpf/direct"]["stream1k_gbit"] = 9.0 / 5.45
+        self.assertIn("0.61× the time", words(of_class(read(self.results)[1], "asked")[0]))
+
 
 class Alone(unittest.TestCase):
     """The page needs nothing but itself."""
