@@ -29,7 +29,7 @@ def main(scripts, words):
 
 
 def _parse(scripts, words):
-    parser = argparse.ArgumentParser(prog="scripts/bench", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="scripts/bench", add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
     for flag in ("--native", "--quick"):
         parser.add_argument(flag, action="store_true")
@@ -48,6 +48,12 @@ def _parse(scripts, words):
         print(_usage(os.path.join(scripts, "bench")), end="")
         sys.exit(0)
     return options
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        print(f"bench: {message}; scripts/bench -h says what there is", file=sys.stderr)
+        sys.exit(2)
 
 
 def _measure(scripts, options):
@@ -90,7 +96,7 @@ def _positive(kind):
         if kind(word) <= 0:
             raise ValueError
         return kind(word)
-    parse.__name__ = "number above 0"
+    parse.__name__ = "value (above 0)"
     return parse
 
 

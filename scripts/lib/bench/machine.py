@@ -29,8 +29,11 @@ def openssl_of(pid):
 
 
 def compiler_of(pid):
-    """What the compiler wrote into the binary's .comment."""
-    found = re.search(rb"(?:GCC: \([^)\0]*\) [\d.]+|(?:Debian )?clang version [\d.]+)", _read(f"/proc/{pid}/exe"))
+    """What the compiler wrote into the program's .comment. The first file that is mapped and is no library: the image's
+    daemon is started by its own loader, which would be /proc/PID/exe."""
+    programs = [f"/proc/{pid}/root{path}" for path in _mapped(pid) if not re.search(r"\.so\b|/ld-linux", path)]
+    found = re.search(rb"(?:GCC: \([^)\0]*\) [\d.]+|(?:Debian )?clang version [\d.]+)",
+                      _read((programs or [f"/proc/{pid}/exe"])[0]))
     return found[0].decode().replace("GCC: ", "GCC ") if found else None
 
 
@@ -69,7 +72,7 @@ def _commit(root):
 
 def _mapped(pid):
     with open(f"/proc/{pid}/maps") as file:
-        return sorted({line.split(maxsplit=5)[5].strip() for line in file if "/" in line})
+        return list(dict.fromkeys(line.split(maxsplit=5)[5].strip() for line in file if " /" in line))
 
 
 def _read(path):

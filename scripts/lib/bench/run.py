@@ -4,6 +4,8 @@ import fcntl
 import os
 import resource
 import shutil
+import signal
+import subprocess
 import sys
 
 from . import footprint, lab, machine, measures, profile, results, rounds, rows, system
@@ -13,8 +15,8 @@ LOCK = "/run/culvert-bench.lock"
 
 def run(scripts, options):
     root = os.path.dirname(scripts)
-    find_programs(scripts, root, options)
     pinnings = find_pinnings(options)
+    find_programs(scripts, root, options)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     # Ours is the first core, where nothing is measured on one core.
@@ -119,17 +121,32 @@ NOTES = [
 
 
 def find_programs(scripts, root, options):
-    if not options.culvertd or not options.generator:
-        _say("building")
-        wanted = ["culvert_load"] + ([] if options.culvertd else ["culvertd"])
-        system.run([os.path.join(scripts, "build"), *wanted])
-        options.generator = options.generator or os.path.join(root, "build/release/bin/culvert_load")
-        options.culvertd = options.culvertd or os.path.join(root, "build/release/bin/culvertd")
+    """Builds what is not given: the image's daemon or the host's, and the generator."""
     if options.profile:
         profile.find_perf()
     for name in ("ip", "nsenter", "nginx", "wrk"):
         if not shutil.which(name):
             raise system.Trouble(f"there is no {name}: scripts/deps installs what is missing")
+    native = os.path.join(root, "build/release/bin")
+    wanted = []
+    if not options.generator:
+        wanted.append("culvert_load")
+        options.generator = os.path.join(native, "culvert_load")
+    if not options.culvertd and options.native:
+        wanted.append("culvertd")
+        options.culvertd = os.path.join(native, "culvertd")
+    elif not options.culvertd:
+        _build([os.path.join(scripts, "image"), "--print-root"])
+        options.culvertd = os.path.join(root, "build/image/culvertd")
+    if wanted:
+        _build([os.path.join(scripts, "build"), *wanted])
+
+
+def _build(command):
+    """What it prints is for who waits, not part of what we print."""
+    _say(f"{os.path.basename(command[0])} {' '.join(command[1:])}\n")
+    if subprocess.run(command, stdout=sys.stderr).returncode != 0:
+        raise system.Trouble(f"scripts/{os.path.basename(command[0])} failed; its last lines are above")
 
 
 def find_pinnings(options):
@@ -156,7 +173,6 @@ def _take(lock):
 
 def _undisturbed(work):
     """A second ctrl-C must not leave half of it."""
-    import signal
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         work()
