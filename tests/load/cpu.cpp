@@ -79,7 +79,9 @@ std::optional<std::uint64_t> clock_of(clockid_t clock) {
 
 }
 
-std::optional<std::uint64_t> parse_task_schedstat(std::string_view text) { return field(text, 0); }
+std::optional<std::uint64_t> parse_task_schedstat(std::string_view text) {
+    return field(text, 0);
+}
 
 std::optional<std::uint64_t> parse_machine_schedstat(std::string_view text) {
     std::optional<std::uint64_t> sum;

@@ -59,7 +59,10 @@ void each_once(const Options& options, Measurement& measurement) {
 class Visits {
 public:
     Visits(const Options& options, Measurement& measurement)
-        : options_{options}, measurement_{measurement}, message_{options.bytes}, answer_(options.bytes),
+        : options_{options},
+          measurement_{measurement},
+          message_{options.bytes},
+          answer_(options.bytes),
           connections_(options.connections) {}
     void run();
 

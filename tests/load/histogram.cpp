@@ -15,7 +15,8 @@ std::uint64_t Histogram::middle(std::size_t bucket) noexcept {
 
 std::uint64_t Histogram::percentile(double share) const noexcept {
     if (total_ == 0) return 0;
-    const auto rank = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::ceil(share * static_cast<double>(total_))));
+    const auto rank =
+        std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::ceil(share * static_cast<double>(total_))));
     std::uint64_t seen = 0;
     for (std::size_t i = 0; i < buckets; ++i) {
         seen += counts_[i];

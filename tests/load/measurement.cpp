@@ -9,8 +9,12 @@
 namespace culvert::load {
 namespace {
 
-double seconds(std::uint64_t nanoseconds) { return static_cast<double>(nanoseconds) / 1e9; }
-std::uint64_t nanoseconds(double seconds) { return static_cast<std::uint64_t>(seconds * 1e9); }
+double seconds(std::uint64_t nanoseconds) {
+    return static_cast<double>(nanoseconds) / 1e9;
+}
+std::uint64_t nanoseconds(double seconds) {
+    return static_cast<std::uint64_t>(seconds * 1e9);
+}
 
 // A quotient, or null where there is nothing to divide by.
 std::string per(double value, double count, const char* format) {
@@ -21,7 +25,9 @@ std::string per(double value, double count, const char* format) {
 
 Measurement::Measurement(const Options& options) : options_{options} {}
 
-void Measurement::begin() { edge_ = now() + nanoseconds(options_.warm); }
+void Measurement::begin() {
+    edge_ = now() + nanoseconds(options_.warm);
+}
 
 void Measurement::begin_counting() {
     latencies_.clear();
@@ -69,9 +75,8 @@ std::string Measurement::cpu_members() const {
         sum += used - before->second;
     }
     by_pid += fmt::format(R"("self":{:.6f})", seconds(after_.self - before_.self));
-    const std::string busy = after_.machine && before_.machine
-                                 ? fmt::format("{:.6f}", seconds(*after_.machine - *before_.machine))
-                                 : "null";
+    const std::string busy =
+        after_.machine && before_.machine ? fmt::format("{:.6f}", seconds(*after_.machine - *before_.machine)) : "null";
     const double cpu = seconds(sum);
     return fmt::format(R"("cpu_us_per_op":{},"cpu_s":{:.6f},"cpu_by_pid":{{{}}},"cpu_s_per_gb":{},"busy_s":{})",
                        per(cpu * 1e6, static_cast<double>(ops_), "{:.4f}"), cpu, by_pid,
@@ -91,9 +96,9 @@ int Measurement::report() {
     fmt::print(R"({{"mode":"{}","ops":{},"bytes":{},"seconds":{:.6f},"p50_us":{},"p99_us":{},"max_us":{},"errors":{},)"
                R"({},"gbit":{}{}}})"
                "\n",
-               options_.mode, ops_, bytes_, time, latency(latencies_.percentile(0.5)), latency(latencies_.percentile(0.99)),
-               latency(latencies_.max()), errors_, cpu_members(), per(static_cast<double>(bytes_) * 8e-9, time, "{:.5f}"),
-               notes_);
+               options_.mode, ops_, bytes_, time, latency(latencies_.percentile(0.5)),
+               latency(latencies_.percentile(0.99)), latency(latencies_.max()), errors_, cpu_members(),
+               per(static_cast<double>(bytes_) * 8e-9, time, "{:.5f}"), notes_);
     std::fflush(stdout);
     if (errors_ == 0) return 0;
     fmt::print(stderr, "culvert_load {}: {} errors, the first: {}\n", options_.mode, errors_, first_error_);

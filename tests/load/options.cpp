@@ -11,7 +11,8 @@
 
 namespace culvert::load {
 
-const char* const usage = R"(culvert_load: small requests, new connections, streams and held connections, and what they cost
+const char* const usage =
+    R"(culvert_load: small requests, new connections, streams and held connections, and what they cost
 
   culvert_load serve --echo PORT[xN] [--sink PORT[xN]] [--address A] [--until-eof] [--corrupt]
   culvert_load rr HOST PORT[xN] [--connections C] [--bytes B] [--seconds S]     requests on connections that stay
@@ -97,7 +98,8 @@ base::Result<> check(const Options& options) {
         return {};
     }
     if (options.ports.count == 0) return base::problem(fmt::format("{}: HOST and PORT are missing", options.mode));
-    if ((options.mode == "rate") != (options.rate > 0)) return base::problem("--rate belongs to rate, and rate needs it");
+    if ((options.mode == "rate") != (options.rate > 0))
+        return base::problem("--rate belongs to rate, and rate needs it");
     if (!(options.seconds > 0)) return base::problem("--seconds must be more than 0");
     return {};
 }
@@ -115,10 +117,17 @@ base::Result<Options> parse_options(const std::vector<std::string>& arguments) {
 
     const auto into = [](auto& field) { return [&field](std::string_view text) { return read(text, field); }; };
     const std::map<std::string, std::function<bool(std::string_view)>, std::less<>> values{
-        {"--connections", into(options.connections)}, {"--bytes", into(options.bytes)}, {"--write", into(options.write)},
-        {"--seconds", into(options.seconds)},         {"--warm", into(options.warm)},   {"--rate", into(options.rate)},
-        {"--account", into(options.account)},         {"--each", into(options.each)},   {"--echo", into(options.echo)},
-        {"--sink", into(options.sink)},               {"--address", into(options.address)}};
+        {"--connections", into(options.connections)},
+        {"--bytes", into(options.bytes)},
+        {"--write", into(options.write)},
+        {"--seconds", into(options.seconds)},
+        {"--warm", into(options.warm)},
+        {"--rate", into(options.rate)},
+        {"--account", into(options.account)},
+        {"--each", into(options.each)},
+        {"--echo", into(options.echo)},
+        {"--sink", into(options.sink)},
+        {"--address", into(options.address)}};
     const std::map<std::string, bool*, std::less<>> switches{{"--until-eof", &options.until_eof},
                                                              {"--corrupt", &options.corrupt}};
     std::vector<std::string> places;
@@ -138,7 +147,8 @@ base::Result<Options> parse_options(const std::vector<std::string>& arguments) {
     const std::size_t wanted = options.mode == "serve" ? 0 : options.each.empty() ? 2 : 1;
     if (places.size() > wanted) return wrong("argument", places[wanted]);
     if (places.size() == 2 && !read(places[0], options.host)) return wrong("HOST", places[0]);
-    if (places.size() == wanted && wanted > 0 && !read(places.back(), options.ports)) return wrong("PORT", places.back());
+    if (places.size() == wanted && wanted > 0 && !read(places.back(), options.ports))
+        return wrong("PORT", places.back());
     if (const auto checked = check(options); !checked) return checked.error();
     return options;
 }

@@ -9,7 +9,9 @@
 namespace culvert::load {
 
 Requests::Requests(const Options& options, Measurement& measurement)
-    : measurement_{measurement}, message_{options.bytes}, answer_(options.bytes),
+    : measurement_{measurement},
+      message_{options.bytes},
+      answer_(options.bytes),
       interval_{options.rate > 0 ? static_cast<std::uint64_t>(1e9 / options.rate) : 0} {}
 
 void Requests::add(Fd fd) {

@@ -46,9 +46,9 @@ private:
     std::vector<char> answer_;
     std::vector<Connection> connections_;
     std::size_t under_way_ = 0;
-    std::uint64_t interval_ = 0;      // between requests of an open loop, in nanoseconds
-    std::uint64_t due_ = 0;           // when its next one should begin
-    std::vector<std::size_t> free_;   // its connections without a request
+    std::uint64_t interval_ = 0;     // between requests of an open loop, in nanoseconds
+    std::uint64_t due_ = 0;          // when its next one should begin
+    std::vector<std::size_t> free_;  // its connections without a request
     Poller poller_;
 };
 

@@ -86,7 +86,8 @@ void Server::accept(int listener, Kind kind) {
     if (!fd) return;
     const int on = 1, raw = fd.get();
     ::setsockopt(raw, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connections_.size() <= static_cast<std::size_t>(raw)) connections_.resize(2 * static_cast<std::size_t>(raw) + 1);
+    if (connections_.size() <= static_cast<std::size_t>(raw))
+        connections_.resize(2 * static_cast<std::size_t>(raw) + 1);
     connections_[static_cast<std::size_t>(raw)] = {std::move(fd)};
     poller_.add(raw, tag(kind, raw), EPOLLIN);
 }
@@ -133,7 +134,8 @@ void Server::sink(int fd) {
 
 int serve(const Options& options) {
     Server server{options.corrupt};
-    for (const auto& [ports, kind] : {std::pair{options.echo, Kind::echo_listener}, {options.sink, Kind::sink_listener}}) {
+    for (const auto& [ports, kind] :
+         {std::pair{options.echo, Kind::echo_listener}, {options.sink, Kind::sink_listener}}) {
         if (const auto listening = server.listen(ports, options.address, kind); !listening) {
             fmt::print(stderr, "culvert_load serve: {}\n", listening.error().to_string());
             return 1;

@@ -26,7 +26,9 @@ bool control(int epoll, int operation, int fd, std::uint64_t tag, std::uint32_t 
 
 }
 
-base::Error nothing_came() { return base::problem("nothing came for five seconds"); }
+base::Error nothing_came() {
+    return base::problem("nothing came for five seconds");
+}
 
 Result<Fd> connect_to(const SocketAddress& address, bool blocking) {
     Fd fd{::socket(address.ip.family(), SOCK_STREAM | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), 0)};
@@ -69,7 +71,9 @@ void raise_descriptor_limit() {
     ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-Poller::Poller() : epoll_{::epoll_create1(EPOLL_CLOEXEC)} { CV_CHECK(epoll_, "a process may have an epoll"); }
+Poller::Poller() : epoll_{::epoll_create1(EPOLL_CLOEXEC)} {
+    CV_CHECK(epoll_, "a process may have an epoll");
+}
 
 void Poller::add(int fd, std::uint64_t tag, std::uint32_t wanted) {
     CV_CHECK(add_if_possible(fd, tag, wanted), "it is an open socket of ours");
@@ -92,7 +96,8 @@ int Poller::wait() {
 }
 
 int Poller::wait_at_most(std::uint64_t nanoseconds) {
-    const timespec limit{static_cast<time_t>(nanoseconds / 1'000'000'000), static_cast<long>(nanoseconds % 1'000'000'000)};
+    const timespec limit{static_cast<time_t>(nanoseconds / 1'000'000'000),
+                         static_cast<long>(nanoseconds % 1'000'000'000)};
     return std::max(0, ::epoll_pwait2(epoll_.get(), events, std::size(events), &limit, nullptr));
 }
 

@@ -41,7 +41,8 @@ bool write_once(Writer& writer, const Message& message, const char* bytes, Measu
 
 void write_one(Writer& writer, Message& message, Measurement& measurement) {
     const char* bytes = message.stamped(0);
-    while (write_once(writer, message, bytes, measurement)) {}
+    while (write_once(writer, message, bytes, measurement)) {
+    }
 }
 
 void write_several(std::vector<Writer>& writers, Message& message, Measurement& measurement) {

@@ -33,8 +33,12 @@ void stop_watchdog() {
     ::setitimer(ITIMER_REAL, &never, nullptr);
 }
 
-void progress() noexcept { happened = happened + 1; }
+void progress() noexcept {
+    happened = happened + 1;
+}
 
-bool is_stuck() noexcept { return stuck != 0; }
+bool is_stuck() noexcept {
+    return stuck != 0;
+}
 
 }

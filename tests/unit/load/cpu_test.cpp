@@ -19,7 +19,8 @@ std::uint64_t thread_cpu() {
 }
 
 void burn(std::uint64_t nanoseconds) {
-    while (thread_cpu() < nanoseconds) {}
+    while (thread_cpu() < nanoseconds) {
+    }
 }
 
 }

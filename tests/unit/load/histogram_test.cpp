@@ -31,8 +31,8 @@ TEST_CASE("histogram: nothing in it, and every percentile is 0") {
 
 TEST_CASE("histogram: one value is every percentile, from 0 ns to an hour") {
     for (std::uint64_t value : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{127}, std::uint64_t{128},
-                                std::uint64_t{255}, std::uint64_t{256}, std::uint64_t{14'432}, std::uint64_t{999'999'999},
-                                std::uint64_t{1} << 39, (std::uint64_t{1} << 40) - 1}) {
+                                std::uint64_t{255}, std::uint64_t{256}, std::uint64_t{14'432},
+                                std::uint64_t{999'999'999}, std::uint64_t{1} << 39, (std::uint64_t{1} << 40) - 1}) {
         CAPTURE(value);
         const auto one = std::make_unique<Histogram>();
         one->add(value);

@@ -8,8 +8,8 @@ using namespace culvert::load;
 TEST_SUITE("load") {
 
 TEST_CASE("options: a whole line is understood") {
-    const auto options = parse_options({"crr", "fd71::10", "7000x4", "--connections", "8", "--bytes", "100", "--seconds",
-                                        "2.5", "--warm", "0", "--account", "12,345"});
+    const auto options = parse_options({"crr", "fd71::10", "7000x4", "--connections", "8", "--bytes", "100",
+                                        "--seconds", "2.5", "--warm", "0", "--account", "12,345"});
     REQUIRE(options.has_value());
     CHECK(options->host.to_string() == "fd71::10");
     CHECK(options->ports.nth(0) == 7000);
@@ -26,15 +26,15 @@ TEST_CASE("options: what makes no sense is refused, and named") {
         std::vector<std::string> arguments;
         std::string named;
     };
-    for (const Row& row : {Row{{}, "missing"}, Row{{"walk"}, "walk"}, Row{{"rr", "10.0.0.1"}, "PORT"},
-                           Row{{"rr", "somewhere", "80"}, "somewhere"}, Row{{"rr", "10.0.0.1", "0"}, "'0'"},
-                           Row{{"rr", "10.0.0.1", "65535x2"}, "65535x2"}, Row{{"rr", "10.0.0.1", "80", "81"}, "'81'"},
-                           Row{{"rr", "10.0.0.1", "80", "--bytes", "0"}, "--bytes"},
-                           Row{{"rr", "10.0.0.1", "80", "--bytes"}, "--bytes"},
-                           Row{{"rr", "10.0.0.1", "80", "--account", "1,x"}, "--account"},
-                           Row{{"rr", "10.0.0.1", "80", "--rate", "5"}, "--rate"}, Row{{"rate", "10.0.0.1", "80"}, "--rate"},
-                           Row{{"crr", "--each", "/nonexistent", "80"}, "--each"}, Row{{"serve"}, "--echo"},
-                           Row{{"rr", "--bogus"}, "--bogus"}}) {
+    for (const Row& row :
+         {Row{{}, "missing"}, Row{{"walk"}, "walk"}, Row{{"rr", "10.0.0.1"}, "PORT"},
+          Row{{"rr", "somewhere", "80"}, "somewhere"}, Row{{"rr", "10.0.0.1", "0"}, "'0'"},
+          Row{{"rr", "10.0.0.1", "65535x2"}, "65535x2"}, Row{{"rr", "10.0.0.1", "80", "81"}, "'81'"},
+          Row{{"rr", "10.0.0.1", "80", "--bytes", "0"}, "--bytes"}, Row{{"rr", "10.0.0.1", "80", "--bytes"}, "--bytes"},
+          Row{{"rr", "10.0.0.1", "80", "--account", "1,x"}, "--account"},
+          Row{{"rr", "10.0.0.1", "80", "--rate", "5"}, "--rate"}, Row{{"rate", "10.0.0.1", "80"}, "--rate"},
+          Row{{"crr", "--each", "/nonexistent", "80"}, "--each"}, Row{{"serve"}, "--echo"},
+          Row{{"rr", "--bogus"}, "--bogus"}}) {
         const auto options = parse_options(row.arguments);
         CAPTURE(row.named);
         REQUIRE_FALSE(options.has_value());
