@@ -70,7 +70,13 @@ class Culvert:
 
     def write_config(self, node, also=()):
         """Aside and renamed, so that the daemon sees the old file or the new one. JSON is YAML, too."""
-        config = {
+        aside = self._config(node) + ".new"
+        with open(aside, "w") as file:
+            json.dump(self.config(node, also), file, indent=1)
+        os.rename(aside, self._config(node))
+
+    def config(self, node, also=()):
+        return {
             "node": {"name": self.lab.node_netns(node), "clusterId": "Kubernetes",
                      "trustDomain": lab_module.TRUST_DOMAIN},
             "capture": self.capture,
@@ -81,10 +87,6 @@ class Culvert:
             "workloads": self.lab.workloads(),
             "services": self.lab.services(),
         }
-        aside = self._config(node) + ".new"
-        with open(aside, "w") as file:
-            json.dump(config, file, indent=1)
-        os.rename(aside, self._config(node))
 
     def metrics(self, node):
         """The samples without labels, by name."""
