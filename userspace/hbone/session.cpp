@@ -139,7 +139,7 @@ void Session::begin_http2() {
     nghttp2_submit_settings(made, NGHTTP2_FLAG_NONE, role_ == Role::client ? client : server, 4);
     nghttp2_session_set_local_window_size(made, NGHTTP2_FLAG_NONE, 0,
                                           static_cast<std::int32_t>(settings_.connection_window));
-    info_.identity = transport_->tls().peer();
+    if (const auto& peer = transport_->tls().peer()) info_.identity = std::make_shared<const state::Identity>(*peer);
     state_ = State::open;
     ping_.arm(settings_.ping_interval);
     if (role_ == Role::client) idle_.arm(settings_.pool_idle);

@@ -73,60 +73,70 @@ std::optional<Refusal> find_app(const state::Snapshot& mesh, const state::Worklo
     return std::nullopt;
 }
 
-base::Task<> answer(Context& context, PodPtr pod, hbone::Incoming incoming) {
+// The app and the stream to its client. Neither: the client has been refused, and the record says why.
+struct Leg {
+    std::unique_ptr<base::Socket> app;
+    hbone::Stream client;
+};
+
+// All that is decided before bytes flow.
+base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming, ConnectionRecord& record,
+                         capture::Flow& flow_row) {
     const hbone::TunnelInfo& tunnel = incoming.tunnel();
-    ConnectionRecord record{context.shared.access_log,     context.worker, context.counters,
-                            telemetry::Direction::inbound, tunnel.peer,    tunnel.local};
-    context.counters.connections_inbound_hbone.add();
     auto refuse = [&](int status, CloseReason reason, std::string text) {
         incoming.refuse(status);
         record.close(reason, std::move(text));
+        return Leg{};
     };
 
-    if (incoming.method() != "CONNECT") {
-        refuse(400, CloseReason::bad_request, "method not allowed: " + incoming.method());
-        co_return;
-    }
+    if (incoming.method() != "CONNECT")
+        co_return refuse(400, CloseReason::bad_request, "method not allowed: " + incoming.method());
     state::SnapshotPtr mesh = context.mesh;
     auto own = mesh->workload_by_uid(pod->uid);
-    if (!own) {
-        refuse(503, CloseReason::not_ready,
-               "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
-        co_return;
-    }
+    if (!own)
+        co_return refuse(
+            503, CloseReason::not_ready,
+            "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
     base::SocketAddress app;
-    if (auto refusal = find_app(*mesh, *own, incoming, app)) {
-        refuse(refusal->status, refusal->reason, refusal->text);
-        co_return;
-    }
+    if (auto refusal = find_app(*mesh, *own, incoming, app))
+        co_return refuse(refusal->status, refusal->reason, refusal->text);
     auto& entry = record.entry;
     entry.source_workload = mesh->workload_by_ip(pod->network, tunnel.peer.ip);
-    entry.source_identity = tunnel.identity;
+    entry.mutual_tls = true;
+    entry.peer_identity = tunnel.identity;
     entry.hbone_target = incoming.request().authority;
     entry.destination_workload = own;
-    entry.destination_identity = own->identity();
     // No service: ztunnel in static mode names none for an IP authority either (ztunnel.md §20.9).
     record.context_known();
 
     auto dialling = dial_app(context, pod, tunnel.peer.ip, app, capture::OwnSocket::inbound_leg);
     auto leg = co_await std::move(dialling);
-    if (!leg) {
-        refuse(503, CloseReason::connect_failed, "connection failed: " + dial_failure(leg.error()));
-        co_return;
-    }
-    capture::Flow flow_row = flow_of(context, (*leg)->fd());
+    if (!leg) co_return refuse(503, CloseReason::connect_failed, "connection failed: " + dial_failure(leg.error()));
+    flow_row = flow_of(context, (*leg)->fd());
     flow_row.identify(tunnel.identity ? tunnel.identity->to_string() : "", own->identity().to_string());
     flow_row.took(CV_PATH_TUNNEL);
+    co_return Leg{std::move(*leg), incoming.accept(baggage_of(*own))};
+}
 
-    CutGuard cut_leg{**leg};
-    hbone::Stream stream = incoming.accept(baggage_of(*own));
-    TunnelPump pump{**leg, stream, {record, context.counters, flow_row, false}};
+// Its frame lives as long as the connection: only what bytes need, all else is in the frame of open_leg().
+base::Task<> answer(Context& context, PodPtr pod, hbone::Incoming incoming) {
+    const hbone::TunnelInfo& tunnel = incoming.tunnel();
+    ConnectionRecord record{context.shared.access_log,     context.worker, context.counters,
+                            telemetry::Direction::inbound, tunnel.peer,    tunnel.local};
+    context.counters.connections_inbound_hbone.add();
+    capture::Flow flow_row;
+    auto opening = open_leg(context, std::move(pod), std::move(incoming), record, flow_row);
+    Leg leg = co_await std::move(opening);
+    if (!leg.app) co_return;
+
+    CutGuard cut_app{*leg.app};
+    TunnelPump pump{*leg.app, leg.client, {record, context.counters, flow_row, false}};
     co_await pump.done();
     if (pump.failure()) {
         record.close(CloseReason::broken, pump.failure()->to_string());
         co_return;
     }
-    cut_leg.ended();
+    cut_app.ended();
     record.close(CloseReason::ok);
 }
 

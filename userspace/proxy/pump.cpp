@@ -15,6 +15,21 @@ bool would_block(int error) noexcept {
     return error == EAGAIN || error == EINTR;
 }
 
+// Those that no batch of this worker uses. As many as streams had bytes in one batch, at most these.
+constexpr std::size_t most_spare_batches = 16;
+thread_local std::vector<std::unique_ptr<BatchParts>> spare_batches;
+
+std::unique_ptr<BatchParts> borrow_batch() {
+    if (spare_batches.empty()) return std::make_unique_for_overwrite<BatchParts>();
+    auto batch = std::move(spare_batches.back());
+    spare_batches.pop_back();
+    return batch;
+}
+
+void give_back(std::unique_ptr<BatchParts> batch) {
+    if (spare_batches.size() < most_spare_batches) spare_batches.push_back(std::move(batch));
+}
+
 }
 
 void Meter::from_app(std::uint64_t bytes) noexcept {
@@ -101,7 +116,7 @@ hbone::Filled TunnelPump::fill(std::span<std::byte> room) {
 }
 
 void TunnelPump::fail(base::Error why) {
-    failure_ = std::move(why);
+    failure_ = std::make_unique<base::Error>(std::move(why));
     from_app_ended_ = to_app_ended_ = true;
     check_done();
 }
@@ -111,32 +126,37 @@ void TunnelPump::on_data(std::span<const std::byte> data) {
         stream_.consumed(data.size());  // the app takes no more; the tunnel's window must not suffer for it
         return;
     }
-    if (part_count_ == max_parts) write_to_app();
+    if (!batch_) batch_ = borrow_batch();
+    if (batch_->count == BatchParts::most) write_to_app();
     if (to_app_ended_) {
         stream_.consumed(data.size());
         return;
     }
-    parts_[part_count_++] = {const_cast<std::byte*>(data.data()), data.size()};
+    batch_->parts[batch_->count++] = {const_cast<std::byte*>(data.data()), data.size()};
 }
 
 void TunnelPump::on_batch_end() {
-    if (part_count_ > 0) write_to_app();
+    if (batch_) {
+        if (batch_->count > 0) write_to_app();
+        give_back(std::move(batch_));
+    }
     finish_app_when_empty();
 }
 
 void TunnelPump::write_to_app() {
+    auto& [parts, part_count] = *batch_;
+    const int count = std::exchange(part_count, 0);
     std::size_t total = 0;
-    for (int i = 0; i < part_count_; ++i) total += parts_[i].iov_len;
+    for (int i = 0; i < count; ++i) total += parts[i].iov_len;
     std::size_t sent = 0;
     if (leftover_.empty()) {
         msghdr message{};
-        message.msg_iov = parts_.data();
-        message.msg_iovlen = static_cast<std::size_t>(part_count_);
+        message.msg_iov = parts.data();
+        message.msg_iovlen = static_cast<std::size_t>(count);
         // Tried even when the last write was short: the app may have read since, and the edge would come too late.
         ssize_t n = ::sendmsg(app_.fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && !would_block(errno)) {
             int error = errno;
-            part_count_ = 0;
             stream_.consumed(total);
             app_refuses_bytes(error);
             return;
@@ -144,8 +164,7 @@ void TunnelPump::write_to_app() {
         if (n > 0) sent = static_cast<std::size_t>(n);
         if (sent < total) app_.congested();
     }
-    leftover_.add(parts_.data(), part_count_, sent);
-    part_count_ = 0;
+    leftover_.add(parts.data(), count, sent);
     app_took(sent);
 }
 
@@ -171,7 +190,7 @@ void TunnelPump::on_end() {
 }
 
 void TunnelPump::finish_app_when_empty() {
-    if (!peer_ended_ || to_app_ended_ || part_count_ > 0 || !leftover_.empty()) return;
+    if (!peer_ended_ || to_app_ended_ || batch_ || !leftover_.empty()) return;
     to_app_ended_ = true;
     app_.finish_writing();
     check_done();
@@ -241,7 +260,7 @@ void SocketPump::move_both() {
 void SocketPump::broken(Way& way, const char* doing, int error) {
     way.ended = true;
     if (is_ordinary_end(error)) return;
-    failure_ = base::problem(doing + base::errno_while({}, error).cause());
+    failure_ = std::make_unique<base::Error>(base::problem(doing + base::errno_while({}, error).cause()));
     from_app_.ended = to_app_.ended = true;  // neither side gets an end of stream
 }
 

@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 
 #include <array>
-#include <optional>
+#include <memory>
 #include <vector>
 
 #include <culvert/base/socket.hpp>
@@ -59,6 +59,13 @@ private:
     std::size_t next_ = 0;
 };
 
+// The bytes of one batch, in the session's plaintext. A worker lends it from a batch's first bytes to its end.
+struct BatchParts {
+    static constexpr int most = 64;
+    std::array<iovec, most> parts;
+    int count = 0;
+};
+
 class TunnelPump : hbone::StreamUser, base::Socket::Observer {
 public:
     // Borrows all three; the caller keeps them until done() and destroys the pump first.
@@ -69,8 +76,8 @@ public:
 
     // Set when both directions have ended, or one failed.
     base::Event& done() noexcept { return done_; }
-    // Why it failed; none when both directions ended cleanly.
-    const std::optional<base::Error>& failure() const noexcept { return failure_; }
+    // Why it failed; null when both directions ended cleanly.
+    const base::Error* failure() const noexcept { return failure_.get(); }
 
 private:
     hbone::Filled fill(std::span<std::byte> room) override;
@@ -87,14 +94,12 @@ private:
     void fail(base::Error why);
     void check_done() noexcept;
 
-    static constexpr int max_parts = 64;
     base::Socket& app_;
     hbone::Stream& stream_;
     Meter meter_;
     base::Event done_;
-    std::optional<base::Error> failure_;
-    std::array<iovec, max_parts> parts_;  // of this batch, in the session's plaintext
-    int part_count_ = 0;
+    std::unique_ptr<base::Error> failure_;
+    std::unique_ptr<BatchParts> batch_;  // in the middle of a batch
     Leftover leftover_;
     bool from_app_ended_ = false;
     bool to_app_ended_ = false;  // no byte will be written to the app any more
@@ -110,7 +115,7 @@ public:
     SocketPump& operator=(const SocketPump&) = delete;
 
     base::Event& done() noexcept { return done_; }
-    const std::optional<base::Error>& failure() const noexcept { return failure_; }
+    const base::Error* failure() const noexcept { return failure_.get(); }
 
 private:
     struct Way {
@@ -131,7 +136,7 @@ private:
 
     Meter meter_;
     base::Event done_;
-    std::optional<base::Error> failure_;
+    std::unique_ptr<base::Error> failure_;
     Way from_app_;
     Way to_app_;
 };

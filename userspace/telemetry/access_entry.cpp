@@ -89,11 +89,11 @@ void put_early(Line& line, const AccessEntry& entry) {
 void put_complete(Line& line, const AccessEntry& entry) {
     line.head(entry.error.empty() ? Level::info : Level::error, entry.ended_ns, "connection complete");
     line.address("src.addr", entry.source.to_string());
-    put_side(line, source_keys, entry.source_workload.get(), entry.source_identity);
+    put_side(line, source_keys, entry.source_workload.get(), entry.source_identity());
     line.address("dst.addr", entry.destination.to_string());
     if (!entry.hbone_target.empty()) line.address("dst.hbone_addr", entry.hbone_target);
-    line.text_if_known("dst.service", entry.service);
-    put_side(line, destination_keys, entry.destination_workload.get(), entry.destination_identity);
+    if (entry.service) line.text_if_known("dst.service", entry.service->hostname);
+    put_side(line, destination_keys, entry.destination_workload.get(), entry.destination_identity());
     line.text("direction", to_string(entry.direction));
     line.number("bytes_sent", entry.bytes_sent);
     line.number("bytes_recv", entry.bytes_received);
@@ -104,6 +104,18 @@ void put_complete(Line& line, const AccessEntry& entry) {
 
 std::string_view to_string(Direction direction) noexcept {
     return direction == Direction::inbound ? "inbound" : "outbound";
+}
+
+std::optional<state::Identity> AccessEntry::source_identity() const {
+    if (!mutual_tls) return std::nullopt;
+    if (direction == Direction::outbound)
+        return source_workload ? std::optional{source_workload->identity()} : std::nullopt;
+    return peer_identity ? std::optional{*peer_identity} : std::nullopt;
+}
+
+std::optional<state::Identity> AccessEntry::destination_identity() const {
+    if (!mutual_tls || !destination_workload) return std::nullopt;
+    return destination_workload->identity();
 }
 
 void format_entry(fmt::memory_buffer& out, const AccessEntry& entry, Format format) {

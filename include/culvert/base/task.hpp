@@ -78,17 +78,20 @@ public:
         if (handle_) handle_.destroy();
     }
 
+    // The awaiter owns the frame, which so ends with the expression and not with the Task: what a long life once waited
+    // for takes no memory afterwards.
     auto operator co_await() && noexcept {
         struct Awaiter {
-            Handle handle;
+            explicit Awaiter(Handle handle) noexcept : work{handle} {}
             bool await_ready() noexcept { return false; }
             std::coroutine_handle<> await_suspend(std::coroutine_handle<> waiting) noexcept {
-                handle.promise().continuation = waiting;
-                return handle;
+                work.handle_.promise().continuation = waiting;
+                return work.handle_;
             }
-            T await_resume() { return handle.promise().take(); }
+            T await_resume() { return work.handle_.promise().take(); }
+            Task work;
         };
-        return Awaiter{handle_};
+        return Awaiter{std::exchange(handle_, {})};
     }
 
 private:

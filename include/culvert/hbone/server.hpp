@@ -4,7 +4,6 @@
 // Lives on: the worker that accepted the connection.
 #pragma once
 #include <memory>
-#include <optional>
 #include <string>
 
 #include <culvert/base/socket.hpp>
@@ -16,9 +15,9 @@ namespace culvert::hbone {
 
 // What everybody on a tunnel shares.
 struct TunnelInfo {
-    base::SocketAddress peer;                 // who connected to us, the tunnel's own port
-    base::SocketAddress local;                // what it dialled: podIP:15008
-    std::optional<state::Identity> identity;  // the peer's first SPIFFE id
+    base::SocketAddress peer;                         // who connected to us, the tunnel's own port
+    base::SocketAddress local;                        // what it dialled: podIP:15008
+    std::shared_ptr<const state::Identity> identity;  // the peer's first SPIFFE id, or null
 };
 
 // A CONNECT that waits for its answer. Dropped unanswered: 503.

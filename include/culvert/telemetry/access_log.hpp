@@ -27,19 +27,23 @@ std::string_view to_string(Direction) noexcept;
 struct AccessEntry {
     std::int64_t ended_ns = 0;  // Unix time
     Direction direction = Direction::outbound;
-    bool early = false;  // refused before it had a context: "connection failed", only src, dst, direction, error
+    bool early = false;       // refused before it had a context: "connection failed", only src, dst, direction, error
+    bool mutual_tls = false;  // proved or used identities, which are shown
     base::SocketAddress source;
     state::WorkloadPtr source_workload;
-    std::optional<state::Identity> source_identity;  // only where mutual TLS proved or used it
-    base::SocketAddress destination;                 // next hop; podIP:15008 for HBONE on both sides
-    std::string hbone_target;                        // the authority; empty for plain TCP
-    std::string service;                             // hostname; empty when unknown
+    std::shared_ptr<const state::Identity> peer_identity;  // inbound: what the peer's certificate says
+    base::SocketAddress destination;                       // next hop; podIP:15008 for HBONE on both sides
+    std::string hbone_target;                              // the authority; empty for plain TCP
+    state::ServicePtr service;                             // null when unknown
     state::WorkloadPtr destination_workload;
-    std::optional<state::Identity> destination_identity;
     std::uint64_t bytes_sent = 0;  // by the reporting side's view: outbound client to server, inbound server to client
     std::uint64_t bytes_received = 0;
     std::chrono::milliseconds duration{0};
     std::string error;  // empty: success
+
+    // An open connection keeps no copy of a name: they are put together when the line is.
+    std::optional<state::Identity> source_identity() const;
+    std::optional<state::Identity> destination_identity() const;
 };
 
 struct AccessLogStats {

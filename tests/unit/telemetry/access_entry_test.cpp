@@ -72,7 +72,17 @@ state::WorkloadPtr workload(Fields& fields, const std::string& side) {
     w.canonical_name = "not shown when there is a name";
     w.namespace_ = fields[side + ".namespace"];
     w.cluster_id = fields[side + ".cluster"];
+    if (auto identity = state::Identity::parse(fields[side + ".identity"])) {
+        w.trust_domain = identity->trust_domain;
+        w.service_account = identity->service_account;
+    }
     return std::make_shared<const state::Workload>(w);
+}
+
+state::ServicePtr service(const std::string& hostname) {
+    state::Service s;
+    s.hostname = hostname;
+    return std::make_shared<const state::Service>(s);
 }
 
 AccessEntry entry_of(Fields fields) {
@@ -82,12 +92,13 @@ AccessEntry entry_of(Fields fields) {
     entry.early = fields["message"] == "connection failed";
     entry.source = base::SocketAddress::parse(fields["src.addr"]).value();
     entry.source_workload = workload(fields, "src");
-    entry.source_identity = state::Identity::parse(fields["src.identity"]);
+    if (auto peer = state::Identity::parse(fields["src.identity"]))
+        entry.peer_identity = std::make_shared<const state::Identity>(*peer);
     entry.destination = base::SocketAddress::parse(fields["dst.addr"]).value();
     entry.hbone_target = fields["dst.hbone_addr"];
-    entry.service = fields["dst.service"];
+    if (fields.contains("dst.service")) entry.service = service(fields["dst.service"]);
     entry.destination_workload = workload(fields, "dst");
-    entry.destination_identity = state::Identity::parse(fields["dst.identity"]);
+    entry.mutual_tls = !fields["dst.identity"].empty();
     entry.error = fields["error"];
     if (!entry.early) {
         entry.bytes_sent = std::stoull(fields["bytes_sent"]);
@@ -143,7 +154,7 @@ TEST_CASE("access entry: an early refusal in text shows addresses, direction and
     entry.source = base::SocketAddress::parse("10.71.1.10:20943").value();
     entry.source_workload = std::make_shared<const state::Workload>();
     entry.destination = base::SocketAddress::parse("10.71.255.2:9999").value();
-    entry.service = "web.b.svc.cluster.local";
+    entry.service = service("web.b.svc.cluster.local");
     entry.bytes_sent = 3;
     entry.error = "no healthy upstream: 10.71.255.2:9999";
     CHECK(formatted(entry, Format::text) ==
