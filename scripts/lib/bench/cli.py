@@ -14,8 +14,7 @@ def main(scripts, words):
     options = _parse(scripts, words)
     try:
         if options.check:
-            with open(options.check) as file:
-                return 0 if judge.report(json.load(file)) else 1
+            return _check(options.check)
         options.command = " ".join(["scripts/bench", *words])
         signal.signal(signal.SIGTERM, _interrupted)
         results = _measure(scripts, options)
@@ -48,6 +47,15 @@ def _parse(scripts, words):
         print(_usage(os.path.join(scripts, "bench")), end="")
         sys.exit(0)
     return options
+
+
+def _check(path):
+    with open(path) as file:
+        results = json.load(file)
+    try:
+        return 0 if judge.report(results) else 1
+    except (KeyError, TypeError, AttributeError):
+        raise system.Trouble(f"{path} is no result of scripts/bench") from None
 
 
 class Parser(argparse.ArgumentParser):

@@ -102,6 +102,12 @@ def remove_leftovers(scripts):
 
 
 def remove_traces(name):
-    """What a daemon that nobody can ask any more has left: pins and records."""
+    """What a daemon that nobody can ask any more has left: pins, records, and the files of its probes' sets."""
+    for path in glob.glob(f"/run/culvert/{name}-n?/iptables/*"):
+        with open(path) as file:
+            nodes = re.findall(r"^node \d+ (\d+)$", file.read(), re.M)
+        for probes in (f"/run/culvert/probes-{node}-v{family}" for node in nodes for family in "46"):
+            if os.path.exists(probes):
+                os.unlink(probes)
     for path in glob.glob(f"/sys/fs/bpf/culvert/{name}-n?") + glob.glob(f"/run/culvert/{name}-n?"):
         shutil.rmtree(path, ignore_errors=True)
