@@ -102,6 +102,29 @@ TEST_CASE("flow: when the table is full connections go on without a row, and it 
     });
 }
 
+TEST_CASE("flow: neighbours that stay for long cost nobody a row while there are free ones") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        const auto connect = [&] {
+            auto app = connect_in(where.pod(), ipv4.vip, 80);
+            Fd proxy = daemon.accept(Arrival::outbound, AF_INET);
+            REQUIRE(bool(proxy));
+            return std::pair{std::move(app.fd), std::move(proxy)};
+        };
+        std::vector<std::pair<Fd, Fd>> kept;
+        for (int i = 0; i < 36; ++i) kept.push_back(connect());
+        for (int i = 0; i < 200; ++i) {
+            auto passing = connect();
+            passing.first.reset();
+            passing.second.reset();
+            CHECK(eventually([&] { return daemon->flows().used() == kept.size(); }));
+        }
+        CHECK(daemon.count("FLOWS_FULL") == 0);
+    });
+}
+
 TEST_CASE("flow: rows that a dead daemon's workers held are free again after a restart") {
     on_node([](Namespaces& where) {
         Cleaned after;
