@@ -50,11 +50,10 @@ def _parse(scripts, words):
 
 
 def _check(path):
-    with open(path) as file:
-        results = json.load(file)
     try:
-        return 0 if judge.report(results) else 1
-    except (KeyError, TypeError, AttributeError):
+        with open(path) as file:
+            return 0 if judge.report(json.load(file)) else 1
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise system.Trouble(f"{path} is no result of scripts/bench") from None
 
 

@@ -31,6 +31,7 @@ from . import system
 
 class Peer:
     kind = "peer"
+    version = None
 
     def __init__(self, lab, script):
         self.lab, self._script = lab, script

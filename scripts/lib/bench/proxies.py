@@ -12,6 +12,7 @@ from . import system
 class Nothing:
     kind = "direct"
     daemon_pids = ()
+    version = None
 
     def start(self, core):
         pass
@@ -36,6 +37,10 @@ class Culvert:
     @property
     def daemon_pids(self):
         return [process.pid for process in self._processes.values()]
+
+    @property
+    def version(self):
+        return system.run([*self.binary, "--version"]).splitlines()[0]
 
     def start(self, core):
         for node in (1, 2):

@@ -104,6 +104,7 @@ class Run:
         return self._machine | {
             "openssl": {name: machine.openssl_of(pid) for name, pid in daemons.items() if pid},
             "compiler": {name: machine.compiler_of(pid) for name, pid in daemons.items() if pid},
+            "versions": {row.name: row.proxies.version for row in self._rows if row.proxies.version},
             "pinning": "; ".join(str(pinning) for pinning in self._pinnings),
             "rounds": options.rounds, "seconds": options.seconds, "quick": options.quick,
             "dropped": polluted.dropped, "noisy": polluted.noisy, "kept_noisy": polluted.kept,
@@ -122,11 +123,6 @@ NOTES = [
 
 def find_programs(scripts, root, options):
     """Builds what is not given: the image's daemon or the host's, and the generator."""
-    if options.profile:
-        profile.find_perf()
-    for name in ("ip", "nsenter", "nginx", "wrk"):
-        if not shutil.which(name):
-            raise system.Trouble(f"there is no {name}: scripts/deps installs what is missing")
     native = os.path.join(root, "build/release/bin")
     wanted = []
     if not options.generator:
@@ -139,7 +135,12 @@ def find_programs(scripts, root, options):
         _build([os.path.join(scripts, "image"), "--print-root"])
         options.culvertd = os.path.join(root, "build/image/culvertd")
     if wanted:
-        _build([os.path.join(scripts, "build"), *wanted])
+        _build([os.path.join(scripts, "build"), *wanted])  # and installs what is missing
+    if options.profile:
+        profile.find_perf()
+    for name in ("ip", "nsenter", "nginx", "wrk"):
+        if not shutil.which(name):
+            raise system.Trouble(f"there is no {name}: scripts/deps installs what is missing")
 
 
 def _build(command):

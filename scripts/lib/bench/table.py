@@ -7,19 +7,25 @@ from .measures import UNITS
 
 def render(results):
     lines = []
-    _section(lines, "one core, CPU summed over everyone: medians", results["rows"], results["ratios"])
+    if _any(results["rows"]) or not results.get("split"):
+        _section(lines, "one core, CPU summed over everyone: medians", results["rows"],
+                 results["ratios"])
     if results.get("split"):
         _section(lines, "split, client and server on one core, proxies on the other: medians",
                  results["split"]["rows"], results["split"]["ratios"])
-    if any(any(cells.values()) for cells in results["proxies"].values()):
+    if _any(results["proxies"]):
         lines += ["", "the proxies alone: medians", *_grid(results["proxies"], lambda cell: _figure(cell["median"]))]
     lines += ["", *_machine(results["machine"])]
     return "\n".join(lines)
 
 
+def _any(rows):
+    return any(cell is not None for cells in rows.values() for cell in cells.values())
+
+
 def _section(lines, title, rows, ratios):
     lines += ["", title, *_grid(rows, lambda cell: _figure(cell["median"]), with_unit=True)]
-    if ratios:
+    if _any(ratios):
         lines += ["", "ratios: medians over pairs of rounds", *_grid(ratios, lambda ratio: f"{ratio:.2f}")]
 
 
@@ -42,8 +48,7 @@ def _figure(value):
 
 
 def _machine(machine):
-    builds = "; ".join(f"{row}: OpenSSL {machine['openssl'].get(row) or '?'}, {machine['compiler'].get(row) or '?'}"
-                       for row in machine["openssl"])
+    builds = "; ".join(f"{row}: " + ", ".join(_build(machine, row)) for row in machine["openssl"])
     lines = [f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, Linux {machine['kernel']}, "
              f"TCP {machine['congestion_control']}, load {machine['load']}, {machine['date']}, commit {machine['commit']}",
              f"mitigations: {machine['mitigations']}",
@@ -54,8 +59,15 @@ def _machine(machine):
     if machine["noisy"]:
         lines += ["", "NOISY: no quiet machine could be had. Kept although somebody else used more than 10 % of our time: "
                       f"{_counts(machine['kept_noisy'])}"]
-    lines += ["", *(f"* {note}" for note in machine["notes"])]
+    lines += ["", *(part for note in machine["notes"]
+                    for part in textwrap.wrap(note, 118, initial_indent="* ", subsequent_indent="  "))]
     return lines
+
+
+def _build(machine, row):
+    openssl = machine["openssl"][row]
+    parts = [machine["versions"].get(row), openssl and f"OpenSSL {openssl}", machine["compiler"].get(row)]
+    return [part for part in parts if part] or ["unknown"]
 
 
 def _counts(by_row):
