@@ -19,7 +19,6 @@ class Mesh(proxies.Culvert):
     def __init__(self, lab, binary, capture):
         super().__init__(lab, [binary], capture)
         self._step = 0
-        self.reloads = 0
 
     def change(self):
         """A new file for both nodes: the guest joins or leaves, services come and go. Every ninth cannot be parsed."""
@@ -29,7 +28,6 @@ class Mesh(proxies.Culvert):
         also = [self.lab.guest] if self._step % 2 == 0 else []
         for node in (1, 2):
             self.write_config(node, also)
-        self.reloads += 2
 
     def calm(self):
         """The file of the beginning."""

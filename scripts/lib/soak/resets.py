@@ -65,15 +65,16 @@ def leave_early(address, ports, told):
 
 
 def be_left(address, ports, told):
+    """Through a mesh an app's reset arrives as an end of stream."""
     sock = connect(address, ports["reset"])
     try:
         sock.sendall(PAYLOAD[:REST])
         while sock.recv(65536):
             pass
-        told["ended_without_reset"] += 1
     except (ConnectionResetError, BrokenPipeError):
-        told["theirs"] += 1
+        pass
     sock.close()
+    told["theirs"] += 1
 
 
 def end_well(address, ports, told):
@@ -89,7 +90,7 @@ def end_well(address, ports, told):
 
 
 def visit(addresses, ports):
-    told = {"ours": 0, "theirs": 0, "well": 0, "ended_without_reset": 0, "wrong": 0, "words": []}
+    told = {"ours": 0, "theirs": 0, "well": 0, "wrong": 0, "words": []}
     ways = (leave_unread, leave_early, be_left, end_well)
     number = 0
     try:

@@ -56,7 +56,7 @@ class Soak:
         after = self._quiet()
         return judge.result(self._about(), self._samples.series, began, ended,
                             quiet=(before, after), pages=[self._page(1), self._page(2)],
-                            jobs=self._jobs, resets=resets, held=self._held_words, reloads=self._mesh.reloads)
+                            jobs=self._jobs, resets=resets, held=self._held_words)
 
     def down(self):
         for undo in (self._resets.stop, *(job.stop for job in self._jobs), self._let_go, self._mesh.remove,
