@@ -19,8 +19,8 @@ QUIET_SLACKS = {
 }
 # A soak without a whole minute ends while memory and tunnels still find their level: what it shows is errors, and what
 # is held for nothing.
-BRIEF = {"rss_kb": 8192, "anon_kb": 8192, "tunnels_in_open": 200, "tunnels_out_open": 200, "fds": 250,
-         "tcp_sockets": 1000}
+BRIEF = {"rss_kb": 16384, "anon_kb": 16384, "tunnels_in_open": 200, "tunnels_out_open": 200, "fds": 250,
+         "tcp_sockets": 1000, "tcp_pages": 1 << 16, "socket_bytes": 1 << 26, "close_wait": 200}
 # Filled by what comes along, and bounded: the oldest row goes.
 LRU = ("cv_probes", "cv_legs")
 
@@ -40,7 +40,7 @@ DONE_COUNTERS = [("culvert_config_reloads_total", "good"), ("culvert_config_relo
                  ("culvert_access_log_written_total", "")]
 
 
-def result(about, series, began, ended, quiet, pages, jobs, resets, held):
+def result(about, series, began, ended, quiet, pages, jobs, resets, held, still_open=()):
     minute = min(60.0, (ended - began) / 4)
     first = _windows(series, began + minute, began + 2 * minute)
     last = _windows(series, ended - minute, ended)
@@ -55,7 +55,7 @@ def result(about, series, began, ended, quiet, pages, jobs, resets, held):
     why += [f"resets: {words}" for words in resets["words"]] + ([held] if held else [])
     return {"seconds": round(ended - began, 1), "minute": minute, "machine": about, "first": first, "last": last,
             "growth": {name: last[name]["median"] - first[name]["median"] for name in first if name in last},
-            "by_minute": _by_minute(series, began, ended), "quiet": quiet, "must_be_zero": zero, "done": done, "flat": not why, "why": why}
+            "by_minute": _by_minute(series, began, ended), "quiet": quiet, "must_be_zero": zero, "done": done, "still_open": list(still_open), "flat": not why, "why": why}
 
 
 def show(result):
@@ -74,6 +74,8 @@ def show(result):
           f"{result['machine']['capture']}")
     for line in result["why"]:
         print(f"   {line}")
+    for line in result["still_open"]:
+        print(f"   still open: {' '.join(line.split())}")
 
 
 def _windows(series, begin, end):

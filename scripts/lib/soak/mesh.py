@@ -21,9 +21,9 @@ class Mesh(proxies.Culvert):
         self._step = 0
 
     def change(self):
-        """A new file for both nodes: the guest joins or leaves, services come and go. Every ninth cannot be parsed."""
+        """A new file for both nodes: the guest joins or leaves, services come and go. Every fourth cannot be parsed."""
         self._step += 1
-        if self._step % 9 == 0:
+        if self._step % 4 == 0:
             return self._nonsense()
         also = [self.lab.guest] if self._step % 2 == 0 else []
         for node in (1, 2):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # One soak from the first namespace to the result; whatever happens, nothing of it stays.
 import os
+import shutil
 import signal
 import sys
 import time
@@ -54,9 +55,13 @@ class Soak:
         resets = self._resets.finish()
         self._let_go()
         after = self._quiet()
-        return judge.result(self._about(), self._samples.series, began, ended,
-                            quiet=(before, after), pages=[self._page(1), self._page(2)],
-                            jobs=self._jobs, resets=resets, held=self._held_words)
+        still_open = self._samples.still_open()
+        result = judge.result(self._about(), self._samples.series, began, ended,
+                              quiet=(before, after), pages=[self._page(1), self._page(2)],
+                              jobs=self._jobs, resets=resets, held=self._held_words, still_open=still_open)
+        if not result["flat"] and self._options.json:
+            shutil.copytree(self._lab.run_directory, self._options.json + ".logs", dirs_exist_ok=True)
+        return result
 
     def down(self):
         for undo in (self._resets.stop, *(job.stop for job in self._jobs), self._let_go, self._mesh.remove,

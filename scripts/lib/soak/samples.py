@@ -52,7 +52,7 @@ class Samples:
     def _sockstat(self):
         """TCP sockets of our namespaces without TIME_WAIT; the pages are the whole machine's."""
         sockets = pages = 0
-        for pid in [*self._pod_pids, self.mesh.pid(1), self.mesh.pid(2)]:
+        for pid in self._namespaces():
             for name in ("sockstat", "sockstat6"):
                 with open(f"/proc/{pid}/net/{name}") as file:
                     for line in file:
@@ -62,17 +62,31 @@ class Samples:
                             pages = int(words[words.index("mem") + 1]) if "mem" in words else pages
         return {"tcp_sockets": sockets, "machine.tcp_pages": pages}
 
+    def still_open(self):
+        """The lines of ss about connections, tunnels left out: what to look at when something is held for nothing."""
+        lines = []
+        for pid in self._namespaces():
+            lines += [line for line in _ss(pid, "-Htnp") if ":15008" not in line and "culvert" in line]
+        return lines
+
+    def _namespaces(self):
+        """A process in each."""
+        return [*self._pod_pids, self.mesh.pid(1), self.mesh.pid(2)]
+
     def _sockets(self):
         """By ss: memory of sockets in bytes, and those whose peer has ended and whose owner has not."""
         memory = waiting = 0
-        for pid in [*self._pod_pids, self.mesh.pid(1), self.mesh.pid(2)]:
-            listed = subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", "--", "ss", "-HtamO", "state", "big"],
-                                    capture_output=True, text=True).stdout
-            for line in listed.splitlines():
+        for pid in self._namespaces():
+            for line in _ss(pid, "-HtamO", "state", "big"):
                 waiting += line.startswith("CLOSE-WAIT")
                 found = re.search(r"skmem:\(r(\d+),rb\d+,t(\d+),tb\d+,f(\d+),w(\d+),o(\d+),bl(\d+)", line)
                 memory += sum(map(int, found.groups())) if found else 0
         return {"socket_bytes": memory, "close_wait": waiting}
+
+
+def _ss(pid, *words):
+    return subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", "--", "ss", *words], capture_output=True,
+                          text=True).stdout.splitlines()
 
 
 def process(pid):
