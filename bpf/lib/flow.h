@@ -11,17 +11,25 @@ const volatile __u32 flow_rows = 1; /* a power of two */
 /* Cookies are handed out in order, so connections made together are neighbours, and whoever comes round to a crowd of
  * them that stays for long must look elsewhere: the tries are far apart, so that a few find a free row until the table
  * is nearly full. The stride is odd: no try meets an earlier one. */
-#define FLOW_TRIES 8
 #define FLOW_STRIDE 0x9e3779b1u
+#define FLOW_PARTS 4 /* the near rows, twice, four times as many, all */
+#define FLOW_TRIES(part) ((part) == 0 ? 16 : 8)
 
 static __always_inline struct cv_flow* take_row(__u64 cookie, __u32* index) {
+    __u32 rows = CV_FLOW_NEAR_ROWS;
     struct cv_flow* row;
 
 #pragma unroll
-    for (int i = 0; i < FLOW_TRIES; i++) {
-        *index = ((__u32)cookie + i * FLOW_STRIDE) & (flow_rows - 1);
-        row = bpf_map_lookup_elem(&cv_flows, index);
-        if (row && __sync_val_compare_and_swap(&row->owner, 0, cookie) == 0) return row;
+    for (int part = 0; part < FLOW_PARTS; part++) {
+        if (part == FLOW_PARTS - 1 || rows > flow_rows) rows = flow_rows;
+#pragma unroll
+        for (int i = 0; i < FLOW_TRIES(part); i++) {
+            *index = ((__u32)cookie + i * FLOW_STRIDE) & (rows - 1);
+            row = bpf_map_lookup_elem(&cv_flows, index);
+            if (row && __sync_val_compare_and_swap(&row->owner, 0, cookie) == 0) return row;
+        }
+        if (rows == flow_rows) return 0;
+        rows *= 2;
     }
     return 0;
 }

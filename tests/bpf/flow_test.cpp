@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of cv_flows from birth to death.
+#include <bpf/bpf.h>
+
+#include <culvert/bpf/flow.h>
+
 #include "daemon.hpp"
 
 namespace culvert::test {
@@ -122,6 +126,33 @@ TEST_CASE("flow: neighbours that stay for long cost nobody a row while there are
             CHECK(eventually([&] { return daemon->flows().used() == kept.size(); }));
         }
         CHECK(daemon.count("FLOWS_FULL") == 0);
+    });
+}
+
+TEST_CASE("flow: with the first rows taken, a connection gets one further back, and the daemon finds it") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance, false, 16 * CV_FLOW_NEAR_ROWS};
+        daemon.enrol();
+        Fd map{bpf_obj_get(("/sys/fs/bpf/culvert/" + after.instance + "/cv_flows").c_str())};
+        REQUIRE(bool(map));
+        cv_flow taken{};
+        taken.owner = 1;
+        for (__u32 row = 0; row < 2 * CV_FLOW_NEAR_ROWS; ++row)
+            REQUIRE(bpf_map_update_elem(map.get(), &row, &taken, BPF_ANY) == 0);
+        auto app = connect_in(where.pod(), ipv4.vip, 80);
+        Fd proxy = daemon.accept(Arrival::outbound, AF_INET);
+        REQUIRE(bool(proxy));
+        CHECK(daemon->flows().used() == 2 * CV_FLOW_NEAR_ROWS + 1);
+        auto flow = daemon->flows().claim(proxy.get());
+        REQUIRE(bool(flow));
+        flow.identify("spiffe://cluster.local/ns/shop/sa/cart", "");
+        int found = 0;
+        cv_flow seen{};
+        for (__u32 row = 2 * CV_FLOW_NEAR_ROWS; row < 16 * CV_FLOW_NEAR_ROWS; ++row)
+            if (bpf_map_lookup_elem(map.get(), &row, &seen) == 0 && seen.owner != 0)
+                found += std::string{seen.source} == "spiffe://cluster.local/ns/shop/sa/cart";
+        CHECK(found == 1);
     });
 }
 

@@ -16,6 +16,9 @@ using base::Result;
 
 namespace {
 
+constexpr std::uint32_t window_rows = CV_FLOW_NEAR_ROWS;
+static_assert(window_rows * sizeof(cv_flow) % (64 * 1024) == 0, "windows begin at pages, whatever their size");
+
 std::atomic_ref<__u64> owner_of(cv_flow& row) {
     return std::atomic_ref{row.owner};
 }
@@ -57,50 +60,101 @@ void Flow::moved(std::uint64_t from_source, std::uint64_t to_source) noexcept {
 }
 
 Result<FlowTable> FlowTable::map(int flows_map, int socks_map, std::uint32_t rows) {
-    void* memory = ::mmap(nullptr, rows * sizeof(cv_flow), PROT_READ | PROT_WRITE, MAP_SHARED, flows_map, 0);
-    if (memory == MAP_FAILED) return base::errno_while("map cv_flows into memory");
     FlowTable table;
-    table.rows_ = static_cast<cv_flow*>(memory);
     table.count_ = rows;
+    table.flows_map_ = flows_map;
     table.socks_map_ = socks_map;
+    table.mapped_ = std::make_unique<Window[]>(table.windows());
+    if (!table.row(0)) return base::errno_while("map cv_flows into memory");
     return table;
 }
 
-FlowTable::FlowTable(FlowTable&& other) noexcept
-    : rows_{std::exchange(other.rows_, nullptr)}, count_{other.count_}, socks_map_{other.socks_map_} {}
+FlowTable::FlowTable(FlowTable&& other) noexcept {
+    *this = std::move(other);
+}
 
 FlowTable& FlowTable::operator=(FlowTable&& other) noexcept {
-    std::swap(rows_, other.rows_);
+    std::swap(mapped_, other.mapped_);
     std::swap(count_, other.count_);
+    std::swap(flows_map_, other.flows_map_);
     std::swap(socks_map_, other.socks_map_);
     return *this;
 }
 
 FlowTable::~FlowTable() {
-    if (rows_) ::munmap(rows_, count_ * sizeof(cv_flow));
+    if (!mapped_) return;
+    for (std::uint32_t window = 0; window < windows(); ++window)
+        if (cv_flow* rows = mapped_[window].load()) unmap_window(window, rows);
+}
+
+std::uint32_t FlowTable::windows() const noexcept {
+    return (count_ + window_rows - 1) / window_rows;
+}
+
+std::uint32_t FlowTable::rows_in(std::uint32_t window) const noexcept {
+    return std::min(window_rows, count_ - window * window_rows);
+}
+
+cv_flow* FlowTable::map_window(std::uint32_t window) const noexcept {
+    auto offset = static_cast<off_t>(window) * static_cast<off_t>(window_rows * sizeof(cv_flow));
+    void* memory =
+        ::mmap(nullptr, rows_in(window) * sizeof(cv_flow), PROT_READ | PROT_WRITE, MAP_SHARED, flows_map_, offset);
+    return memory == MAP_FAILED ? nullptr : static_cast<cv_flow*>(memory);
+}
+
+void FlowTable::unmap_window(std::uint32_t window, cv_flow* rows) const noexcept {
+    ::munmap(rows, rows_in(window) * sizeof(cv_flow));
+}
+
+cv_flow* FlowTable::row(std::uint32_t index) noexcept {
+    std::uint32_t window = index / window_rows;
+    cv_flow* rows = mapped_[window].load(std::memory_order_acquire);
+    if (!rows) {
+        cv_flow* fresh = map_window(window);
+        if (!fresh) return nullptr;
+        if (mapped_[window].compare_exchange_strong(rows, fresh, std::memory_order_acq_rel))
+            rows = fresh;
+        else
+            unmap_window(window, fresh);  // another worker was faster: `rows` is its
+    }
+    return rows + index % window_rows;
 }
 
 Flow FlowTable::claim(int fd) noexcept {
     cv_sock known{};
     if (bpf_map_lookup_elem(socks_map_, &fd, &known) != 0) return {};
     if (known.note != CV_SOCK_FLOW || known.row >= count_) return {};
-    cv_flow& row = rows_[known.row];
+    cv_flow* own = row(known.row);
+    if (!own) return {};
     __u64 expected = known.cookie;
     // Lost when the socket has closed meanwhile: the row may be another's by now.
-    if (!owner_of(row).compare_exchange_strong(expected, known.cookie | CV_FLOW_HELD, std::memory_order_acquire))
+    if (!owner_of(*own).compare_exchange_strong(expected, known.cookie | CV_FLOW_HELD, std::memory_order_acquire))
         return {};
-    return Flow{&row};
+    return Flow{own};
+}
+
+// Windows that nobody needed are mapped for the moment.
+template <class Visit>
+void FlowTable::each_row(Visit visit) const noexcept {
+    for (std::uint32_t window = 0; window < windows(); ++window) {
+        cv_flow* rows = mapped_[window].load(std::memory_order_acquire);
+        cv_flow* borrowed = rows ? nullptr : map_window(window);
+        if (!rows) rows = borrowed;
+        if (!rows) continue;
+        std::for_each_n(rows, rows_in(window), visit);
+        if (borrowed) unmap_window(window, borrowed);
+    }
 }
 
 void FlowTable::free_abandoned() noexcept {
-    for (std::uint32_t i = 0; i < count_; ++i)
-        if (owner_of(rows_[i]).load(std::memory_order_relaxed) & CV_FLOW_HELD) free_row(rows_[i]);
+    each_row([](cv_flow& row) {
+        if (owner_of(row).load(std::memory_order_relaxed) & CV_FLOW_HELD) free_row(row);
+    });
 }
 
 std::uint32_t FlowTable::used() const noexcept {
     std::uint32_t busy = 0;
-    for (std::uint32_t i = 0; i < count_; ++i)
-        if (owner_of(rows_[i]).load(std::memory_order_relaxed) != 0) ++busy;
+    each_row([&busy](cv_flow& row) { busy += owner_of(row).load(std::memory_order_relaxed) != 0; });
     return busy;
 }
 

@@ -28,6 +28,10 @@ enum cv_flow_path {
 /* Set in cv_flow.owner while a worker holds the row. Socket cookies never get this far. */
 #define CV_FLOW_HELD (1ull << 63)
 
+/* A connection gets one of the first rows as long as they have room, then one of twice as many, and so on: the daemon
+ * maps what is used, and a mapped row counts as its memory. A power of two, and of whole pages. */
+#define CV_FLOW_NEAR_ROWS 2048
+
 /* Five cache lines, so that two workers never write the same one. */
 struct cv_flow {
     __u64 owner; /* cookie of the socket, | CV_FLOW_HELD; 0: free. Taken by compare-and-swap from either world */

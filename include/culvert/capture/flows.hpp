@@ -4,7 +4,9 @@
 //
 // Any worker may call; a row has one owner at a time.
 #pragma once
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -40,10 +42,11 @@ private:
     cv_flow* row_ = nullptr;
 };
 
+// Mapped window by window, when a row of it is first used: what is mapped counts as this process's memory.
 class FlowTable {
 public:
     FlowTable() = default;
-    // Maps the array; borrows the map's descriptors for its life.
+    // Maps the first window; borrows the maps' descriptors for its life.
     static base::Result<FlowTable> map(int flows_map, int socks_map, std::uint32_t rows);
     FlowTable(FlowTable&&) noexcept;
     FlowTable& operator=(FlowTable&&) noexcept;
@@ -59,8 +62,18 @@ public:
     std::uint32_t size() const noexcept { return count_; }
 
 private:
-    cv_flow* rows_ = nullptr;
+    using Window = std::atomic<cv_flow*>;  // null until somebody needs it
+    std::uint32_t windows() const noexcept;
+    cv_flow* map_window(std::uint32_t window) const noexcept;
+    void unmap_window(std::uint32_t window, cv_flow* rows) const noexcept;
+    std::uint32_t rows_in(std::uint32_t window) const noexcept;
+    cv_flow* row(std::uint32_t index) noexcept;
+    template <class Visit>
+    void each_row(Visit visit) const noexcept;
+
+    std::unique_ptr<Window[]> mapped_;
     std::uint32_t count_ = 0;
+    int flows_map_ = -1;
     int socks_map_ = -1;
 };
 
