@@ -19,6 +19,7 @@
 
 #include "metrics.hpp"
 #include "notify.hpp"
+#include "spare_memory.hpp"
 #include "version.hpp"
 
 namespace culvert::node {
@@ -262,6 +263,7 @@ private:
     boost::asio::signal_set signals_;
     boost::asio::steady_timer doors_later_;
     boost::asio::steady_timer last_handshakes_;
+    SpareMemory spare_memory_{io_};
     admin::Readiness readiness_;
     telemetry::Metrics metrics_{version, commit};
     Reloads reloads_;
