@@ -4,51 +4,45 @@
 #include <culvert/base/log.hpp>
 
 namespace culvert::base {
+namespace {
 
-void TaskGroup::joined(Member& member) noexcept {
-    members_.push_back(member);
-    if (size_++ == 0) empty_.reset();
-}
-
-void TaskGroup::left(Member& member) noexcept {
-    member.unlink();
-    if (--size_ == 0) empty_.set();
-}
-
-detail::Detached TaskGroup::run(TaskGroup& group, Task<> task) {
-    struct Membership : Member {
-        explicit Membership(TaskGroup& g) : group{g} { group.joined(*this); }
-        ~Membership() { group.left(*this); }
-        TaskGroup& group;
-    };
-    struct Self {  // learns the handle of the frame it is awaited in
-        std::coroutine_handle<> frame;
-        bool await_ready() noexcept { return false; }
-        bool await_suspend(std::coroutine_handle<> h) noexcept {
-            frame = h;
-            return false;
-        }
-        std::coroutine_handle<> await_resume() noexcept { return frame; }
-    };
-    Membership membership{group};
-    Self self{};
-    membership.frame = co_await self;
+void say_why(const std::exception_ptr& failure) noexcept {
     try {
-        // A local of its own, so that it ends before the group is told that its member has left.
-        Task<> work = std::move(task);
-        co_await std::move(work);
-    } catch (const std::exception& failure) {
-        log::error("base", "a connection's task failed and was ended alone: {}", failure.what());
+        std::rethrow_exception(failure);
+    } catch (const std::exception& e) {
+        log::error("base", "a connection's task failed and was ended alone: {}", e.what());
     }
 }
 
+}
+
+detail::PromiseBase::Final detail::Promise<void>::final_suspend() noexcept {
+    if (group && failure) say_why(failure);
+    return {group != nullptr};
+}
+
+// After the task's own variables, so that the group hears of the end when the work is gone.
+detail::Promise<void>::~Promise() {
+    if (!group) return;
+    unlink();
+    group->left();
+}
+
+void TaskGroup::left() noexcept {
+    if (--size_ == 0) empty_.set();
+}
+
 void TaskGroup::spawn(Task<> task) {
-    run(*this, std::move(task)).handle.resume();
+    auto running = std::exchange(task.handle_, {});
+    running.promise().group = this;
+    members_.push_back(running.promise());
+    if (size_++ == 0) empty_.reset();
+    running.resume();
 }
 
 void TaskGroup::cancel_all() noexcept {
     // Each frame unlinks itself as it is destroyed.
-    while (!members_.empty()) members_.front().frame.destroy();
+    while (!members_.empty()) std::coroutine_handle<Member>::from_promise(members_.front()).destroy();
 }
 
 }

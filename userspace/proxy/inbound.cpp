@@ -118,19 +118,20 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
     co_return Leg{std::move(*leg), incoming.accept(baggage_of(*own))};
 }
 
-// Its frame lives as long as the connection: only what bytes need, all else is in the frame of open_leg().
-base::Task<> answer(Context& context, PodPtr pod, hbone::Incoming incoming) {
+// Its frame lives as long as the connection: only what bytes need, all else is in the frame of open_leg(). Pod and
+// request are borrowed until the first wait.
+base::Task<> answer(Context& context, const PodPtr& pod, hbone::Incoming& incoming) {
     const hbone::TunnelInfo& tunnel = incoming.tunnel();
     ConnectionRecord record{context.shared.access_log,     context.worker, context.counters,
                             telemetry::Direction::inbound, tunnel.peer,    tunnel.local};
     context.counters.connections_inbound_hbone.add();
     capture::Flow flow_row;
-    auto opening = open_leg(context, std::move(pod), std::move(incoming), record, flow_row);
+    auto opening = open_leg(context, pod, std::move(incoming), record, flow_row);
     Leg leg = co_await std::move(opening);
     if (!leg.app) co_return;
 
     CutGuard cut_app{*leg.app};
-    TunnelPump pump{*leg.app, leg.client, {record, context.counters, flow_row, false}};
+    TunnelPump pump{*leg.app, leg.client, {record, flow_row}};
     co_await pump.done();
     if (pump.failure()) {
         record.close(CloseReason::broken, pump.failure()->to_string());
@@ -149,7 +150,7 @@ struct Requests : hbone::RequestHandler {
             context.counters.closed[static_cast<std::size_t>(CloseReason::over_limit)].add();
             return;
         }
-        group.spawn(answer(context, pod, std::move(incoming)));
+        group.spawn(answer(context, pod, incoming));
     }
     Context& context;
     PodPtr pod;

@@ -112,9 +112,9 @@ bool clean_end(const Pump& pump, ConnectionRecord& record) {
 }
 
 base::Task<bool> through_plain_tcp(base::Socket& app, std::unique_ptr<base::Socket> peer, ConnectionRecord& record,
-                                   Meter meter) {
+                                   capture::Flow& flow_row) {
     CutGuard cut_peer{*peer};
-    SocketPump pump{app, *peer, meter};
+    SocketPump pump{app, *peer, {record, flow_row}};
     co_await pump.done();
     bool clean = clean_end(pump, record);
     if (clean) cut_peer.ended();
@@ -131,7 +131,7 @@ std::unique_ptr<base::Socket> watch_app(Context& context, base::Fd fd, Connectio
 }
 
 // Its frame lives as long as the connection: only what bytes need, all else is in the frames of what it waits for.
-base::Task<> carry_outbound(Context& context, PodPtr pod, Accepted accepted) {
+base::Task<> carry_outbound(Context& context, const PodPtr& pod, Accepted& accepted) {
     ConnectionRecord record{context.shared.access_log,      context.worker,  context.counters,
                             telemetry::Direction::outbound, accepted.source, accepted.target};
     context.counters.connections_outbound.add();
@@ -140,15 +140,14 @@ base::Task<> carry_outbound(Context& context, PodPtr pod, Accepted accepted) {
     if (!app) co_return;
     CutGuard cut_app{*app};
 
-    auto finding = find_way(context, std::move(pod), accepted.target, record, flow_row);
+    auto finding = find_way(context, pod, accepted.target, record, flow_row);
     Way way = co_await std::move(finding);
     if (way.tunnel) {
-        TunnelPump pump{*app, way.tunnel, {record, context.counters, flow_row, true}};
+        TunnelPump pump{*app, way.tunnel, {record, flow_row}};
         co_await pump.done();
         if (clean_end(pump, record)) cut_app.ended();
     } else if (way.plain) {
-        Meter meter{record, context.counters, flow_row, true};
-        auto carrying = through_plain_tcp(*app, std::move(way.plain), record, meter);
+        auto carrying = through_plain_tcp(*app, std::move(way.plain), record, flow_row);
         bool clean = co_await std::move(carrying);
         if (clean) cut_app.ended();
     }

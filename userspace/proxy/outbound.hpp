@@ -7,7 +7,7 @@
 
 namespace culvert::proxy {
 
-// Lives on: the worker that accepted it. The context outlives the task.
-base::Task<> carry_outbound(Context& context, PodPtr pod, Accepted accepted);
+// Lives on: the worker that accepted it. The context outlives the task; the others are borrowed until its first wait.
+base::Task<> carry_outbound(Context& context, const PodPtr& pod, Accepted& accepted);
 
 }

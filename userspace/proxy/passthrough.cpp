@@ -45,7 +45,7 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
         co_return;
     }
     CutGuard cut_app{**app};
-    SocketPump pump{**app, client, {record, context.counters, flow_row, false}};
+    SocketPump pump{**app, client, {record, flow_row}};
     co_await pump.done();
     if (pump.failure()) {
         record.close(CloseReason::broken, pump.failure()->to_string());

@@ -33,45 +33,49 @@ void give_back(std::unique_ptr<BatchParts> batch) {
 }
 
 void Meter::from_app(std::uint64_t bytes) noexcept {
-    counters.bytes_to_peers.add(bytes);
-    app_is_source ? record.moved(bytes, 0) : record.moved(0, bytes);
-    app_is_source ? flow.moved(bytes, 0) : flow.moved(0, bytes);
+    record.counters().bytes_to_peers.add(bytes);
+    record.sent(bytes);
+    outbound() ? flow.moved(bytes, 0) : flow.moved(0, bytes);
 }
 
 void Meter::to_app(std::uint64_t bytes) noexcept {
-    counters.bytes_to_apps.add(bytes);
-    app_is_source ? record.moved(0, bytes) : record.moved(bytes, 0);
-    app_is_source ? flow.moved(0, bytes) : flow.moved(bytes, 0);
+    record.counters().bytes_to_apps.add(bytes);
+    record.received(bytes);
+    outbound() ? flow.moved(0, bytes) : flow.moved(bytes, 0);
 }
 
 void Leftover::add(const iovec* parts, int count, std::size_t skip) {
+    std::size_t more = 0;
+    for (int i = 0; i < count; ++i) more += parts[i].iov_len;
+    if (more <= skip) return;
+    if (!queue_) queue_ = std::make_unique<Queue>();
+    auto& [bytes, next] = *queue_;
     // A reader that is slow but never stops would otherwise keep what it has read already.
-    if (next_ > 0 && next_ >= bytes_.size() / 2) {
-        bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<std::ptrdiff_t>(next_));
-        next_ = 0;
+    if (next > 0 && next >= bytes.size() / 2) {
+        bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(next));
+        next = 0;
     }
     for (int i = 0; i < count; ++i) {
         std::size_t length = parts[i].iov_len;
         std::size_t past = std::min(skip, length);
         skip -= past;
         auto* begin = static_cast<const std::byte*>(parts[i].iov_base);
-        bytes_.insert(bytes_.end(), begin + past, begin + length);
+        bytes.insert(bytes.end(), begin + past, begin + length);
     }
 }
 
 int Leftover::flush(base::Socket& to, std::size_t& sent) noexcept {
     while (!empty() && to.maybe_writable()) {
-        ssize_t n = ::send(to.fd(), bytes_.data() + next_, size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = ::send(to.fd(), queue_->bytes.data() + queue_->next, size(), MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && !would_block(errno)) return errno;
         if (n > 0) {
-            next_ += static_cast<std::size_t>(n);
+            queue_->next += static_cast<std::size_t>(n);
             sent += static_cast<std::size_t>(n);
         }
-        if (!empty()) to.congested();
-    }
-    if (empty()) {
-        std::vector<std::byte>{}.swap(bytes_);  // an idle connection holds no buffer
-        next_ = 0;
+        if (size() > 0)
+            to.congested();
+        else
+            queue_.reset();
     }
     return 0;
 }

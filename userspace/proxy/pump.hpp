@@ -24,12 +24,14 @@ namespace culvert::proxy {
 // Where a pump says what it moved. Borrowed; the flow may be an empty one.
 struct Meter {
     telemetry::ConnectionRecord& record;
-    telemetry::WorkerCounters& counters;
     capture::Flow& flow;
-    bool app_is_source;  // outbound: the app opened the connection; inbound: the peer did
 
     void from_app(std::uint64_t bytes) noexcept;
     void to_app(std::uint64_t bytes) noexcept;
+
+private:
+    // The app opened the connection; inbound the peer did.
+    bool outbound() const noexcept { return record.entry.direction == telemetry::Direction::outbound; }
 };
 
 // From now on a socket is closed with RST, unless ended() is said: whoever reads from it must not take a failure, the
@@ -45,18 +47,21 @@ private:
     base::Socket& socket_;
 };
 
-// Bytes read from one side that the other would not take yet; memory for at most twice as many.
+// Bytes read from one side that the other would not take yet; memory for at most twice as many, and none for none.
 class Leftover {
 public:
-    bool empty() const noexcept { return next_ == bytes_.size(); }
-    std::size_t size() const noexcept { return bytes_.size() - next_; }
+    bool empty() const noexcept { return !queue_; }
+    std::size_t size() const noexcept { return queue_ ? queue_->bytes.size() - queue_->next : 0; }
     void add(const iovec* parts, int count, std::size_t skip);
     // Writes what the socket takes, adding it to `sent`. Returns 0, or the error of a socket that is broken.
     int flush(base::Socket& to, std::size_t& sent) noexcept;
 
 private:
-    std::vector<std::byte> bytes_;
-    std::size_t next_ = 0;
+    struct Queue {
+        std::vector<std::byte> bytes;
+        std::size_t next = 0;
+    };
+    std::unique_ptr<Queue> queue_;  // null: empty
 };
 
 // The bytes of one batch, in the session's plaintext. A worker lends it from a batch's first bytes to its end.

@@ -59,9 +59,7 @@ private:
             return;
         }
         switch (arrival) {
-            case capture::Arrival::outbound:
-                connections_.spawn(carry_outbound(context_, pod_, std::move(accepted)));
-                break;
+            case capture::Arrival::outbound: connections_.spawn(carry_outbound(context_, pod_, accepted)); break;
             case capture::Arrival::inbound_plain:
                 connections_.spawn(carry_passthrough(context_, pod_, std::move(accepted)));
                 break;

@@ -106,14 +106,14 @@ std::string_view to_string(Direction direction) noexcept {
     return direction == Direction::inbound ? "inbound" : "outbound";
 }
 
-std::optional<state::Identity> AccessEntry::source_identity() const {
+std::optional<state::Identity> OpenEntry::source_identity() const {
     if (!mutual_tls) return std::nullopt;
     if (direction == Direction::outbound)
         return source_workload ? std::optional{source_workload->identity()} : std::nullopt;
     return peer_identity ? std::optional{*peer_identity} : std::nullopt;
 }
 
-std::optional<state::Identity> AccessEntry::destination_identity() const {
+std::optional<state::Identity> OpenEntry::destination_identity() const {
     if (!mutual_tls || !destination_workload) return std::nullopt;
     return destination_workload->identity();
 }

@@ -25,20 +25,18 @@ void ConnectionRecord::close(CloseReason reason, std::string error) {
     if (closed_) return;
     closed_ = true;
     reason_ = reason;
-    entry.error = std::move(error);
-    if (reason != CloseReason::ok && entry.error.empty()) entry.error = description(reason);
+    if (reason != CloseReason::ok && error.empty()) error = description(reason);
+    if (!error.empty()) error_ = std::make_unique<std::string>(std::move(error));
 }
 
 ConnectionRecord::~ConnectionRecord() {
     if (!closed_) close(CloseReason::drained, "connection closed due to connection drain");
-    bool outbound = entry.direction == Direction::outbound;
-    entry.bytes_sent = outbound ? from_source_ : to_source_;
-    entry.bytes_received = outbound ? to_source_ : from_source_;
-    entry.duration = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began_);
-    entry.ended_ns = unix_now_ns();
+    AccessEntry line{std::move(entry), unix_now_ns()};
+    line.duration = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began_);
+    if (error_) line.error = std::move(*error_);
     counters_.connections_open.sub();
     counters_.closed[static_cast<std::size_t>(reason_)].add();
-    log_.submit(worker_, std::move(entry));
+    log_.submit(worker_, std::move(line));
 }
 
 }

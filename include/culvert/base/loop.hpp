@@ -47,6 +47,7 @@ public:
 
     Result<> start(int fd, std::uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP);
     void stop() noexcept;
+    Loop& loop() const noexcept { return loop_; }
 
 private:
     friend class Loop;

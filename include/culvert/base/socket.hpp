@@ -36,7 +36,7 @@ public:
     static Result<std::unique_ptr<Socket>> watch(Loop& loop, Fd fd);
 
     int fd() const noexcept { return fd_.get(); }
-    Loop& loop() const noexcept { return loop_; }
+    Loop& loop() const noexcept { return watch_.loop(); }
     void observe(Observer* observer) noexcept { observer_ = observer; }
 
     bool maybe_readable() const noexcept { return readable_; }
@@ -58,18 +58,17 @@ public:
     void close_with_reset(bool on) noexcept;
 
 private:
-    Socket(Loop& loop, Fd fd) noexcept : loop_{loop}, fd_{std::move(fd)}, watch_{loop, *this}, changed_{loop} {}
+    Socket(Loop& loop, Fd fd) noexcept : fd_{std::move(fd)}, watch_{loop, *this}, changed_{loop} {}
     void on_ready(std::uint32_t events) override;
 
-    Loop& loop_;
     Fd fd_;
-    Watch watch_;  // after fd_: stops watching before the descriptor closes
-    Event changed_;
-    Observer* observer_ = nullptr;
     bool readable_ = false;
     bool writable_ = false;
     bool hung_up_ = false;
     bool peer_half_closed_ = false;
+    Watch watch_;  // after fd_: stops watching before the descriptor closes
+    Event changed_;
+    Observer* observer_ = nullptr;
 };
 
 // Connects a fresh, non-blocking, unconnected socket. Fails with the kernel's error; the caller sets the limit by

@@ -16,6 +16,7 @@ namespace culvert::base {
 
 template <class T = void>
 class Task;
+class TaskGroup;
 
 namespace detail {
 
@@ -24,7 +25,8 @@ struct PromiseBase {
     std::exception_ptr failure;
 
     struct Final {
-        bool await_ready() noexcept { return false; }
+        bool frees_itself = false;
+        bool await_ready() noexcept { return frees_itself; }
         template <class Promise>
         std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> done) noexcept {
             return done.promise().continuation;
@@ -50,13 +52,17 @@ struct Promise : PromiseBase {
     }
 };
 
+// One that a group runs is awaited by nobody: its frame frees itself at the end, and as it goes, it leaves the group.
 template <>
-struct Promise<void> : PromiseBase {
+struct Promise<void> : PromiseBase, AutoListHook {
+    ~Promise();
     Task<void> get_return_object();
+    Final final_suspend() noexcept;
     void return_void() noexcept {}
     void take() {
         if (failure) std::rethrow_exception(failure);
     }
+    TaskGroup* group = nullptr;
 };
 
 }
@@ -95,6 +101,7 @@ public:
     }
 
 private:
+    friend TaskGroup;
     Handle handle_;
 };
 
@@ -146,29 +153,10 @@ private:
     Resumable* waiter_ = nullptr;
 };
 
-namespace detail {
-
-// A coroutine nobody awaits: TaskGroup and within() are its only users. Its frame frees itself at the end.
-struct Detached {
-    struct promise_type {
-        Detached get_return_object() noexcept {
-            return Detached{std::coroutine_handle<promise_type>::from_promise(*this)};
-        }
-        std::suspend_always initial_suspend() noexcept { return {}; }
-        std::suspend_never final_suspend() noexcept { return {}; }
-        void return_void() noexcept {}
-        void unhandled_exception() noexcept { std::terminate(); }
-    };
-    std::coroutine_handle<promise_type> handle;
-};
-
-}
-
-// Owns running tasks. A task's exception (out of memory, in practice) ends that task alone, after on_failure heard of
-// it.
+// Owns running tasks. A task's exception (out of memory, in practice) ends that task alone, after it was logged.
 class TaskGroup {
 public:
-    explicit TaskGroup(Loop& loop) noexcept : loop_{loop}, empty_{loop} { empty_.set(); }
+    explicit TaskGroup(Loop& loop) noexcept : empty_{loop} { empty_.set(); }
     ~TaskGroup() { cancel_all(); }
     TaskGroup(const TaskGroup&) = delete;
     TaskGroup& operator=(const TaskGroup&) = delete;
@@ -183,14 +171,10 @@ public:
     Event& empty() noexcept { return empty_; }
 
 private:
-    struct Member : AutoListHook {
-        std::coroutine_handle<> frame;
-    };
-    static detail::Detached run(TaskGroup& group, Task<> task);
-    void joined(Member& member) noexcept;
-    void left(Member& member) noexcept;
+    using Member = detail::Promise<void>;
+    friend Member;
+    void left() noexcept;
 
-    Loop& loop_;
     Event empty_;
     std::size_t size_ = 0;
     intrusive::list<Member, intrusive::constant_time_size<false>> members_;

@@ -13,7 +13,8 @@ struct Settings {
     std::uint32_t client_header_list = 16u << 10;
     std::uint32_t server_header_list = 64u << 10;
     std::uint32_t server_streams = 200;
-    std::uint32_t pool_streams = 100;  // per pooled connection, if the peer allows as many
+    // Per pooled connection, if the peer allows as many. A tunnel's TLS and HTTP/2 state is some 50 KB on each side.
+    std::uint32_t pool_streams = 200;
     // Streams whose readers stall use up a tunnel's window, and with it everybody's: then new streams get another
     // tunnel, up to so many per peer.
     std::uint32_t pool_tunnels_when_crowded = 4;

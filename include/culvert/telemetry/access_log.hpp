@@ -20,30 +20,34 @@
 
 namespace culvert::telemetry {
 
-enum class Direction { inbound, outbound };
+enum class Direction : std::uint8_t { inbound, outbound };
 
 std::string_view to_string(Direction) noexcept;
 
-struct AccessEntry {
-    std::int64_t ended_ns = 0;  // Unix time
+// What is known while the connection lives. Each holds one: small things side by side, no copy of what lives elsewhere.
+struct OpenEntry {
     Direction direction = Direction::outbound;
     bool early = false;       // refused before it had a context: "connection failed", only src, dst, direction, error
     bool mutual_tls = false;  // proved or used identities, which are shown
     base::SocketAddress source;
+    base::SocketAddress destination;  // next hop; podIP:15008 for HBONE on both sides
     state::WorkloadPtr source_workload;
-    std::shared_ptr<const state::Identity> peer_identity;  // inbound: what the peer's certificate says
-    base::SocketAddress destination;                       // next hop; podIP:15008 for HBONE on both sides
-    std::string hbone_target;                              // the authority; empty for plain TCP
-    state::ServicePtr service;                             // null when unknown
     state::WorkloadPtr destination_workload;
-    std::uint64_t bytes_sent = 0;  // by the reporting side's view: outbound client to server, inbound server to client
+    std::shared_ptr<const state::Identity> peer_identity;  // inbound: what the peer's certificate says
+    state::ServicePtr service;                             // null when unknown
+    std::string hbone_target;                              // the authority; empty for plain TCP
+    // By the reporting side's view: outbound client to server, inbound server to client.
+    std::uint64_t bytes_sent = 0;
     std::uint64_t bytes_received = 0;
-    std::chrono::milliseconds duration{0};
-    std::string error;  // empty: success
 
-    // An open connection keeps no copy of a name: they are put together when the line is.
     std::optional<state::Identity> source_identity() const;
     std::optional<state::Identity> destination_identity() const;
+};
+
+struct AccessEntry : OpenEntry {
+    std::int64_t ended_ns = 0;  // Unix time
+    std::chrono::milliseconds duration{0};
+    std::string error;  // empty: success
 };
 
 struct AccessLogStats {

@@ -2,6 +2,7 @@
 // Why a connection ended: one list makes the enum, the metric's label and the row in docs/DEBUGGING.md.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 namespace culvert::telemetry {
@@ -18,7 +19,7 @@ namespace culvert::telemetry {
     X(drained, "this daemon or the pod was ending")                                          \
     X(over_limit, "a limit of this node was reached")
 
-enum class CloseReason {
+enum class CloseReason : std::uint8_t {
 #define X(name, text) name,
     CULVERT_CLOSE_REASONS(X)
 #undef X

@@ -3,6 +3,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include <culvert/telemetry/access_log.hpp>
@@ -25,27 +26,23 @@ public:
     // Who speaks to whom is known and in `entry`: the line will say "connection complete" with every field.
     void context_known() noexcept { entry.early = false; }
 
-    // Bytes that were carried from the side that opened the connection, and towards it.
-    void moved(std::uint64_t from_source, std::uint64_t to_source) noexcept {
-        from_source_ += from_source;
-        to_source_ += to_source;
-    }
-    std::uint64_t from_source() const noexcept { return from_source_; }
-    std::uint64_t to_source() const noexcept { return to_source_; }
+    // Bytes that our pod's app sent, and that it got.
+    void sent(std::uint64_t bytes) noexcept { entry.bytes_sent += bytes; }
+    void received(std::uint64_t bytes) noexcept { entry.bytes_received += bytes; }
+    WorkerCounters& counters() noexcept { return counters_; }
 
     // How it ended. The first word stands: what comes after it is a consequence.
     // A reason other than ok without a text gets the reason's own sentence.
     void close(CloseReason reason, std::string error = {});
     bool closed() const noexcept { return closed_; }
 
-    AccessEntry entry;  // to be filled in; bytes, duration, end and error are this class's
+    OpenEntry entry;  // to be filled in; bytes are this class's
 
 private:
     AccessLog& log_;
     WorkerCounters& counters_;
     std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
-    std::uint64_t from_source_ = 0;
-    std::uint64_t to_source_ = 0;
+    std::unique_ptr<std::string> error_;  // null: success
     unsigned worker_;
     CloseReason reason_ = CloseReason::drained;
     bool closed_ = false;

@@ -237,7 +237,7 @@ Task<> cancelled(World& w) {
 TEST_SUITE("hbone") {
 
 TEST_CASE("pool: a hundred streams share a tunnel, and the next one opens another") {
-    World w;
+    World w{{.pool_streams = 100}};
     w.play(hundred(w));
 }
 
