@@ -31,6 +31,6 @@ endif()
 
 # Boost is headers only here. Debian 12's own is 1.74, too old: scripts/deps unpacks 1.81 beside the build, where the
 # presets look first.
-find_package(Boost 1.81 REQUIRED)
+find_package(Boost 1.81 REQUIRED CONFIG)
 add_library(culvert_boost INTERFACE)
 target_link_libraries(culvert_boost INTERFACE Boost::headers)

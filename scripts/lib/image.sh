@@ -8,8 +8,11 @@ builder=$image/builder  # the Debian root that is built in
 files=$image/root       # what the container holds
 inside=/usr/src/culvert # the sources' place in there, the same for everyone: paths in the debug information do not differ
 
-image_commit() { git -C "$root" describe --always --dirty --abbrev=12 '--exclude=*' 2>/dev/null || echo unknown; }
-image_date() { git -C "$root" log -1 --format=%ct 2>/dev/null || echo 0; }
+# Asked once, so that everything that is made names the same.
+commit=$(git -C "$root" describe --always --dirty --abbrev=12 '--exclude=*' 2>/dev/null || echo unknown)
+revision=$(git -C "$root" rev-parse HEAD 2>/dev/null || echo unknown)
+commit_date=$(git -C "$root" log -1 --format=%ct 2>/dev/null || echo 0)
+image_version() { "$image/culvertd" --version | awk 'NR == 1 {print $2}'; }
 
 # The build root is made anew when its packages or their source change.
 builder_packages() { printf '%s\n' "${build_packages[@]}" "${image_packages[@]}" libboost-dev ccache; }
@@ -56,7 +59,7 @@ in_builder() {
         [[ -c $builder/dev/null ]] || mount --rbind /dev "$builder/dev"
         exec chroot "$builder" "$@"' - "$builder" "$root" "$inside" "$cache" \
         /usr/bin/env -i -C "$inside" HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM="${TERM:-dumb}" \
-        ${cache:+CCACHE_DIR=/var/cache/ccache} CULVERT_COMMIT="$(image_commit)" SOURCE_DATE_EPOCH="$(image_date)" "$@"
+        ${cache:+CCACHE_DIR=/var/cache/ccache} CULVERT_COMMIT="$commit" SOURCE_DATE_EPOCH="$commit_date" "$@"
 }
 
 build_inside() { in_builder scripts/lib/image_inside.sh /out/root /out/debug; }
@@ -72,10 +75,11 @@ publish() {
     done
     write_launcher
     "$image/culvertd" --version
+    chroot "$files" /usr/sbin/culvertd --version >/dev/null || die "culvertd does not start from the image's files alone"
     du -sh "$files" | sed 's/\t.*/ in build\/image\/root/'
 }
 
 write_archive() {
-    python3 "$here/lib/oci_archive.py" --root "$files" --commit "$(git -C "$root" rev-parse HEAD 2>/dev/null || echo unknown)" \
-        --version "$("$image/culvertd" --version | awk 'NR == 1 {print $2}')" --date "$(image_date)" "$1"
+    python3 "$here/lib/oci_archive.py" --root "$files" --commit "$revision" --version "$(image_version)" \
+        --date "$commit_date" "$1"
 }

@@ -81,7 +81,6 @@ def labels(options, created):
         "org.opencontainers.image.revision": options.commit,
         "org.opencontainers.image.created": created,
         "org.opencontainers.image.licenses": "Apache-2.0 AND (GPL-2.0-only OR BSD-2-Clause)",
-        "org.opencontainers.image.base.name": "docker.io/library/debian:trixie",
     }
 
 
