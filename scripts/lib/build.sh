@@ -31,3 +31,6 @@ build_preset() {
         step "configure $preset" configure_preset "$preset" &&
         step "build $preset" compile_preset "$@"
 }
+
+# What a daemon is made of, in one line.
+version_line() { "$1" --version | paste -sd'|' | sed 's/|/; /g'; }
