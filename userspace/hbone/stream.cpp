@@ -82,6 +82,7 @@ void Stream::Impl::receive_reset(std::uint32_t code) {
     if ((code == no_error || code == cancel) && !waiting) {
         deaf = true;
         receive_end();
+        if (wants_to_send) want_to_send();  // into a window that was full: nghttp2 will never ask for it again
     } else if (code == stream_closed) {
         fail(broken_pipe());
     } else {

@@ -64,6 +64,20 @@ Task<> friendly_reset(World& w, std::uint32_t code) {
     CHECK(quiet.talker.reset == "");
 }
 
+// The peer resets a stream whose window it had let run full: nobody will ever ask for its bytes again.
+Task<> friendly_reset_of_a_full_window(World& w, std::uint32_t code) {
+    constexpr std::uint64_t window = 65535;
+    Hand hand;
+    co_await join(w, hand);
+    hand.talker.say(10 * window);
+    co_await w.until([&] { return hand.talker.sent == window; });
+    CHECK(hand.talker.sent == window);
+    hand.peer->send(RST_STREAM, 0, 1, bytes_of(code));
+    co_await w.until([&] { return !hand.talker.reset.empty(); }, 2s);
+    CHECK(hand.talker.got_end);
+    CHECK(hand.talker.reset == "io error: broken pipe");
+}
+
 Task<> hostile_reset(World& w, std::uint32_t code, const char* expected) {
     Hand hand;
     co_await join(w, hand);
@@ -323,6 +337,14 @@ TEST_CASE("end: a reset that means no harm reads as an end, and only more bytes 
         CAPTURE(code);
         World w;
         w.play(friendly_reset(w, code));
+    }
+}
+
+TEST_CASE("end: a reset that means no harm finds out at once who waits with bytes for a full window") {
+    for (std::uint32_t code : {0u, 8u}) {
+        CAPTURE(code);
+        World w;
+        w.play(friendly_reset_of_a_full_window(w, code));
     }
 }
 
