@@ -24,11 +24,12 @@ ensure_builder() {
     [[ -e $image/builder.key && $(<"$image/builder.key") == "$key" ]] && return
     enough_room 4
     packages=$(builder_packages | paste -sd,)
-    rm -rf --one-file-system "$image"/{builder.key,builder,builder.new,tree}
+    rm -rf --one-file-system "$image/builder.new"
     make_debian_root "$image_suite" "$image/builder.new" --include="$packages" --dpkgopt=force-unsafe-io \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' ||
-        die "the Debian root could not be made; the lines above are mmdebstrap's"
+        die "the Debian root could not be made; the lines above are mmdebstrap's. Is there a network, and room in build/image?"
     mkdir -p "$image/builder.new$inside" "$image/builder.new/out" "$image/builder.new/var/cache/ccache"
+    rm -rf --one-file-system "$image"/{builder.key,builder,tree}
     mv "$image/builder.new" "$builder"
     printf '%s\n' "$key" >"$image/builder.key"
     du -sh "$builder" | sed 's/\t.*/ in build\/image\/builder/'
