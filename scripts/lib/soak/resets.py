@@ -14,6 +14,7 @@ import time
 PAUSE = 0.02
 REST = 20000
 PAYLOAD = bytes(range(256)) * 400
+CROWD = 50
 
 
 class Ended(Exception):
@@ -45,9 +46,9 @@ def connect(address, port):
     return socket.create_connection((address, port), timeout=5)
 
 
-def leave_unread(address, ports, told):
+def leave_unread(address, ports, told, sock=None):
     """Much is sent, nothing of the echo read: bytes are everywhere when the reset comes."""
-    sock = connect(address, ports["echo"])
+    sock = sock or connect(address, ports["echo"])
     sock.settimeout(0.05)
     try:
         sock.sendall(PAYLOAD)
@@ -55,6 +56,12 @@ def leave_unread(address, ports, told):
         pass
     reset(sock)
     told["ours"] += 1
+
+
+def leave_in_a_crowd(address, ports, told):
+    """So many at once that what is on the way has to wait for room."""
+    for sock in [connect(address, ports["echo"]) for _ in range(CROWD)]:
+        leave_unread(address, ports, told, sock)
 
 
 def leave_early(address, ports, told):
@@ -91,11 +98,11 @@ def end_well(address, ports, told):
 
 def visit(addresses, ports):
     told = {"ours": 0, "theirs": 0, "well": 0, "wrong": 0, "words": []}
-    ways = (leave_unread, leave_early, be_left, end_well)
+    ways = (leave_unread, leave_early, be_left, end_well) * 25 + (leave_in_a_crowd,) * 2
     number = 0
     try:
         while True:
-            way, address = ways[number % 4], addresses[number // 4 % 2]
+            way, address = ways[number % len(ways)], addresses[number // 4 % 2]
             try:
                 way(address, ports, told)
             except OSError as trouble:
