@@ -41,12 +41,19 @@ enough_room() {
     ((free >= $1)) || die "build/image needs $1 GB of room and has $free"
 }
 
+# The machine's own, where it has one: what was compiled in another Debian root of the same packages is not compiled again.
+compiler_cache() {
+    local cache
+    command -v ccache >/dev/null || return 0
+    cache=$(ccache --get-config cache_dir) && mkdir -p "$cache" && printf '%s\n' "$cache"
+}
+
 # in_builder COMMAND...: with mounts and processes of its own. The sources are there as they are here, read only; the build
 # trees are kept in build/image/tree, results go to build/image/out.
 in_builder() {
-    local cache=
+    local cache
+    cache=$(compiler_cache)
     mkdir -p "$image"/{tree,out} "$root/build"
-    if command -v ccache >/dev/null; then cache=$(ccache --get-config cache_dir 2>/dev/null) && mkdir -p "$cache"; fi
     # shellcheck disable=SC2016 # expanded inside
     unshare --mount --propagation private --pid --fork --kill-child bash -e -c '
         builder=$1 sources=$2 inside=$3 cache=$4
