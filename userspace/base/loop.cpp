@@ -2,6 +2,7 @@
 #include <culvert/base/loop.hpp>
 
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
 #include <system_error>
 #include <utility>
@@ -31,11 +32,17 @@ void Timer::arm(Clock::duration from_now) {
     loop_.timers_.insert(*this);
 }
 
-Loop::Loop() : epoll_{::epoll_create1(EPOLL_CLOEXEC)}, mailbox_bell_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {
-    epoll_event bell{};
-    bell.events = EPOLLIN | EPOLLET;
-    bell.data.ptr = this;
-    if (!epoll_ || !mailbox_bell_ || ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, mailbox_bell_.get(), &bell) != 0)
+Loop::Loop()
+    : epoll_{::epoll_create1(EPOLL_CLOEXEC)},
+      alarm_{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)},
+      mailbox_bell_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {
+    auto watch = [this](const Fd& fd, void* known_by) {
+        epoll_event interest{};
+        interest.events = EPOLLIN | EPOLLET;
+        interest.data.ptr = known_by;
+        return fd && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd.get(), &interest) == 0;
+    };
+    if (!epoll_ || !watch(alarm_, &alarm_) || !watch(mailbox_bell_, this))
         throw std::system_error{errno, std::system_category(), "start an event loop"};
 }
 
@@ -59,11 +66,22 @@ void Loop::stop() {
 
 void Loop::run() {
     while (!stopping_) {
-        deliver(runnable_.empty() && round_ends_.empty() ? milliseconds_to_next_timer() : 0);
+        set_alarm();
+        deliver(runnable_.empty() && round_ends_.empty() ? -1 : 0);
         fire_timers();
         finish_round();
         ++rounds_;
     }
+}
+
+// Only ever to an earlier time: one that was cancelled or moved costs a round when the alarm rings.
+void Loop::set_alarm() noexcept {
+    if (timers_.empty() || timers_.begin()->deadline_ >= alarm_at_) return;
+    alarm_at_ = timers_.begin()->deadline_;
+    auto since_boot = std::chrono::nanoseconds{alarm_at_.time_since_epoch()}.count();
+    itimerspec when{};
+    when.it_value = {static_cast<time_t>(since_boot / 1'000'000'000), static_cast<long>(since_boot % 1'000'000'000)};
+    CV_CHECK(::timerfd_settime(alarm_.get(), TFD_TIMER_ABSTIME, &when, nullptr) == 0, "a time after boot can be set");
 }
 
 void Loop::deliver(int timeout_ms) {
@@ -74,6 +92,8 @@ void Loop::deliver(int timeout_ms) {
         epoll_event event = fetched_[fetched_next_++];
         if (event.data.ptr == this)
             take_mail();
+        else if (event.data.ptr == &alarm_)
+            alarm_at_ = Clock::time_point::max();
         else if (event.data.ptr)
             static_cast<Watch*>(event.data.ptr)->target_->on_ready(event.events);
     }
@@ -115,12 +135,6 @@ void Loop::finish_round() {
         ends.pop_front();
         hook.on_round_end();
     }
-}
-
-int Loop::milliseconds_to_next_timer() const noexcept {
-    if (timers_.empty()) return -1;
-    auto left = std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->deadline_ - Clock::now()).count();
-    return left < 0 ? 0 : left > 60'000 ? 60'000 : static_cast<int>(left);
 }
 
 }

@@ -15,6 +15,15 @@ bool would_block(int error) noexcept {
     return error == EAGAIN || error == EINTR;
 }
 
+ssize_t send_parts(int fd, iovec* parts, int count) noexcept {
+    constexpr int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    if (count == 1) return ::send(fd, parts[0].iov_base, parts[0].iov_len, flags);  // the cheaper call
+    msghdr message{};
+    message.msg_iov = parts;
+    message.msg_iovlen = static_cast<std::size_t>(count);
+    return ::sendmsg(fd, &message, flags);
+}
+
 // Those that no batch of this worker uses. As many as streams had bytes in one batch, at most these.
 constexpr std::size_t most_spare_batches = 16;
 thread_local std::vector<std::unique_ptr<BatchParts>> spare_batches;
@@ -154,11 +163,8 @@ void TunnelPump::write_to_app() {
     for (int i = 0; i < count; ++i) total += parts[i].iov_len;
     std::size_t sent = 0;
     if (leftover_.empty()) {
-        msghdr message{};
-        message.msg_iov = parts.data();
-        message.msg_iovlen = static_cast<std::size_t>(count);
         // Tried even when the last write was short: the app may have read since, and the edge would come too late.
-        ssize_t n = ::sendmsg(app_.fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = send_parts(app_.fd(), parts.data(), count);
         if (n < 0 && !would_block(errno)) {
             int error = errno;
             stream_.consumed(total);

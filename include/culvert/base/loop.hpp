@@ -125,14 +125,17 @@ private:
     friend class Timer;
     using AutoList = intrusive::constant_time_size<false>;
 
+    void set_alarm() noexcept;
     void deliver(int timeout_ms);
     void take_mail();
     void fire_timers();
     void finish_round();
-    int milliseconds_to_next_timer() const noexcept;
 
     static constexpr int round_cap = 64;  // 16 costs 7 % at 64 connections; more lets p99 drift
     Fd epoll_;
+    // Rings at the first deadline. A timeout of epoll_wait would make the kernel set and take back a timer every round.
+    Fd alarm_;
+    Clock::time_point alarm_at_ = Clock::time_point::max();
     Fd mailbox_bell_;
     std::mutex mailbox_lock_;  // taken by post() and once per bell, never on the path of a byte
     std::vector<std::function<void()>> mailbox_;
