@@ -3,7 +3,6 @@
 #include "session.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 #include "batch.hpp"
 #include "session_callbacks.hpp"
@@ -29,6 +28,8 @@ Session::Session(Role role, std::unique_ptr<base::Socket> socket, tls::Channel c
       settings_{settings},
       role_{role},
       owner_{&owner},
+      reader_{role == Role::server ? NGHTTP2_CLIENT_MAGIC_LEN : 0u, settings.max_frame},
+      in_{settings.connection_window},
       limit_{loop_, [this] { limit_reached(); }},
       ping_{loop_, [this] { ping(); }},
       idle_{loop_, [this] { drain(); }} {
@@ -149,9 +150,7 @@ void Session::begin_http2() {
 }
 
 void Session::feed(std::span<const std::byte> plaintext) {
-    auto n = nghttp2_session_mem_recv(http2_.get(), reinterpret_cast<const std::uint8_t*>(plaintext.data()),
-                                      plaintext.size());
-    if (n < 0) return fail(h2_error(nghttp2_strerror(static_cast<int>(n))));
+    reader_.read(plaintext, *this);
     if (nghttp2_session_want_write(http2_.get())) mark();
 }
 
@@ -171,50 +170,11 @@ void Session::flush() {
     }
     std::span<const std::byte> plaintext;
     if (state_ == State::open) {
-        resume_ready_streams();
         plaintext = produce();
         if (failure_) return;
     }
     if (auto sent = transport_->send(plaintext); !sent) return fail(sent.error());
     if (more_ && transport_->socket().maybe_writable()) mark();
-}
-
-void Session::resume_ready_streams() {
-    while (!ready_.empty()) {
-        auto stream = ready_.front().shared_from_this();
-        ready_.pop_front();
-        if (stream->deaf)
-            stream->fill_nowhere();
-        else if (std::exchange(stream->deferred, false))
-            nghttp2_session_resume_data(http2_.get(), stream->id);
-    }
-}
-
-std::span<const std::byte> Session::produce() {
-    std::byte* out = Buffers::of_this_thread().plaintext_out.get();
-    produced_ = 0;
-    more_ = false;
-    while (produced_ < Buffers::plaintext_out_size) {
-        const std::uint8_t* frame = nullptr;
-        auto n = nghttp2_session_mem_send(http2_.get(), &frame);  // DATA has gone to send_data already
-        if (n < 0) {
-            fail(h2_error(nghttp2_strerror(static_cast<int>(n))));
-            break;
-        }
-        if (n == 0) break;
-        CV_CHECK(static_cast<std::size_t>(n) <= Buffers::control_room, "nghttp2 cuts header blocks at 16 KiB");
-        std::memcpy(out + produced_, frame, static_cast<std::size_t>(n));
-        produced_ += static_cast<std::size_t>(n);
-    }
-    if (produced_ >= Buffers::plaintext_out_size) more_ = true;
-    return {out, std::exchange(produced_, 0)};
-}
-
-std::span<std::byte> Session::room_for_data(std::size_t wanted) noexcept {
-    std::size_t start = produced_ + frame_header;
-    if (start >= Buffers::plaintext_out_size) return {};
-    return {Buffers::of_this_thread().plaintext_out.get() + start,
-            std::min(wanted, Buffers::plaintext_out_size - start)};
 }
 
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // One HTTP/2 connection in TLS, either role. Its .cpp files are the only ones that see nghttp2.
 //
-//   on_socket_ready: read, open, nghttp2, on_data... batch ends     (in the round's turn)
-//   on_round_end:    fill, DATA and control frames, seal, one send  (once a round)
+//   on_socket_ready: read, open, frames, on_data... batch ends      (in the round's turn)
+//   on_round_end:    control frames, fill and DATA, seal, one send  (once a round)
+//
+// nghttp2 speaks for the connection: streams, headers, settings, pings, errors. The bytes and their flow control are
+// ours (session_input.cpp, session_output.cpp).
 //
 // Lives on: one worker. Owned by the pool or the server until on_closed(); every Stream keeps the memory, not the
 // connection. Whatever goes wrong inside a call ends at the end of the outermost one (Batch).
@@ -11,6 +14,7 @@
 
 #include <culvert/hbone/settings.hpp>
 
+#include "frame_reader.hpp"
 #include "stream_impl.hpp"
 #include "transport.hpp"
 
@@ -22,7 +26,8 @@ enum class Role { client, server };
 
 class Session final : public std::enable_shared_from_this<Session>,
                       private base::Socket::Observer,
-                      private base::RoundEnd {
+                      private base::RoundEnd,
+                      private FrameReader::User {
 public:
     class Owner {
     public:
@@ -83,9 +88,26 @@ private:
     bool output_stuck() const noexcept;
 
     void flush();
-    void resume_ready_streams();
     std::span<const std::byte> produce();
-    std::span<std::byte> room_for_data(std::size_t wanted) noexcept;
+    void put_window_updates() noexcept;
+    bool put_control();
+    bool put_data();
+    bool put_data_of(Stream::Impl& stream, std::size_t room);
+
+    // FrameReader::User
+    void on_data_frame(const DataFrame& frame) override;
+    void on_payload(const DataFrame& frame, std::span<const std::byte> bytes) override;
+    void on_padding(const DataFrame& frame, std::size_t bytes) override;
+    void on_data_frame_end(const DataFrame& frame) override;
+    void on_window_update(std::int32_t stream, std::uint32_t increment) override;
+    void on_broken_frame() override;
+    bool on_other(std::span<const std::byte> bytes) override;
+    Stream::Impl* stream_of(std::int32_t id) const noexcept;
+    Stream::Impl* receiver_of(const DataFrame& frame) const noexcept;
+    void show(const DataFrame& frame);
+    void open_window(Stream::Impl& stream, std::uint32_t increment);
+    void end_with(std::uint32_t code);
+    void peer_settings_changed();
 
     std::size_t header_limit() const noexcept {
         return role_ == Role::client ? settings_.client_header_list : settings_.server_header_list;
@@ -106,7 +128,9 @@ private:
     void stream_opened(Stream::Impl& stream);
     void ready(Stream::Impl& stream);
     void touched(Stream::Impl& stream);
-    void give_back(std::int32_t id, std::size_t bytes);
+    void give_back(Stream::Impl& stream, std::size_t bytes);
+    void give_back(std::size_t bytes);  // of the connection's window alone
+    void announce(std::int32_t stream, std::uint32_t bytes);
     void reset(Stream::Impl& stream, std::uint32_t code);
 
     base::Loop& loop_;
@@ -127,12 +151,18 @@ private:
     bool ping_waits_ = false;
     bool ping_timed_out_ = false;
     std::uint64_t stopped_in_ = 0;
-    std::size_t produced_ = 0;            // bytes in the lent plaintext_out, during produce()
-    std::size_t streams_ = 0;             // that nghttp2 knows
-    std::size_t objects_ = 0;             // Stream::Impl alive, those that only their user still holds too
-    std::optional<base::Error> failure_;  // ends the connection at the end of the call
-    std::optional<base::Error> verdict_;  // what on_closed() will say, while the goodbye is on its way
-    std::string peer_goaway_;             // what its GOAWAY said, if it was an error
+    FrameReader reader_;
+    InWindow in_;
+    OutWindow out_{first_window};
+    std::uint32_t peer_stream_window_ = first_window;
+    std::uint32_t peer_frame_ = 16 * 1024;
+    std::vector<std::byte> window_updates_;  // frames, to be sent in this round
+    std::size_t produced_ = 0;               // bytes in the lent plaintext_out, during produce()
+    std::size_t streams_ = 0;                // that nghttp2 knows
+    std::size_t objects_ = 0;                // Stream::Impl alive, those that only their user still holds too
+    std::optional<base::Error> failure_;     // ends the connection at the end of the call
+    std::optional<base::Error> verdict_;     // what on_closed() will say, while the goodbye is on its way
+    std::string peer_goaway_;                // what its GOAWAY said, if it was an error
     StreamList<&Stream::Impl::in_session> open_;
     StreamList<&Stream::Impl::in_touched> touched_;
     StreamList<&Stream::Impl::in_ready> ready_;

@@ -15,22 +15,11 @@ namespace {
 
 using base::log::debug;
 
-// What we send at most in one DATA frame: three of them and their headers fit a round's output.
-constexpr std::size_t frame_cap = 64 * 1024;
-// Until a stream has filled one of these: for larger ones nghttp2 keeps a buffer of that size per session, and never
-// uses it.
-constexpr std::size_t small_frame = 16 * 1024;
-// Rather wait for the next round than cut a frame shorter than this for want of room.
-constexpr std::size_t room_floor = 4 * 1024;
 // Streams that ended while their user still holds them: a peer that opens and resets must not outrun us.
 constexpr std::size_t late_users = 200;
 
 std::string_view text(const std::uint8_t* bytes, std::size_t size) {
     return {reinterpret_cast<const char*>(bytes), size};
-}
-
-Stream::Impl* stream_of(nghttp2_session* http2, std::int32_t id) {
-    return static_cast<Stream::Impl*>(nghttp2_session_get_stream_user_data(http2, id));
 }
 
 std::string debug_data(const nghttp2_goaway& goaway) {
@@ -42,46 +31,17 @@ std::string debug_data(const nghttp2_goaway& goaway) {
 
 }
 
-ssize_t Session::Callbacks::read_length(nghttp2_session* http2, std::uint8_t, std::int32_t id,
-                                        std::int32_t session_window, std::int32_t stream_window,
-                                        std::uint32_t frame_limit, void*) {
-    Stream::Impl* stream = stream_of(http2, id);
-    std::size_t cap = stream && stream->bulky ? frame_cap : small_frame;
-    return std::min({static_cast<ssize_t>(session_window), static_cast<ssize_t>(stream_window),
-                     static_cast<ssize_t>(frame_limit), static_cast<ssize_t>(cap)});
-}
-
-ssize_t Session::Callbacks::read_data(nghttp2_session*, std::int32_t, std::uint8_t*, std::size_t length,
-                                      std::uint32_t* flags, nghttp2_data_source* source, void* self) {
-    auto& session = *static_cast<Session*>(self);
+// All that nghttp2 knows of a stream's bytes: that its HEADERS have left, so that they may follow, and when they end.
+ssize_t Session::Callbacks::may_send(nghttp2_session*, std::int32_t, std::uint8_t*, std::size_t, std::uint32_t* flags,
+                                     nghttp2_data_source* source, void* self) {
     auto& stream = *static_cast<Stream::Impl*>(source->ptr);
-    if (!stream.wants_to_send || !stream.has_user()) {
-        stream.deferred = true;
-        return NGHTTP2_ERR_DEFERRED;
-    }
-    std::span<std::byte> room = session.room_for_data(length);
-    if (room.size() < std::min(length, room_floor)) {
-        session.more_ = true;
-        return NGHTTP2_ERR_PAUSE;
-    }
-    Filled filled = stream.fill(room);
-    stream.bulky = filled.bytes == room.size() && (stream.bulky || room.size() >= small_frame);
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (filled.outcome == Outcome::end) {
+    if (stream.sent_end) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
-    } else if (filled.bytes == 0) {
-        stream.deferred = true;
-        return NGHTTP2_ERR_DEFERRED;
+        return 0;
     }
-    return static_cast<ssize_t>(filled.bytes);
-}
-
-int Session::Callbacks::send_data(nghttp2_session*, nghttp2_frame*, const std::uint8_t* header, std::size_t length,
-                                  nghttp2_data_source*, void* self) {
-    auto& session = *static_cast<Session*>(self);
-    std::memcpy(Buffers::of_this_thread().plaintext_out.get() + session.produced_, header, frame_header);
-    session.produced_ += frame_header + length;
-    return 0;
+    stream.may_send = true;
+    if (stream.wants_to_send) static_cast<Session*>(self)->ready(stream);
+    return NGHTTP2_ERR_DEFERRED;
 }
 
 int Session::Callbacks::begin_headers(nghttp2_session* http2, const nghttp2_frame* frame, void* self) {
@@ -97,11 +57,11 @@ int Session::Callbacks::begin_headers(nghttp2_session* http2, const nghttp2_fram
     return 0;
 }
 
-int Session::Callbacks::header(nghttp2_session* http2, const nghttp2_frame* frame, const std::uint8_t* name_bytes,
+int Session::Callbacks::header(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name_bytes,
                                std::size_t name_size, const std::uint8_t* value_bytes, std::size_t value_size,
                                std::uint8_t, void* self) {
     auto& session = *static_cast<Session*>(self);
-    Stream::Impl* stream = stream_of(http2, frame->hd.stream_id);
+    Stream::Impl* stream = session.stream_of(frame->hd.stream_id);
     if (!stream) return 0;
     std::string_view name = text(name_bytes, name_size), value = text(value_bytes, value_size);
     stream->header_bytes += name_size + value_size + 32;  // as MAX_HEADER_LIST_SIZE counts
@@ -125,17 +85,8 @@ int Session::Callbacks::header(nghttp2_session* http2, const nghttp2_frame* fram
     return 0;
 }
 
-int Session::Callbacks::data(nghttp2_session* http2, std::uint8_t, std::int32_t id, const std::uint8_t* bytes,
-                             std::size_t size, void* self) {
-    if (Stream::Impl* stream = stream_of(http2, id)) {
-        stream->receive({reinterpret_cast<const std::byte*>(bytes), size});
-        return 0;
-    }
-    static_cast<Session*>(self)->give_back(id, size);
-    return 0;
-}
-
 void Session::Callbacks::headers_done(Session& session, Stream::Impl& stream) {
+    stream.may_receive = session.role_ == Role::server || stream.status >= 200;
     if (session.role_ == Role::client) {
         if (stream.answered && stream.status >= 200) stream.answered->set();
     } else if (stream.asked && !stream.asked->stream) {
@@ -144,9 +95,9 @@ void Session::Callbacks::headers_done(Session& session, Stream::Impl& stream) {
     }
 }
 
-int Session::Callbacks::frame_received(nghttp2_session* http2, const nghttp2_frame* frame, void* self) {
+int Session::Callbacks::frame_received(nghttp2_session*, const nghttp2_frame* frame, void* self) {
     auto& session = *static_cast<Session*>(self);
-    Stream::Impl* stream = frame->hd.stream_id ? stream_of(http2, frame->hd.stream_id) : nullptr;
+    Stream::Impl* stream = session.stream_of(frame->hd.stream_id);
     switch (frame->hd.type) {
         case NGHTTP2_HEADERS:
             if (stream) headers_done(session, *stream);
@@ -158,7 +109,7 @@ int Session::Callbacks::frame_received(nghttp2_session* http2, const nghttp2_fra
             if (stream) stream->receive_reset(frame->rst_stream.error_code);
             return 0;
         case NGHTTP2_SETTINGS:
-            if (!(frame->hd.flags & NGHTTP2_FLAG_ACK)) session.stop_waiting_for_settings();
+            if (!(frame->hd.flags & NGHTTP2_FLAG_ACK)) session.peer_settings_changed();
             return 0;
         case NGHTTP2_PING:
             if (frame->hd.flags & NGHTTP2_FLAG_ACK) session.pong(frame->ping.opaque_data);
@@ -184,14 +135,14 @@ int Session::Callbacks::frame_sent(nghttp2_session* http2, const nghttp2_frame* 
         return session.said_goaway_ ? 0 : nghttp2_submit_ping(http2, NGHTTP2_FLAG_NONE, drain_payload);
     }
     if (frame->hd.type != NGHTTP2_HEADERS) return 0;
-    Stream::Impl* stream = stream_of(http2, frame->hd.stream_id);
+    Stream::Impl* stream = session.stream_of(frame->hd.stream_id);
     // Only now: with the answer still queued, the RST would overtake it.
     if (!stream || !stream->refused || stream->got_end) return 0;
     return nghttp2_submit_rst_stream(http2, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
 }
 
-int Session::Callbacks::stream_closed(nghttp2_session* http2, std::int32_t id, std::uint32_t code, void*) {
-    Stream::Impl* stream = stream_of(http2, id);
+int Session::Callbacks::stream_closed(nghttp2_session* http2, std::int32_t id, std::uint32_t code, void* self) {
+    Stream::Impl* stream = static_cast<Session*>(self)->stream_of(id);
     if (!stream) return 0;
     nghttp2_session_set_stream_user_data(http2, id, nullptr);
     stream->closed(code);
@@ -208,11 +159,8 @@ const nghttp2_session_callbacks* Session::Callbacks::all() {
     static const auto made = [] {
         nghttp2_session_callbacks* c = nullptr;
         CV_CHECK(nghttp2_session_callbacks_new(&c) == 0, "a small allocation at start succeeds");
-        nghttp2_session_callbacks_set_data_source_read_length_callback(c, read_length);
-        nghttp2_session_callbacks_set_send_data_callback(c, send_data);
         nghttp2_session_callbacks_set_on_begin_headers_callback(c, begin_headers);
         nghttp2_session_callbacks_set_on_header_callback(c, header);
-        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, data);
         nghttp2_session_callbacks_set_on_frame_recv_callback(c, frame_received);
         nghttp2_session_callbacks_set_on_frame_send_callback(c, frame_sent);
         nghttp2_session_callbacks_set_on_stream_close_callback(c, stream_closed);

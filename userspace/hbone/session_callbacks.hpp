@@ -6,8 +6,6 @@
 
 namespace culvert::hbone {
 
-inline constexpr std::size_t frame_header = 9;
-
 // Its answer says that every stream the peer opened before it heard our first GOAWAY has arrived.
 inline constexpr std::uint8_t drain_payload[8] = {'c', 'u', 'l', 'v', 'e', 'r', 't', '!'};
 
@@ -15,17 +13,11 @@ struct Session::Callbacks {
     static const nghttp2_session_callbacks* all();
     static const nghttp2_option* options();
 
-    static ssize_t read_length(nghttp2_session*, std::uint8_t type, std::int32_t id, std::int32_t session_window,
-                               std::int32_t stream_window, std::uint32_t frame_limit, void* self);
-    static ssize_t read_data(nghttp2_session*, std::int32_t id, std::uint8_t* unused, std::size_t length,
-                             std::uint32_t* flags, nghttp2_data_source* source, void* self);
-    static int send_data(nghttp2_session*, nghttp2_frame*, const std::uint8_t* header, std::size_t length,
-                         nghttp2_data_source*, void* self);
+    static ssize_t may_send(nghttp2_session*, std::int32_t id, std::uint8_t* unused, std::size_t length,
+                            std::uint32_t* flags, nghttp2_data_source* source, void* self);
     static int begin_headers(nghttp2_session*, const nghttp2_frame*, void* self);
     static int header(nghttp2_session*, const nghttp2_frame*, const std::uint8_t* name, std::size_t name_size,
                       const std::uint8_t* value, std::size_t value_size, std::uint8_t flags, void* self);
-    static int data(nghttp2_session*, std::uint8_t flags, std::int32_t id, const std::uint8_t* bytes, std::size_t size,
-                    void* self);
     static int frame_received(nghttp2_session*, const nghttp2_frame*, void* self);
     static int frame_sent(nghttp2_session*, const nghttp2_frame*, void* self);
     static int stream_closed(nghttp2_session*, std::int32_t id, std::uint32_t code, void* self);

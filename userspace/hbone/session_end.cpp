@@ -166,9 +166,7 @@ bool Session::takes_streams() const noexcept {
 
 bool Session::crowded() const noexcept {
     // One stream alone, however fast, holds a quarter: its own window.
-    auto held = nghttp2_session_get_effective_recv_data_length(http2_.get());
-    auto window = nghttp2_session_get_effective_local_window_size(http2_.get());
-    return held >= window / 4 * 3 || nghttp2_session_get_remote_window_size(http2_.get()) <= 0;
+    return in_.used() >= in_.size() / 4 * 3 || !out_.open();
 }
 
 }

@@ -27,7 +27,7 @@ base::Result<std::shared_ptr<Stream::Impl>> Session::request(const Request& requ
     if (!request.traceparent.empty()) headers[count++] = pair("traceparent", request.traceparent);
 
     auto stream = std::make_shared<Stream::Impl>(shared_from_this());
-    nghttp2_data_provider body{{.ptr = stream.get()}, Callbacks::read_data};
+    nghttp2_data_provider body{{.ptr = stream.get()}, Callbacks::may_send};
     std::int32_t id = nghttp2_submit_request(http2_.get(), nullptr, headers, count, &body, stream.get());
     if (id < 0) return h2_error(nghttp2_strerror(id));
     stream->open(id);
@@ -41,7 +41,7 @@ void Session::respond(Stream::Impl& stream, int status, const std::string& bagga
     std::string code = std::to_string(status);
     nghttp2_nv headers[] = {pair(":status", code), pair("baggage", baggage)};
     std::size_t count = baggage.empty() ? 1 : 2;
-    nghttp2_data_provider body{{.ptr = &stream}, Callbacks::read_data};
+    nghttp2_data_provider body{{.ptr = &stream}, Callbacks::may_send};
     stream.refused = status != 200;
     nghttp2_submit_response(http2_.get(), stream.id, headers, count, stream.refused ? nullptr : &body);
     mark();
@@ -60,12 +60,6 @@ void Session::ready(Stream::Impl& stream) {
 
 void Session::touched(Stream::Impl& stream) {
     if (!stream.in_touched.is_linked()) touched_.push_back(stream);
-}
-
-void Session::give_back(std::int32_t id, std::size_t bytes) {
-    if (state_ != State::open) return;
-    nghttp2_session_consume(http2_.get(), id, bytes);  // WINDOW_UPDATE when half of the window is used
-    if (nghttp2_session_want_write(http2_.get())) mark();
 }
 
 void Session::reset(Stream::Impl& stream, std::uint32_t code) {

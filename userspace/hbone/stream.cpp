@@ -33,11 +33,13 @@ std::string name(std::uint32_t code) {
 
 }
 
-Stream::Impl::Impl(std::shared_ptr<Session> s) noexcept : session{std::move(s)} {
+Stream::Impl::Impl(std::shared_ptr<Session> s) noexcept
+    : session{std::move(s)}, in{session->settings_.stream_window}, out{session->peer_stream_window_} {
     ++session->objects_;
 }
 
 Stream::Impl::~Impl() {
+    release_window();
     --session->objects_;
 }
 
@@ -133,7 +135,8 @@ Filled Stream::Impl::fill(std::span<std::byte> room) {
 
 void Stream::Impl::fill_nowhere() {
     if (!user_ || sent_end || failure) return;
-    Filled filled = fill({Buffers::of_this_thread().plaintext_out.get(), 1024});
+    std::byte nowhere[1024];
+    Filled filled = fill(nowhere);
     if (filled.bytes > 0) fail(broken_pipe());
 }
 
@@ -153,7 +156,7 @@ void Stream::Impl::want_to_send() {
     wants_to_send = true;
     if (deaf && session->closed())
         settle_alone();
-    else if (deferred || deaf)
+    else if (may_send || deaf)
         session->ready(*this);
 }
 
@@ -166,7 +169,7 @@ void Stream::Impl::settle_alone() {
 void Stream::Impl::consumed(std::size_t bytes) {
     bytes = std::min(bytes, unconsumed_);
     unconsumed_ -= bytes;
-    if (bytes > 0) session->give_back(id, bytes);
+    if (bytes > 0) session->give_back(*this, bytes);
 }
 
 void Stream::Impl::release_window() {

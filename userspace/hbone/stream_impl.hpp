@@ -9,6 +9,8 @@
 #include <culvert/hbone/server.hpp>
 #include <culvert/hbone/stream.hpp>
 
+#include "windows.hpp"
+
 namespace culvert::hbone {
 
 class Session;
@@ -49,8 +51,8 @@ public:
     const std::shared_ptr<Session> session;
     std::int32_t id = 0;
     bool wants_to_send = false;
-    bool deferred = false;  // nghttp2 waits for resume_data
-    bool bulky = false;     // filled the last frame to the brim
+    bool may_send = false;     // its HEADERS have left
+    bool may_receive = false;  // the peer's have come
     bool sent_end = false;
     bool got_end = false;
     bool deaf = false;     // the peer reset it in a friendly way: it sends and takes nothing more
@@ -67,6 +69,9 @@ public:
     std::size_t header_bytes = 0;
 
     std::unique_ptr<base::Error> failure;
+
+    InWindow in;
+    OutWindow out;
 
     StreamHook in_session, in_touched, in_ready;
 

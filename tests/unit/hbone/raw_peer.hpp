@@ -17,7 +17,7 @@ struct Frame {
 };
 
 enum : std::uint8_t { DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6, GOAWAY = 7, WINDOW_UPDATE = 8 };
-enum : std::uint8_t { ACK = 1, END_STREAM = 1, END_HEADERS = 4 };
+enum : std::uint8_t { ACK = 1, END_STREAM = 1, END_HEADERS = 4, PADDED = 8 };
 
 std::string bytes_of(std::uint32_t number);  // 4, network order
 std::uint32_t number_of(const std::string& payload, std::size_t at = 0);
