@@ -86,7 +86,6 @@ void Loop::set_alarm() noexcept {
 
 void Loop::deliver(int timeout_ms) {
     int count = ::epoll_wait(epoll_.get(), fetched_, round_cap, timeout_ms);
-    now_ = Clock::now();
     fetched_count_ = count > 0 ? count : 0;  // EINTR is an empty round
     for (fetched_next_ = 0; fetched_next_ < fetched_count_;) {
         epoll_event event = fetched_[fetched_next_++];
@@ -112,7 +111,9 @@ void Loop::take_mail() {
 }
 
 void Loop::fire_timers() {
-    while (!timers_.empty() && timers_.begin()->deadline_ <= now_) {
+    if (timers_.empty() || timers_.begin()->deadline_ >= alarm_at_) return;  // the clock is not even looked at
+    auto now = Clock::now();
+    while (!timers_.empty() && timers_.begin()->deadline_ <= now) {
         Timer& due = *timers_.begin();
         due.unlink();
         due.on_expiry_();  // may destroy `due`: nothing of it is touched afterwards

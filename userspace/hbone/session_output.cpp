@@ -43,6 +43,7 @@ void Session::put_window_updates() noexcept {
 
 // True when the output has room left.
 bool Session::put_control() {
+    if (!nghttp2_session_want_write(http2_.get())) return true;
     std::byte* out = Buffers::of_this_thread().plaintext_out.get();
     while (produced_ < Buffers::plaintext_out_size) {
         const std::uint8_t* frame = nullptr;

@@ -111,8 +111,9 @@ void Acceptor::accept_rest() {
 
 void Acceptor::back_off(int error) {
     context_.counters.accept_errors.add();
-    if (context_.loop.now() >= may_warn_) {
-        may_warn_ = context_.loop.now() + 10s;
+    auto now = base::Loop::Clock::now();
+    if (now >= may_warn_) {
+        may_warn_ = now + 10s;
         base::log::warn("proxy", "cannot accept connections: {}. They wait; raise LimitNOFILE or the memory limit",
                         base::errno_while({}, error).cause());
     }

@@ -105,9 +105,6 @@ public:
     void stop();                            // any thread
     void post(std::function<void()> work);  // any thread; runs on the loop, in order. After the loop has ended: dropped
 
-    // The time at which this round began: one clock read per round.
-    Clock::time_point now() const noexcept { return now_; }
-
     // In this round, after the events; in the order asked for.
     void resume_soon(Resumable& parked) noexcept {
         parked.unlink();
@@ -135,7 +132,7 @@ private:
     Fd epoll_;
     // Rings at the first deadline. A timeout of epoll_wait would make the kernel set and take back a timer every round.
     Fd alarm_;
-    Clock::time_point alarm_at_ = Clock::time_point::max();
+    Clock::time_point alarm_at_ = Clock::time_point::max();  // that: it is not set
     Fd mailbox_bell_;
     std::mutex mailbox_lock_;  // taken by post() and once per bell, never on the path of a byte
     std::vector<std::function<void()>> mailbox_;
@@ -144,7 +141,6 @@ private:
     int fetched_count_ = 0;
     int fetched_next_ = 0;
     std::uint64_t rounds_ = 0;
-    Clock::time_point now_ = Clock::now();
     intrusive::multiset<Timer, AutoList> timers_;
     intrusive::list<Resumable, AutoList> runnable_;
     intrusive::list<RoundEnd, AutoList> round_ends_;
