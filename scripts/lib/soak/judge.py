@@ -55,7 +55,7 @@ def result(about, series, began, ended, quiet, pages, jobs, resets, held, still_
     why += [f"resets: {words}" for words in resets["words"]] + ([held] if held else [])
     return {"seconds": round(ended - began, 1), "minute": minute, "machine": about, "first": first, "last": last,
             "growth": {name: last[name]["median"] - first[name]["median"] for name in first if name in last},
-            "by_minute": _by_minute(series, began, ended), "quiet": quiet, "must_be_zero": zero, "done": done, "still_open": list(still_open), "flat": not why, "why": why}
+            "by_minute": _by_minute(series, began, ended), "quiet": quiet, "must_be_zero": zero, "done": done, "closed": _closed(pages), "still_open": list(still_open), "flat": not why, "why": why}
 
 
 def show(result):
@@ -66,6 +66,7 @@ def show(result):
         print(f"{name:34} {_span(first):>24} {_span(last):>24} {_short(result['growth'].get(name, 0)):>10}"
               f"   {_short(before)}, {_short(after)}")
     print("\ndone: " + "; ".join(f"{name} {_short(count)}" for name, count in result["done"].items()))
+    print("closed: " + "; ".join(f"{reason} {_short(count)}" for reason, count in result["closed"].items() if count))
     broken = [f"{name} {_short(count)}" for name, count in result["must_be_zero"].items() if count]
     print(f"must be zero: {'; '.join(broken) or 'all are'}")
     for name in ("n1.anon_kb", "n2.anon_kb"):
@@ -139,6 +140,16 @@ def _done(pages, jobs, resets):
     done |= {f"resets, {side}": resets.get(side, 0) for side in ("ours", "theirs", "well")}
     return done | {f"{name}{{{label}}}" if label else name: sum(page.get((name, label), 0) for page in pages)
                    for name, label in DONE_COUNTERS}
+
+
+def _closed(pages):
+    """How connections ended, by reason, of both daemons."""
+    closed = {}
+    for page in pages:
+        for (name, reason), count in page.items():
+            if name == "culvert_proxy_connections_closed_total":
+                closed[reason] = closed.get(reason, 0) + count
+    return closed
 
 
 def _slack(slacks, name):
