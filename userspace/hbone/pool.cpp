@@ -75,7 +75,9 @@ base::Error draining_error() {
 class Pool::Impl {
 public:
     Impl(base::Loop& loop, Dialer& dialer, const Settings& settings)
-        : loop_{loop}, dialer_{dialer}, settings_{settings}, dials_{loop} {}
+        : loop_{loop}, dialer_{dialer}, settings_{settings}, dials_{loop} {
+        Session::prepare();
+    }
     ~Impl();
 
     base::Task<base::Result<Stream>> open(PoolKey key, tls::CredentialsPtr own, Request request);

@@ -40,7 +40,9 @@ struct Server::Tunnels {
 };
 
 Server::Server(base::Loop& loop, const Settings& settings)
-    : loop_{loop}, settings_{settings}, tunnels_{std::make_shared<Tunnels>()} {}
+    : loop_{loop}, settings_{settings}, tunnels_{std::make_shared<Tunnels>()} {
+    Session::prepare();
+}
 
 Server::~Server() = default;
 

@@ -123,9 +123,10 @@ void Session::take() {
 
 void Session::begin_http2() {
     nghttp2_session* made = nullptr;
-    int failed = role_ == Role::client
-                     ? nghttp2_session_client_new2(&made, Callbacks::all(), this, Callbacks::options())
-                     : nghttp2_session_server_new2(&made, Callbacks::all(), this, Callbacks::options());
+    int failed =
+        role_ == Role::client
+            ? nghttp2_session_client_new3(&made, Callbacks::all(), this, Callbacks::options(), Callbacks::memory())
+            : nghttp2_session_server_new3(&made, Callbacks::all(), this, Callbacks::options(), Callbacks::memory());
     if (failed) return fail(h2_error(nghttp2_strerror(failed)));
     http2_.reset(made);
     // The order ztunnel sends them in (ztunnel.md §20.5).
@@ -156,7 +157,7 @@ void Session::feed(std::span<const std::byte> plaintext) {
 
 void Session::deliver() {
     while (!touched_.empty()) {
-        auto stream = touched_.front().shared_from_this();
+        StreamPtr stream{&touched_.front()};
         touched_.pop_front();
         stream->deliver();
     }

@@ -39,6 +39,8 @@ public:
         ~Owner() = default;
     };
 
+    // What all sessions share; once, before there are any.
+    static void prepare();
     // An owner that goes before on_closed() aborts the session and disowns it.
     static std::shared_ptr<Session> start(Role role, std::unique_ptr<base::Socket> socket, tls::Channel channel,
                                           const Settings& settings, Owner& owner);
@@ -51,7 +53,7 @@ public:
     // Stalled streams hold most of the connection's window, either way: a new stream would be slow on it.
     bool crowded() const noexcept;
     // Client: sends the CONNECT at the end of this round.
-    base::Result<std::shared_ptr<Stream::Impl>> request(const Request& request);
+    base::Result<StreamPtr> request(const Request& request);
     // Server: the answer. Without a stream that still lives nothing is sent.
     void respond(Stream::Impl& stream, int status, const std::string& baggage);
 

@@ -2,6 +2,9 @@
 // What nghttp2 calls while it reads and frames. Nothing here lets a user destroy what nghttp2 still holds.
 #include "session_callbacks.hpp"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -18,6 +21,16 @@ using base::log::debug;
 // Streams that ended while their user still holds them: a peer that opens and resets must not outrun us.
 constexpr std::size_t late_users = 200;
 
+constexpr std::size_t large = 16 * 1024;
+
+// The pages inside: they come back, zeroed, when they are written.
+void leave_empty(std::byte* piece, std::size_t size) noexcept {
+    static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    auto begin = (reinterpret_cast<std::uintptr_t>(piece) + page - 1) / page * page;
+    auto end = (reinterpret_cast<std::uintptr_t>(piece) + size) / page * page;
+    if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 std::string_view text(const std::uint8_t* bytes, std::size_t size) {
     return {reinterpret_cast<const char*>(bytes), size};
 }
@@ -31,17 +44,11 @@ std::string debug_data(const nghttp2_goaway& goaway) {
 
 }
 
-// All that nghttp2 knows of a stream's bytes: that its HEADERS have left, so that they may follow, and when they end.
-ssize_t Session::Callbacks::may_send(nghttp2_session*, std::int32_t, std::uint8_t*, std::size_t, std::uint32_t* flags,
-                                     nghttp2_data_source* source, void* self) {
-    auto& stream = *static_cast<Stream::Impl*>(source->ptr);
-    if (stream.sent_end) {
-        *flags |= NGHTTP2_DATA_FLAG_EOF;
-        return 0;
-    }
-    stream.may_send = true;
-    if (stream.wants_to_send) static_cast<Session*>(self)->ready(stream);
-    return NGHTTP2_ERR_DEFERRED;
+// All that nghttp2 is told of a stream's bytes: that there are no more.
+ssize_t Session::Callbacks::no_more(nghttp2_session*, std::int32_t, std::uint8_t*, std::size_t, std::uint32_t* flags,
+                                    nghttp2_data_source*, void*) {
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return 0;
 }
 
 int Session::Callbacks::begin_headers(nghttp2_session* http2, const nghttp2_frame* frame, void* self) {
@@ -50,7 +57,7 @@ int Session::Callbacks::begin_headers(nghttp2_session* http2, const nghttp2_fram
     std::int32_t id = frame->hd.stream_id;
     if (session.objects_ >= session.settings_.server_streams + late_users)
         return nghttp2_submit_rst_stream(http2, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
-    auto stream = std::make_shared<Stream::Impl>(session.shared_from_this());
+    StreamPtr stream{new Stream::Impl{session.shared_from_this()}};
     stream->asked = std::make_unique<Incoming::Impl>();
     nghttp2_session_set_stream_user_data(http2, id, stream.get());
     stream->open(id);
@@ -64,10 +71,10 @@ int Session::Callbacks::header(nghttp2_session*, const nghttp2_frame* frame, con
     Stream::Impl* stream = session.stream_of(frame->hd.stream_id);
     if (!stream) return 0;
     std::string_view name = text(name_bytes, name_size), value = text(value_bytes, value_size);
-    stream->header_bytes += name_size + value_size + 32;  // as MAX_HEADER_LIST_SIZE counts
+    stream->header_bytes += static_cast<std::uint32_t>(name_size + value_size + 32);  // as MAX_HEADER_LIST_SIZE counts
     if (stream->header_bytes > session.header_limit()) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     if (session.role_ == Role::client) {
-        if (name == ":status") stream->status = std::atoi(std::string{value}.c_str());
+        if (name == ":status") stream->status = static_cast<std::uint16_t>(std::atoi(std::string{value}.c_str()));
         return 0;
     }
     if (!stream->asked) return 0;  // trailers
@@ -90,7 +97,7 @@ void Session::Callbacks::headers_done(Session& session, Stream::Impl& stream) {
     if (session.role_ == Role::client) {
         if (stream.answered && stream.status >= 200) stream.answered->set();
     } else if (stream.asked && !stream.asked->stream) {
-        stream.asked->stream = stream.shared_from_this();
+        stream.asked->stream = &stream;
         session.touched(stream);
     }
 }
@@ -136,8 +143,14 @@ int Session::Callbacks::frame_sent(nghttp2_session* http2, const nghttp2_frame* 
     }
     if (frame->hd.type != NGHTTP2_HEADERS) return 0;
     Stream::Impl* stream = session.stream_of(frame->hd.stream_id);
+    if (!stream) return 0;
+    if (!stream->refused) {
+        stream->may_send = true;
+        if (stream->wants_to_send) session.ready(*stream);
+        return 0;
+    }
     // Only now: with the answer still queued, the RST would overtake it.
-    if (!stream || !stream->refused || stream->got_end) return 0;
+    if (stream->got_end) return 0;
     return nghttp2_submit_rst_stream(http2, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
 }
 
@@ -168,6 +181,26 @@ const nghttp2_session_callbacks* Session::Callbacks::all() {
         return c;
     }();
     return made;
+}
+
+void Session::prepare() {
+    (void)Callbacks::all();
+    (void)Callbacks::options();
+}
+
+// The C library's, but a large piece starts out without memory: a session has a buffer for frames of 16 KiB, and what
+// it says is short.
+nghttp2_mem* Session::Callbacks::memory() {
+    static nghttp2_mem sparing{nullptr,
+                               [](std::size_t size, void*) -> void* {
+                                   void* made = std::malloc(size);
+                                   if (made && size >= large) leave_empty(static_cast<std::byte*>(made), size);
+                                   return made;
+                               },
+                               [](void* old, void*) { std::free(old); },
+                               [](std::size_t count, std::size_t size, void*) { return std::calloc(count, size); },
+                               [](void* old, std::size_t size, void*) { return std::realloc(old, size); }};
+    return &sparing;
 }
 
 const nghttp2_option* Session::Callbacks::options() {

@@ -12,9 +12,10 @@ inline constexpr std::uint8_t drain_payload[8] = {'c', 'u', 'l', 'v', 'e', 'r', 
 struct Session::Callbacks {
     static const nghttp2_session_callbacks* all();
     static const nghttp2_option* options();
+    static nghttp2_mem* memory();
 
-    static ssize_t may_send(nghttp2_session*, std::int32_t id, std::uint8_t* unused, std::size_t length,
-                            std::uint32_t* flags, nghttp2_data_source* source, void* self);
+    static ssize_t no_more(nghttp2_session*, std::int32_t id, std::uint8_t* unused, std::size_t length,
+                           std::uint32_t* flags, nghttp2_data_source* source, void* self);
     static int begin_headers(nghttp2_session*, const nghttp2_frame*, void* self);
     static int header(nghttp2_session*, const nghttp2_frame*, const std::uint8_t* name, std::size_t name_size,
                       const std::uint8_t* value, std::size_t value_size, std::uint8_t flags, void* self);

@@ -131,7 +131,9 @@ void Session::say_goodbye() {
 }
 
 void Session::lose_streams(const base::Error& why) {
-    while (!open_.empty()) open_.front().shared_from_this()->lost(why);
+    while (!open_.empty()) StreamPtr {
+            &open_.front()
+            } -> lost(why);
     streams_ = 0;
     deliver();
 }
@@ -150,7 +152,7 @@ void Session::close_now(const base::Error* why) {
     lose_streams(said ? *said : h2_error("the tunnel has ended"));
     http2_.reset();
     while (!ready_.empty()) {  // deaf ones, that nghttp2 had forgotten already
-        auto stream = ready_.front().shared_from_this();
+        StreamPtr stream{&ready_.front()};
         ready_.pop_front();
         stream->settle_alone();
     }

@@ -66,7 +66,9 @@ bool Session::put_data() {
         Stream::Impl& stream = ready_.front();
         ready_.pop_front();
         if (stream.deaf) {
-            stream.shared_from_this()->fill_nowhere();
+            StreamPtr {
+                &stream
+                } -> fill_nowhere();
             continue;
         }
         if (stream.over || !stream.may_send || !stream.wants_to_send || !stream.has_user() || !stream.out.open())
@@ -94,7 +96,10 @@ bool Session::put_data_of(Stream::Impl& stream, std::size_t room) {
         out_.spend(filled.bytes);
         stream.out.spend(filled.bytes);
     }
-    if (filled.outcome == Outcome::end) nghttp2_session_resume_data(http2_.get(), stream.id);
+    if (filled.outcome == Outcome::end) {
+        nghttp2_data_provider end{{}, Callbacks::no_more};
+        nghttp2_submit_data(http2_.get(), NGHTTP2_FLAG_END_STREAM, stream.id, &end);
+    }
     if (stream.wants_to_send) ready_.push_back(stream);
     return filled.outcome == Outcome::end;
 }

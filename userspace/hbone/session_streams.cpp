@@ -7,28 +7,32 @@
 namespace culvert::hbone {
 namespace {
 
+// Of this connection alone: in the table of what was said before, it would only push others out.
+constexpr std::uint8_t unique = NGHTTP2_NV_FLAG_NO_INDEX;
+
 // nghttp2 copies both.
-nghttp2_nv pair(std::string_view name, std::string_view value) {
+nghttp2_nv pair(std::string_view name, std::string_view value, std::uint8_t flags = NGHTTP2_NV_FLAG_NONE) {
     auto bytes = [](std::string_view s) {
         return const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(s.data()));
     };
-    return {bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};
+    return {bytes(name), bytes(value), name.size(), value.size(), flags};
 }
 
 }
 
-base::Result<std::shared_ptr<Stream::Impl>> Session::request(const Request& request) {
+base::Result<StreamPtr> Session::request(const Request& request) {
     nghttp2_nv headers[5];
     std::size_t count = 0;
     headers[count++] = pair(":method", "CONNECT");
     headers[count++] = pair(":authority", request.authority);
     if (!request.baggage.empty()) headers[count++] = pair("baggage", request.baggage);
-    if (!request.forwarded.empty()) headers[count++] = pair("forwarded", request.forwarded);
-    if (!request.traceparent.empty()) headers[count++] = pair("traceparent", request.traceparent);
+    if (!request.forwarded.empty()) headers[count++] = pair("forwarded", request.forwarded, unique);
+    if (!request.traceparent.empty()) headers[count++] = pair("traceparent", request.traceparent, unique);
 
-    auto stream = std::make_shared<Stream::Impl>(shared_from_this());
-    nghttp2_data_provider body{{.ptr = stream.get()}, Callbacks::may_send};
-    std::int32_t id = nghttp2_submit_request(http2_.get(), nullptr, headers, count, &body, stream.get());
+    StreamPtr stream{new Stream::Impl{shared_from_this()}};
+    // No body as far as nghttp2 knows: it would keep an item for it as long as the stream lives.
+    std::int32_t id =
+        nghttp2_submit_headers(http2_.get(), NGHTTP2_FLAG_NONE, -1, nullptr, headers, count, stream.get());
     if (id < 0) return h2_error(nghttp2_strerror(id));
     stream->open(id);
     idle_.cancel();
@@ -41,9 +45,9 @@ void Session::respond(Stream::Impl& stream, int status, const std::string& bagga
     std::string code = std::to_string(status);
     nghttp2_nv headers[] = {pair(":status", code), pair("baggage", baggage)};
     std::size_t count = baggage.empty() ? 1 : 2;
-    nghttp2_data_provider body{{.ptr = &stream}, Callbacks::may_send};
     stream.refused = status != 200;
-    nghttp2_submit_response(http2_.get(), stream.id, headers, count, stream.refused ? nullptr : &body);
+    std::uint8_t flags = stream.refused ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE;
+    nghttp2_submit_headers(http2_.get(), flags, stream.id, nullptr, headers, count, nullptr);
     mark();
 }
 

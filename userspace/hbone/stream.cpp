@@ -33,8 +33,16 @@ std::string name(std::uint32_t code) {
 
 }
 
+void intrusive_ptr_add_ref(Stream::Impl* stream) noexcept {
+    ++stream->references_;
+}
+
+void intrusive_ptr_release(Stream::Impl* stream) noexcept {
+    if (--stream->references_ == 0) delete stream;
+}
+
 Stream::Impl::Impl(std::shared_ptr<Session> s) noexcept
-    : session{std::move(s)}, in{session->settings_.stream_window}, out{session->peer_stream_window_} {
+    : session{std::move(s)}, out{session->peer_stream_window_}, in{session->settings_.stream_window} {
     ++session->objects_;
 }
 
@@ -45,8 +53,14 @@ Stream::Impl::~Impl() {
 
 void Stream::Impl::open(std::int32_t stream_id) {
     id = stream_id;
-    self_ = shared_from_this();
+    known_ = true;
+    intrusive_ptr_add_ref(this);
     session->stream_opened(*this);
+}
+
+// May be the end of this object.
+void Stream::Impl::forget() {
+    if (std::exchange(known_, false)) intrusive_ptr_release(this);
 }
 
 void Stream::Impl::touch() {
@@ -61,11 +75,12 @@ void Stream::Impl::fail(const base::Error& why) {
 }
 
 void Stream::Impl::receive(std::span<const std::byte> data) {
-    unconsumed_ += data.size();
+    unconsumed_ += static_cast<std::uint32_t>(data.size());
     if (abandoned_) {
         release_window();
     } else if (!user_) {
-        early_.insert(early_.end(), data.begin(), data.end());
+        if (!early_) early_ = std::make_unique<std::vector<std::byte>>();
+        early_->insert(early_->end(), data.begin(), data.end());
     } else {
         in_batch_ = true;
         touch();
@@ -100,7 +115,7 @@ void Stream::Impl::closed(std::uint32_t code) {
     if (waiting || (!deaf && !refused && !(sent_end && got_end))) fail(h2_error("stream error: " + name(code)));
     in_session.unlink();
     session->stream_ended();
-    self_.reset();  // may be the end of this object
+    forget();
 }
 
 void Stream::Impl::lost(const base::Error& why) {
@@ -109,7 +124,7 @@ void Stream::Impl::lost(const base::Error& why) {
     in_session.unlink();
     in_ready.unlink();
     asked.reset();
-    self_.reset();
+    forget();
 }
 
 void Stream::Impl::deliver() {
@@ -141,11 +156,10 @@ void Stream::Impl::fill_nowhere() {
 }
 
 void Stream::Impl::attach(StreamUser& user) {
-    auto alive = shared_from_this();
+    StreamPtr alive{this};
     user_ = &user;
-    if (!early_.empty()) {
-        std::vector<std::byte> bytes = std::exchange(early_, {});
-        user_->on_data(bytes);
+    if (auto bytes = std::move(early_)) {
+        user_->on_data(*bytes);
         if (user_) user_->on_batch_end();
     }
     deliver();
@@ -161,14 +175,14 @@ void Stream::Impl::want_to_send() {
 }
 
 void Stream::Impl::settle_alone() {
-    auto alive = shared_from_this();
+    StreamPtr alive{this};
     fill_nowhere();
     deliver();
 }
 
 void Stream::Impl::consumed(std::size_t bytes) {
-    bytes = std::min(bytes, unconsumed_);
-    unconsumed_ -= bytes;
+    bytes = std::min<std::size_t>(bytes, unconsumed_);
+    unconsumed_ -= static_cast<std::uint32_t>(bytes);
     if (bytes > 0) session->give_back(*this, bytes);
 }
 
@@ -178,10 +192,10 @@ void Stream::Impl::release_window() {
 
 void Stream::Impl::abandon(std::uint32_t code) {
     if (std::exchange(abandoned_, true)) return;
-    auto alive = shared_from_this();
+    StreamPtr alive{this};
     user_ = nullptr;
     answered = nullptr;
-    std::exchange(early_, {});
+    early_.reset();
     release_window();
     if (!over && !refused && !(sent_end && got_end)) session->reset(*this, code);
 }

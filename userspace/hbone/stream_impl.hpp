@@ -16,18 +16,23 @@ namespace culvert::hbone {
 class Session;
 using StreamHook = base::intrusive::list_member_hook<base::intrusive::link_mode<base::intrusive::auto_unlink>>;
 
+using StreamPtr = boost::intrusive_ptr<Stream::Impl>;
+
 class Incoming::Impl {
 public:
-    std::shared_ptr<Stream::Impl> stream;
+    StreamPtr stream;
     Request request;
     std::string method;
     bool answered = false;
 };
 
-class Stream::Impl final : public std::enable_shared_from_this<Stream::Impl> {
+// One per connection, idle or not: small things side by side, no room for what only its beginning needs.
+class Stream::Impl final {
 public:
     explicit Impl(std::shared_ptr<Session> session) noexcept;
     ~Impl();
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
 
     // The session's side.
     void open(std::int32_t id);  // nghttp2 knows it from now on
@@ -50,28 +55,31 @@ public:
 
     const std::shared_ptr<Session> session;
     std::int32_t id = 0;
+    std::uint16_t status = 0;  // client: of the answer
     bool wants_to_send = false;
     bool may_send = false;     // its HEADERS have left
     bool may_receive = false;  // the peer's have come
     bool sent_end = false;
     bool got_end = false;
-    bool deaf = false;     // the peer reset it in a friendly way: it sends and takes nothing more
-    bool over = false;     // nghttp2 does not know it (any more)
-    bool refused = false;  // server: the answer was an error, RST_STREAM follows the HEADERS
+    bool deaf = false;         // the peer reset it in a friendly way: it sends and takes nothing more
+    bool over = false;         // nghttp2 does not know it (any more)
+    bool refused = false;      // server: the answer was an error, RST_STREAM follows the HEADERS
+    bool unprocessed = false;  // client: REFUSED_STREAM before any answer, so another tunnel may be tried
 
-    // Client, until the answer: who waits for it, and how it came.
-    base::Event* answered = nullptr;
-    int status = 0;
-    bool unprocessed = false;  // REFUSED_STREAM before any answer: another tunnel may be tried
+private:
+    bool known_ = false;  // to nghttp2, which counts as a reference
+    bool abandoned_ = false;
+    bool in_batch_ = false;  // on_data was called, on_batch_end not yet
+    bool told_end_ = false;
 
-    // Server, until the request is complete.
-    std::unique_ptr<Incoming::Impl> asked;
-    std::size_t header_bytes = 0;
-
-    std::unique_ptr<base::Error> failure;
-
-    InWindow in;
+public:
+    std::uint32_t header_bytes = 0;
     OutWindow out;
+    InWindow in;
+
+    base::Event* answered = nullptr;        // client: who waits for the answer
+    std::unique_ptr<Incoming::Impl> asked;  // server: until the request is complete
+    std::unique_ptr<base::Error> failure;
 
     StreamHook in_session, in_touched, in_ready;
 
@@ -79,14 +87,14 @@ private:
     void fail(const base::Error& why);
     void touch();
     void release_window();
+    void forget();
 
-    std::shared_ptr<Impl> self_;  // while nghttp2 knows it
+    friend void intrusive_ptr_add_ref(Impl* stream) noexcept;
+    friend void intrusive_ptr_release(Impl* stream) noexcept;
+    std::uint32_t references_ = 0;
+    std::uint32_t unconsumed_ = 0;  // bytes that the user has, or will have
     StreamUser* user_ = nullptr;
-    bool abandoned_ = false;
-    bool in_batch_ = false;  // on_data was called, on_batch_end not yet
-    bool told_end_ = false;
-    std::size_t unconsumed_ = 0;
-    std::vector<std::byte> early_;  // what came before the user; the stream's window bounds it
+    std::unique_ptr<std::vector<std::byte>> early_;  // what came before the user; the stream's window bounds it
 };
 
 template <StreamHook Stream::Impl::*Hook>

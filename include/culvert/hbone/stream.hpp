@@ -4,10 +4,11 @@
 // Lives on: its session's loop. Nothing here suspends: the session calls the user as bytes come and as room opens.
 #pragma once
 #include <cstddef>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
+
+#include <boost/smart_ptr/intrusive_ptr.hpp>
 
 #include <culvert/base/result.hpp>
 
@@ -55,8 +56,10 @@ protected:
 class Stream {
 public:
     class Impl;  // the session's
+    friend void intrusive_ptr_add_ref(Impl* stream) noexcept;
+    friend void intrusive_ptr_release(Impl* stream) noexcept;
     Stream() = default;
-    explicit Stream(std::shared_ptr<Impl> impl) noexcept : impl_{std::move(impl)} {}
+    explicit Stream(boost::intrusive_ptr<Impl> impl) noexcept : impl_{std::move(impl)} {}
     Stream(Stream&&) noexcept = default;
     Stream& operator=(Stream&& other) noexcept;
     ~Stream();
@@ -74,7 +77,7 @@ public:
     void reset(std::uint32_t error_code);
 
 private:
-    std::shared_ptr<Impl> impl_;
+    boost::intrusive_ptr<Impl> impl_;
 };
 
 }
