@@ -17,15 +17,16 @@ void say_why(const std::exception_ptr& failure) noexcept {
 }
 
 detail::PromiseBase::Final detail::Promise<void>::final_suspend() noexcept {
-    if (group && failure) say_why(failure);
-    return {group != nullptr};
+    if (is_linked() && failure) say_why(failure);
+    return {is_linked()};
 }
 
 // After the task's own variables, so that the group hears of the end when the work is gone.
 detail::Promise<void>::~Promise() {
-    if (!group) return;
+    TaskGroup* left = group();
+    if (!left) return;
     unlink();
-    group->left();
+    left->left();
 }
 
 void TaskGroup::left() noexcept {
@@ -34,7 +35,7 @@ void TaskGroup::left() noexcept {
 
 void TaskGroup::spawn(Task<> task) {
     auto running = std::exchange(task.handle_, {});
-    running.promise().group = this;
+    running.promise().belong_to(*this);
     members_.push_back(running.promise());
     if (size_++ == 0) empty_.reset();
     running.resume();

@@ -104,7 +104,7 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
     entry.source_workload = mesh->workload_by_ip(pod->network, tunnel.peer.ip);
     entry.mutual_tls = true;
     entry.peer_identity = tunnel.identity;
-    entry.hbone_target = incoming.request().authority;
+    entry.set_hbone_target(incoming.request().authority);
     entry.destination_workload = own;
     // No service: ztunnel in static mode names none for an IP authority either (ztunnel.md §20.9).
     record.context_known();
@@ -121,9 +121,8 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
 // Its frame lives as long as the connection: only what bytes need, all else is in the frame of open_leg(). Pod and
 // request are borrowed until the first wait.
 base::Task<> answer(Context& context, const PodPtr& pod, hbone::Incoming& incoming) {
-    const hbone::TunnelInfo& tunnel = incoming.tunnel();
-    ConnectionRecord record{context.shared.access_log,     context.worker, context.counters,
-                            telemetry::Direction::inbound, tunnel.peer,    tunnel.local};
+    ConnectionRecord record{context.shared.access_log,     context.worker,         context.counters,
+                            telemetry::Direction::inbound, incoming.tunnel().peer, incoming.tunnel().local};
     context.counters.connections_inbound_hbone.add();
     capture::Flow flow_row;
     auto opening = open_leg(context, pod, std::move(incoming), record, flow_row);

@@ -91,7 +91,7 @@ void put_complete(Line& line, const AccessEntry& entry) {
     line.address("src.addr", entry.source.to_string());
     put_side(line, source_keys, entry.source_workload.get(), entry.source_identity());
     line.address("dst.addr", entry.destination.to_string());
-    if (!entry.hbone_target.empty()) line.address("dst.hbone_addr", entry.hbone_target);
+    if (auto target = entry.hbone_target(); !target.empty()) line.address("dst.hbone_addr", target);
     if (entry.service) line.text_if_known("dst.service", entry.service->hostname);
     put_side(line, destination_keys, entry.destination_workload.get(), entry.destination_identity());
     line.text("direction", to_string(entry.direction));
@@ -104,6 +104,19 @@ void put_complete(Line& line, const AccessEntry& entry) {
 
 std::string_view to_string(Direction direction) noexcept {
     return direction == Direction::inbound ? "inbound" : "outbound";
+}
+
+void OpenEntry::set_hbone_target(const std::string& authority) {
+    auto address = base::SocketAddress::parse(authority);
+    if (address && address->ip == destination.ip && address->to_string() == authority)
+        hbone_port = address->port;
+    else
+        hbone_name = std::make_unique<const std::string>(authority);
+}
+
+std::string OpenEntry::hbone_target() const {
+    if (hbone_name) return *hbone_name;
+    return hbone_port != 0 ? base::SocketAddress{destination.ip, hbone_port}.to_string() : "";
 }
 
 std::optional<state::Identity> OpenEntry::source_identity() const {

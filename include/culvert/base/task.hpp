@@ -62,7 +62,11 @@ struct Promise<void> : PromiseBase, AutoListHook {
     void take() {
         if (failure) std::rethrow_exception(failure);
     }
-    TaskGroup* group = nullptr;
+    // Linked into the group that runs it, which is then remembered in place of who waits.
+    void belong_to(TaskGroup& group) noexcept { continuation = std::coroutine_handle<>::from_address(&group); }
+    TaskGroup* group() const noexcept {
+        return is_linked() ? static_cast<TaskGroup*>(continuation.address()) : nullptr;
+    }
 };
 
 }

@@ -29,17 +29,21 @@ struct OpenEntry {
     Direction direction = Direction::outbound;
     bool early = false;       // refused before it had a context: "connection failed", only src, dst, direction, error
     bool mutual_tls = false;  // proved or used identities, which are shown
+    std::uint16_t hbone_port = 0;
     base::SocketAddress source;
     base::SocketAddress destination;  // next hop; podIP:15008 for HBONE on both sides
     state::WorkloadPtr source_workload;
     state::WorkloadPtr destination_workload;
     std::shared_ptr<const state::Identity> peer_identity;  // inbound: what the peer's certificate says
     state::ServicePtr service;                             // null when unknown
-    std::string hbone_target;                              // the authority; empty for plain TCP
+    std::unique_ptr<const std::string> hbone_name;
     // By the reporting side's view: outbound client to server, inbound server to client.
     std::uint64_t bytes_sent = 0;
     std::uint64_t bytes_received = 0;
 
+    // The CONNECT's authority, after the destination: as a rule it is a port of that address, and only this is kept.
+    void set_hbone_target(const std::string& authority);
+    std::string hbone_target() const;  // empty for plain TCP
     std::optional<state::Identity> source_identity() const;
     std::optional<state::Identity> destination_identity() const;
 };

@@ -95,7 +95,7 @@ AccessEntry entry_of(Fields fields) {
     if (auto peer = state::Identity::parse(fields["src.identity"]))
         entry.peer_identity = std::make_shared<const state::Identity>(*peer);
     entry.destination = base::SocketAddress::parse(fields["dst.addr"]).value();
-    entry.hbone_target = fields["dst.hbone_addr"];
+    if (fields.contains("dst.hbone_addr")) entry.set_hbone_target(fields["dst.hbone_addr"]);
     if (fields.contains("dst.service")) entry.service = service(fields["dst.service"]);
     entry.destination_workload = workload(fields, "dst");
     entry.mutual_tls = !fields["dst.identity"].empty();
