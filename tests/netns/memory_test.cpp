@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// What open connections cost a daemon in memory, and what is left when they are gone.
+#include <doctest/doctest.h>
+
+#include <sys/socket.h>
+
+#include <optional>
+#include <thread>
+
+#include <culvert/base/netns.hpp>
+
+#include "outcome.hpp"
+#include "world.hpp"
+
+namespace base = culvert::base;
+using namespace culvert::test;
+
+namespace {
+
+#if defined(NDEBUG) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+constexpr bool is_release = true;
+#else
+constexpr bool is_release = false;
+#endif
+
+constexpr std::uint16_t port = 8082;
+constexpr std::size_t size = 64;
+const std::string text(size, 'm');
+
+// One thread for all: answers each connection once and keeps it.
+class Keeper {
+public:
+    explicit Keeper(int netns) {
+        auto made = base::in_netns(netns, []() -> base::Result<base::Fd> {
+            base::Fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+            sockaddr_storage raw;
+            const socklen_t length = SocketAddress{IpAddress::any(AF_INET), port}.to(raw);
+            if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), length) != 0) return base::errno_while("bind");
+            if (::listen(fd.get(), 1024) != 0) return base::errno_while("listen");
+            return fd;
+        });
+        REQUIRE(made.has_value());
+        listener_ = std::move(*made);
+        thread_ = std::thread{[this] { answer_all(); }};
+    }
+    ~Keeper() {
+        ::shutdown(listener_.get(), SHUT_RDWR);
+        thread_.join();
+    }
+
+private:
+    void answer_all() {
+        for (char bytes[size];;) {
+            base::Fd call{::accept(listener_.get(), nullptr, nullptr)};
+            if (!call) return;
+            if (::recv(call.get(), bytes, size, MSG_WAITALL) == size)
+                (void)::send(call.get(), bytes, size, MSG_NOSIGNAL);
+            kept_.push_back(std::move(call));
+        }
+    }
+
+    base::Fd listener_;
+    std::vector<base::Fd> kept_;
+    std::thread thread_;
+};
+
+}
+
+TEST_SUITE("memory") {
+
+TEST_CASE("memory: 1000 idle connections cost each daemon 1.7 MB at most, and are forgotten" IPV4) {
+    if (!is_release) {
+        MESSAGE("only a release build has the sizes that count");
+        return;
+    }
+    constexpr int many = 1000;
+    constexpr std::size_t most = 1'700'000;
+    World world;
+    std::optional<Keeper> app{std::in_place, world.far.netns()};
+    const SocketAddress target = world.far.at(Family::v4, port);
+    // The first one brings code into memory, and makes a tunnel.
+    CHECK(world.client.dial(target).echoes(text));
+
+    const std::size_t client_side = world.one.resident_bytes();
+    const std::size_t server_side = world.two.resident_bytes();
+    {
+        std::vector<Connection> open;
+        for (int i = 0; i < many; ++i) {
+            open.push_back(world.client.dial(target));
+            REQUIRE(open.back().echoes(text));
+        }
+        CHECK(world.one.resident_bytes() < client_side + most);
+        CHECK(world.two.resident_bytes() < server_side + most);
+    }
+    app.reset();
+    // Tunnels stay for a while, code for good.
+    constexpr std::size_t rest = 1'000'000;
+    CHECK(eventually(30s, [&] { return world.one.resident_bytes() < client_side + rest; }));
+    CHECK(eventually(30s, [&] { return world.two.resident_bytes() < server_side + rest; }));
+}
+
+}
