@@ -9,9 +9,11 @@ files=$image/root       # what the container holds
 inside=/usr/src/culvert # the sources' place in there, the same for everyone: paths in the debug information do not differ
 
 # Asked once, so that everything that is made names the same.
-commit=$(git -C "$root" describe --always --dirty --abbrev=12 '--exclude=*' 2>/dev/null || echo unknown)
-revision=$(git -C "$root" rev-parse HEAD 2>/dev/null || echo unknown)
-commit_date=$(git -C "$root" log -1 --format=%ct 2>/dev/null || echo 0)
+know_commit() {
+    commit=$(git -C "$root" describe --always --dirty --abbrev=12 '--exclude=*' 2>/dev/null || echo unknown)
+    revision=$(git -C "$root" rev-parse HEAD 2>/dev/null || echo unknown)
+    commit_date=$(git -C "$root" log -1 --format=%ct 2>/dev/null || date +%s)
+}
 image_version() { "$image/culvertd" --version | awk 'NR == 1 {print $2}'; }
 
 # The build root is made anew when its packages or their source change.

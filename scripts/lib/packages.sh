@@ -18,7 +18,7 @@ service_packages=(nginx)
 # Programs of the image, beside culvertd and the libraries that it is linked with: what capture: iptables calls.
 image_packages=(iptables ipset)
 # What scripts/image calls, and scripts/image --dockerfile.
-image_maker_packages=(mmdebstrap debian-archive-keyring)
+image_maker_packages=(mmdebstrap debian-archive-keyring git python3)
 dockerfile_packages=(buildah)
 
 debian_release() {
