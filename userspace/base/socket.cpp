@@ -27,6 +27,12 @@ Result<> set_nodelay(int fd) {
     return set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1, "set TCP_NODELAY");
 }
 
+Result<> set_reset_on_close(int fd, bool on) {
+    linger abort{.l_onoff = on, .l_linger = 0};
+    if (::setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof abort) != 0) return errno_while("set SO_LINGER");
+    return {};
+}
+
 Result<std::unique_ptr<Socket>> Socket::watch(Loop& loop, Fd fd) {
     std::unique_ptr<Socket> socket{new Socket{loop, std::move(fd)}};
     if (auto started = socket->watch_.start(socket->fd()); !started) return started.error();
@@ -61,8 +67,7 @@ void Socket::finish_writing() noexcept {
 }
 
 void Socket::close_with_reset(bool on) noexcept {
-    linger abort{.l_onoff = on, .l_linger = 0};
-    ::setsockopt(fd(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+    (void)set_reset_on_close(fd(), on);  // which cannot fail on a socket
 }
 
 Task<Result<std::unique_ptr<Socket>>> connect(Loop& loop, Fd fd, SocketAddress to) {

@@ -147,6 +147,7 @@ Result<std::unique_ptr<Capture>> EbpfCapture::start(boost::asio::io_context& io,
 Result<std::vector<Listener>> EbpfCapture::listen(const PodSpec& pod) {
     auto opened = base::in_netns(pod.netns, [&] { return open_listeners(settings_.workers); });
     if (!opened) return opened.error();
+    if (auto set = bequeath(*opened, settings_.keepalive); !set) return set.error();
     for (const Listener& listener : *opened) {
         int fd = listener.fd.get();
         cv_listen_sock takes{static_cast<cv_arrival>(listener.arrival)};

@@ -11,6 +11,7 @@
 
 #include "kernel.hpp"
 #include "pins.hpp"
+#include "listeners.hpp"
 #include "port_listeners.hpp"
 #include "routing.hpp"
 #include "undo.hpp"
@@ -44,7 +45,10 @@ Result<std::unique_ptr<Capture>> IptablesCapture::start(boost::asio::io_context&
 }
 
 Result<std::vector<Listener>> IptablesCapture::listen(const PodSpec& pod) {
-    return base::in_netns(pod.netns, [&] { return open_port_listeners(settings_.workers, kernel_has_ipv6()); });
+    auto opened = base::in_netns(pod.netns, [&] { return open_port_listeners(settings_.workers, kernel_has_ipv6()); });
+    if (!opened) return opened;
+    if (auto set = bequeath(*opened, settings_.keepalive); !set) return set.error();
+    return opened;
 }
 
 Result<> IptablesCapture::enrol(const PodSpec& pod, const std::vector<Listener>&) {

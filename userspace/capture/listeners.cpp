@@ -94,4 +94,16 @@ Result<std::vector<Listener>> open_listeners(unsigned workers) {
     return opened.error();
 }
 
+Result<> bequeath(const std::vector<Listener>& listeners, const base::KeepAlive& keepalive) {
+    for (const Listener& listener : listeners) {
+        int fd = listener.fd.get();
+        if (auto set = base::set_nodelay(fd); !set) return set;
+        if (auto set = base::set_keepalive(fd, keepalive); !set) return set;
+        // A tunnel says how it ends, by close_notify. The others' bytes are all that their peers have to go by.
+        if (listener.arrival == Arrival::inbound_hbone) continue;
+        if (auto set = base::set_reset_on_close(fd, true); !set) return set;
+    }
+    return {};
+}
+
 }

@@ -134,6 +134,7 @@ private:
                                                      .workers = worker_count(config_),
                                                      .max_pods = config_.limits.max_pods,
                                                      .max_flows = config_.limits.max_flows,
+                                                     .keepalive = config_.keepalive,
                                                      .take_over = take_over_});
         if (!capture) return capture.error();
         capture_ = std::move(*capture);

@@ -77,7 +77,10 @@ void Acceptor::accept_some() {
 }
 
 bool Acceptor::accept_one() {
-    base::Fd fd{::accept4(listener_.fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
+    sockaddr_storage source;
+    socklen_t length = sizeof source;
+    base::Fd fd{
+        ::accept4(listener_.fd.get(), reinterpret_cast<sockaddr*>(&source), &length, SOCK_NONBLOCK | SOCK_CLOEXEC)};
     if (!fd) {
         int error = errno;
         // Somebody shut the listener from outside (`ss -K`): it will never accept again.
@@ -92,15 +95,11 @@ bool Acceptor::accept_one() {
     }
     pause_ = 0ms;
     took_some_ = true;
-    Accepted accepted{std::move(fd), {}, {}};
-    accepted.source = base::peer_address(accepted.fd.get());
+    Accepted accepted{std::move(fd), base::SocketAddress::from(source), {}};
     accepted.target = base::local_address(accepted.fd.get());
     // Somebody in the pod called the listener itself, which nobody was redirected to: closing is all there is to say.
     if (accepted.target == own_address_) return true;
     if (listener_.redirected && !find_original_target(accepted)) return true;
-    // Neither fails on a TCP socket that lives; on one that died meanwhile the first read says so.
-    (void)base::set_nodelay(accepted.fd.get());
-    (void)base::set_keepalive(accepted.fd.get(), context_.limits.keepalive);
     handler_(std::move(accepted));
     return true;
 }

@@ -21,6 +21,8 @@ base::Result<base::Fd> own_socket(Context& context, const LocalPod& pod, int fam
     if (!made) return made;
     if (auto claimed = context.shared.capture.claim(made->get(), kind); !claimed) return claimed.error();
     if (auto set = base::set_nodelay(made->get()); !set) return set.error();
+    // A leg never leaves the pod's kernel: neither end can vanish without the other's being told.
+    if (kind != capture::OwnSocket::dial) return made;
     if (auto set = base::set_keepalive(made->get(), context.limits.keepalive); !set) return set.error();
     return made;
 }

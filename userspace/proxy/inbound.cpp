@@ -129,7 +129,7 @@ base::Task<> answer(Context& context, const PodPtr& pod, hbone::Incoming& incomi
     Leg leg = co_await std::move(opening);
     if (!leg.app) co_return;
 
-    CutGuard cut_app{*leg.app};
+    CutGuard cut_app{*leg.app, CutGuard::Set::now};
     TunnelPump pump{*leg.app, leg.client, {record, flow_row}};
     co_await pump.done();
     if (pump.failure()) {

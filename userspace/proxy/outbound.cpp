@@ -73,7 +73,7 @@ Way carry_plain(Context& context, PodPtr pod, base::SocketAddress to, base::Sock
         record.close(CloseReason::connect_failed, "io error: " + dial_failure(peer.error()));
         co_return hbone::Stream{};
     }
-    CutGuard cut_peer{**peer};
+    CutGuard cut_peer{**peer, CutGuard::Set::now};
     SocketPump pump{app, **peer, {record, flow_row}};
     co_await pump.done();
     if (clean_end(pump, record)) {
@@ -132,7 +132,7 @@ base::Task<> carry_outbound(Context& context, const PodPtr& pod, Accepted& accep
     capture::Flow flow_row = flow_of(context, accepted.fd.get());
     auto app = watch_app(context, std::move(accepted.fd), record);
     if (!app) co_return;
-    CutGuard cut_app{*app};
+    CutGuard cut_app{*app, CutGuard::Set::already};
 
     auto way = find_way(context, pod, accepted.target, *app, cut_app, record, flow_row);
     hbone::Stream tunnel = co_await std::move(way);

@@ -38,7 +38,10 @@ private:
 // end of this daemon or its being killed for an end of stream. Declared after the socket's owner.
 class CutGuard {
 public:
-    explicit CutGuard(base::Socket& socket) noexcept : socket_{socket} { socket_.close_with_reset(true); }
+    enum class Set { now, already };  // what was accepted inherits it from its listener
+    CutGuard(base::Socket& socket, Set set) noexcept : socket_{socket} {
+        if (set == Set::now) socket_.close_with_reset(true);
+    }
     CutGuard(const CutGuard&) = delete;
     CutGuard& operator=(const CutGuard&) = delete;
     void ended() noexcept { socket_.close_with_reset(false); }

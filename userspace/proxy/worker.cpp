@@ -2,7 +2,6 @@
 #include <culvert/proxy/worker.hpp>
 
 #include <pthread.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <map>
@@ -53,8 +52,7 @@ public:
 private:
     void take(capture::Arrival arrival, Accepted accepted) {
         if (context_.counters.connections_open.get() >= context_.limits.connections_per_worker) {
-            linger abort{.l_onoff = 1, .l_linger = 0};
-            ::setsockopt(accepted.fd.get(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+            (void)base::set_reset_on_close(accepted.fd.get(), true);
             context_.counters.closed[static_cast<std::size_t>(telemetry::CloseReason::over_limit)].add();
             return;
         }

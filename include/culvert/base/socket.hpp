@@ -18,6 +18,8 @@ struct KeepAlive {
 };
 Result<> set_keepalive(int fd, const KeepAlive&);
 Result<> set_nodelay(int fd);
+// Closed with RST instead of FIN, also by the kernel when the process is killed. Unsent bytes are then lost.
+Result<> set_reset_on_close(int fd, bool on);
 
 // Lives on: one loop. Owns: the descriptor, which it closes.
 // Readiness is edge-triggered and remembered: a flag stays set until the user met EAGAIN and cleared it.
@@ -53,8 +55,7 @@ public:
 
     // shutdown(2) of one direction; errors are of no use to anybody.
     void finish_writing() noexcept;
-    // Closed with RST instead of FIN, also by the kernel when the process is killed: the peer must not mistake a
-    // failure for an end of stream. Unsent bytes are then lost.
+    // set_reset_on_close(): the peer must not mistake a failure for an end of stream.
     void close_with_reset(bool on) noexcept;
 
 private:

@@ -13,6 +13,7 @@
 
 #include <culvert/base/fd.hpp>
 #include <culvert/base/result.hpp>
+#include <culvert/base/socket.hpp>
 #include <culvert/capture/flows.hpp>
 
 namespace boost::asio {
@@ -24,6 +25,8 @@ namespace culvert::capture {
 // What a listener takes. The kernel picks by destination and origin, never by port alone.
 enum class Arrival { outbound, inbound_plain, inbound_hbone };
 
+// What is accepted from it has TCP_NODELAY and keepalive already, and, but for tunnels, is closed with a reset until
+// somebody says otherwise.
 struct Listener {
     Arrival arrival;
     int family;       // AF_INET or AF_INET6
@@ -58,6 +61,7 @@ struct Settings {
     unsigned workers = 1;
     std::uint32_t max_pods = 1024;
     std::uint32_t max_flows = 16384;
+    base::KeepAlive keepalive;  // of what the listeners accept
     // Start although another daemon of the instance runs, and replace it without a gap.
     bool take_over = false;
 };
