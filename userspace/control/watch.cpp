@@ -21,9 +21,10 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-// Names are not looked at: in a ConfigMap it is the link "..data" that moves, two steps away from the file.
-constexpr std::uint32_t events = IN_CREATE | IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
-                                 IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+// Names are not looked at: in a ConfigMap it is the link "..data" that moves, two steps away from the file. Not each
+// IN_MODIFY either, but the writer's close: our own access log may be written beside the file.
+constexpr std::uint32_t events = IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB |
+                                 IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 
 std::string directory_of(const std::string& file) {
     std::size_t slash = file.rfind('/');

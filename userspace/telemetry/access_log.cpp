@@ -21,7 +21,7 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto gather = 5ms;             // one wake-up and one write for what ends in that time
+constexpr auto gather = 10ms;            // one wake-up and one write for what ends in that time
 constexpr auto retry_full_disk = 200ms;  // nothing tells us when there is room again
 constexpr auto last_flush = 1s;
 constexpr auto between_warnings = 60s;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The access log: one line per connection and side, written by a thread of its own.
 //
-//   worker: submit() -> its ring -> writer thread: gathers 5 ms, formats, writes up to 64 KiB at once -> file
+//   worker: submit() -> its ring -> writer thread: gathers 10 ms, formats, writes up to 64 KiB at once -> file
 //
 // A worker puts an entry into its ring and goes on: it never waits, never formats, never writes. When the ring is full
 // the entry is dropped and counted. Fields, order and texts are ztunnel's.
