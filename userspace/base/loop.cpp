@@ -4,10 +4,16 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
 namespace culvert::base {
+namespace {
+
+constexpr auto near = std::chrono::milliseconds{1};
+
+}
 
 Result<> Watch::start(int fd, std::uint32_t events) {
     epoll_event interest{};
@@ -30,6 +36,7 @@ void Timer::arm(Clock::duration from_now) {
     // From the real clock, not the round's: a timer armed late in a long round must not be early.
     deadline_ = Clock::now() + from_now;
     loop_.timers_.insert(*this);
+    if (from_now < near) loop_.near_ = std::max(loop_.near_, deadline_);
 }
 
 Loop::Loop()
@@ -66,8 +73,8 @@ void Loop::stop() {
 
 void Loop::run() {
     while (!stopping_) {
-        set_alarm();
-        deliver(runnable_.empty() && round_ends_.empty() ? -1 : 0);
+        bool idle = runnable_.empty() && round_ends_.empty();
+        deliver(wait(idle));
         fire_timers();
         finish_round();
         ++rounds_;
@@ -84,8 +91,23 @@ void Loop::set_alarm() noexcept {
     CV_CHECK(::timerfd_settime(alarm_.get(), TFD_TIMER_ABSTIME, &when, nullptr) == 0, "a time after boot can be set");
 }
 
-void Loop::deliver(int timeout_ms) {
-    int count = ::epoll_wait(epoll_.get(), fetched_, round_cap, timeout_ms);
+int Loop::wait(bool idle) noexcept {
+    if (near_ != Clock::time_point::min()) {
+        auto now = Clock::now();
+        if (now < near_ && !timers_.empty() && timers_.begin()->deadline_ <= near_) {
+            auto left = std::max<std::chrono::nanoseconds>(timers_.begin()->deadline_ - now, {});
+            timespec limit{.tv_sec = 0, .tv_nsec = idle ? left.count() : 0};
+            int count = ::epoll_pwait2(epoll_.get(), fetched_, round_cap, &limit, nullptr);
+            if (count >= 0 || errno != ENOSYS) return count;  // Linux 5.11; without it the alarm does
+        } else {
+            near_ = Clock::time_point::min();
+        }
+    }
+    set_alarm();
+    return ::epoll_wait(epoll_.get(), fetched_, round_cap, idle ? -1 : 0);
+}
+
+void Loop::deliver(int count) {
     fetched_count_ = count > 0 ? count : 0;  // EINTR is an empty round
     for (fetched_next_ = 0; fetched_next_ < fetched_count_;) {
         epoll_event event = fetched_[fetched_next_++];

@@ -37,10 +37,23 @@ void Incoming::refuse(int status) {
     Stream unused{impl_->stream};  // gives back the window of what came already
 }
 
-Stream Incoming::accept(const std::string& baggage) {
-    if (std::exchange(impl_->answered, true)) return {};
-    impl_->stream->session->respond(*impl_->stream, 200, baggage);
+bool Incoming::has_first_bytes() const noexcept {
+    return impl_->stream->has_early_bytes();
+}
+
+Stream Incoming::stream() const noexcept {
     return Stream{impl_->stream};
+}
+
+void Incoming::say_ok(const std::string& baggage) {
+    if (std::exchange(impl_->answered, true)) return;
+    impl_->stream->session->respond(*impl_->stream, 200, baggage);
+}
+
+Stream Incoming::accept(const std::string& baggage) {
+    if (impl_->answered) return {};
+    say_ok(baggage);
+    return stream();
 }
 
 }

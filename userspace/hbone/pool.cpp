@@ -80,7 +80,9 @@ public:
     }
     ~Impl();
 
-    base::Task<base::Result<Stream>> open(PoolKey key, tls::CredentialsPtr own, Request request);
+    base::Task<base::Result<Stream>> open(PoolKey key, tls::CredentialsPtr own, Request request,
+                                          std::vector<std::byte> first);
+    bool takes_first_bytes(const PoolKey& key) const noexcept;
     void retire(const std::string* pod_uid, bool at_once);
     void drain();
 
@@ -93,7 +95,8 @@ private:
     TunnelPtr usable(const PoolKey& key, const tls::CredentialsPtr& own, const Tunnel* not_this);
     TunnelPtr start(const PoolKey& key, const tls::CredentialsPtr& own);
     base::Task<> dial(TunnelPtr tunnel);
-    base::Task<base::Result<Stream>> ask(Session& session, const Request& request, bool& unprocessed);
+    base::Task<base::Result<Stream>> ask(Session& session, const Request& request, std::span<const std::byte> first,
+                                         bool& unprocessed);
     void ended(Tunnel& tunnel);
 
     base::Loop& loop_;
@@ -193,8 +196,9 @@ base::Task<base::Result<TunnelPtr>> Pool::Impl::tunnel(const PoolKey& key, const
     }
 }
 
-base::Task<base::Result<Stream>> Pool::Impl::ask(Session& session, const Request& request, bool& unprocessed) {
-    auto impl = session.request(request);
+base::Task<base::Result<Stream>> Pool::Impl::ask(Session& session, const Request& request,
+                                                 std::span<const std::byte> first, bool& unprocessed) {
+    auto impl = session.request(request, first);
     if (!impl) co_return impl.error();
     Stream stream{*impl};
     base::Event answered{loop_};
@@ -210,14 +214,23 @@ base::Task<base::Result<Stream>> Pool::Impl::ask(Session& session, const Request
     co_return h2_error("deadline has elapsed before the peer's answer");
 }
 
-base::Task<base::Result<Stream>> Pool::Impl::open(PoolKey key, tls::CredentialsPtr own, Request request) {
+bool Pool::Impl::takes_first_bytes(const PoolKey& key) const noexcept {
+    auto peer = peers.find(key);
+    if (peer == peers.end()) return false;
+    return std::ranges::any_of(peer->second, [](const TunnelPtr& t) {
+        return t->opened && !t->ended && t->session->peer_takes_first_bytes();
+    });
+}
+
+base::Task<base::Result<Stream>> Pool::Impl::open(PoolKey key, tls::CredentialsPtr own, Request request,
+                                                  std::vector<std::byte> first) {
     TunnelPtr refused;
     for (;;) {
         auto found = co_await tunnel(key, own, refused.get());
         if (!found) co_return found.error();
         bool warm = std::exchange((*found)->asked, true);
         bool unprocessed = false;
-        auto stream = co_await ask(*(*found)->session, request, unprocessed);
+        auto stream = co_await ask(*(*found)->session, request, first, unprocessed);
         if (stream) ++stats.streams;
         // A warm tunnel that ends before any answer has carried nothing of this connection either.
         bool again = unprocessed || (warm && !stream && (*found)->ended && !(*found)->retired);
@@ -248,8 +261,13 @@ Pool::Pool(base::Loop& loop, Dialer& dialer, const Settings& settings)
     : impl_{std::make_unique<Impl>(loop, dialer, settings)} {}
 Pool::~Pool() = default;
 
-base::Task<base::Result<Stream>> Pool::open(PoolKey key, tls::CredentialsPtr own, Request request) {
-    return impl_->open(std::move(key), std::move(own), std::move(request));
+base::Task<base::Result<Stream>> Pool::open(PoolKey key, tls::CredentialsPtr own, Request request,
+                                            std::vector<std::byte> first) {
+    return impl_->open(std::move(key), std::move(own), std::move(request), std::move(first));
+}
+
+bool Pool::takes_first_bytes(const PoolKey& key) const noexcept {
+    return impl_->takes_first_bytes(key);
 }
 
 void Pool::retire(const std::string& pod_uid, bool at_once) {

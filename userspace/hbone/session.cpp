@@ -137,8 +137,11 @@ void Session::begin_http2() {
     const nghttp2_settings_entry server[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings_.server_streams},
                                              {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings_.stream_window},
                                              {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, settings_.max_frame},
-                                             {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings_.server_header_list}};
-    nghttp2_submit_settings(made, NGHTTP2_FLAG_NONE, role_ == Role::client ? client : server, 4);
+                                             {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings_.server_header_list},
+                                             {setting_takes_first_bytes, 1}};
+    bool is_client = role_ == Role::client;
+    nghttp2_submit_settings(made, NGHTTP2_FLAG_NONE, is_client ? client : server,
+                            is_client ? std::size(client) : std::size(server));
     nghttp2_session_set_local_window_size(made, NGHTTP2_FLAG_NONE, 0,
                                           static_cast<std::int32_t>(settings_.connection_window));
     if (const auto& peer = transport_->tls().peer()) info_.identity = std::make_shared<const state::Identity>(*peer);

@@ -11,6 +11,7 @@
 // connection. Whatever goes wrong inside a call ends at the end of the outermost one (Batch).
 #pragma once
 #include <optional>
+#include <span>
 
 #include <culvert/hbone/settings.hpp>
 
@@ -52,8 +53,10 @@ public:
     bool takes_streams() const noexcept;
     // Stalled streams hold most of the connection's window, either way: a new stream would be slow on it.
     bool crowded() const noexcept;
-    // Client: sends the CONNECT at the end of this round.
-    base::Result<StreamPtr> request(const Request& request);
+    // Client: the peer said in its SETTINGS that it takes bytes before it has answered.
+    bool peer_takes_first_bytes() const noexcept { return peer_takes_first_bytes_; }
+    // Client: sends the CONNECT at the end of this round, and these bytes with it, or when the 200 has come.
+    base::Result<StreamPtr> request(const Request& request, std::span<const std::byte> first);
     // Server: the answer. Without a stream that still lives nothing is sent.
     void respond(Stream::Impl& stream, int status, const std::string& baggage);
 
@@ -152,6 +155,7 @@ private:
     bool more_ = false;        // the round's output was full
     bool ping_waits_ = false;
     bool ping_timed_out_ = false;
+    bool peer_takes_first_bytes_ = false;
     std::uint64_t stopped_in_ = 0;
     FrameReader reader_;
     InWindow in_;

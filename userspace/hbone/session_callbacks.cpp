@@ -96,10 +96,18 @@ void Session::Callbacks::headers_done(Session& session, Stream::Impl& stream) {
     stream.may_receive = session.role_ == Role::server || stream.status >= 200;
     if (session.role_ == Role::client) {
         if (stream.answered && stream.status >= 200) stream.answered->set();
+        if (stream.status == 200 && stream.first) session.ready(stream);
     } else if (stream.asked && !stream.asked->stream) {
         stream.asked->stream = &stream;
         session.touched(stream);
     }
+}
+
+void Session::Callbacks::settings(Session& session, const nghttp2_settings& said) {
+    for (const auto& entry : std::span{said.iv, said.niv})
+        if (entry.settings_id == setting_takes_first_bytes && session.role_ == Role::client)
+            session.peer_takes_first_bytes_ = entry.value != 0;
+    session.peer_settings_changed();
 }
 
 int Session::Callbacks::frame_received(nghttp2_session*, const nghttp2_frame* frame, void* self) {
@@ -116,7 +124,7 @@ int Session::Callbacks::frame_received(nghttp2_session*, const nghttp2_frame* fr
             if (stream) stream->receive_reset(frame->rst_stream.error_code);
             return 0;
         case NGHTTP2_SETTINGS:
-            if (!(frame->hd.flags & NGHTTP2_FLAG_ACK)) session.peer_settings_changed();
+            if (!(frame->hd.flags & NGHTTP2_FLAG_ACK)) settings(session, frame->settings);
             return 0;
         case NGHTTP2_PING:
             if (frame->hd.flags & NGHTTP2_FLAG_ACK) session.pong(frame->ping.opaque_data);
@@ -146,7 +154,7 @@ int Session::Callbacks::frame_sent(nghttp2_session* http2, const nghttp2_frame* 
     if (!stream) return 0;
     if (!stream->refused) {
         stream->may_send = true;
-        if (stream->wants_to_send) session.ready(*stream);
+        if (stream->has_bytes()) session.ready(*stream);
         return 0;
     }
     // Only now: with the answer still queued, the RST would overtake it.

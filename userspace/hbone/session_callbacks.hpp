@@ -6,6 +6,10 @@
 
 namespace culvert::hbone {
 
+// A server of ours says by this one that it takes DATA before it has answered a CONNECT. Of the range for experiments;
+// whoever does not know it must ignore it (RFC 9113 section 6.5.2).
+inline constexpr std::int32_t setting_takes_first_bytes = 0xf0c7;
+
 // Its answer says that every stream the peer opened before it heard our first GOAWAY has arrived.
 inline constexpr std::uint8_t drain_payload[8] = {'c', 'u', 'l', 'v', 'e', 'r', 't', '!'};
 
@@ -26,6 +30,7 @@ struct Session::Callbacks {
 
 private:
     static void headers_done(Session& session, Stream::Impl& stream);
+    static void settings(Session& session, const nghttp2_settings& said);
 };
 
 }

@@ -71,8 +71,7 @@ bool Session::put_data() {
                 } -> fill_nowhere();
             continue;
         }
-        if (stream.over || !stream.may_send || !stream.wants_to_send || !stream.has_user() || !stream.out.open())
-            continue;
+        if (stream.over || !stream.may_send || !stream.has_bytes() || !stream.out.open()) continue;
         std::size_t start = produced_ + frame_header;
         std::size_t room = Buffers::plaintext_out_size - std::min(start, Buffers::plaintext_out_size);
         std::size_t wanted = std::min({frame_cap, std::size_t{peer_frame_}, stream.out.left(), out_.left()});
@@ -100,7 +99,7 @@ bool Session::put_data_of(Stream::Impl& stream, std::size_t room) {
         nghttp2_data_provider end{{}, Callbacks::no_more};
         nghttp2_submit_data(http2_.get(), NGHTTP2_FLAG_END_STREAM, stream.id, &end);
     }
-    if (stream.wants_to_send) ready_.push_back(stream);
+    if (stream.has_bytes()) ready_.push_back(stream);
     return filled.outcome == Outcome::end;
 }
 

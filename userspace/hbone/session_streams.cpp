@@ -20,7 +20,7 @@ nghttp2_nv pair(std::string_view name, std::string_view value, std::uint8_t flag
 
 }
 
-base::Result<StreamPtr> Session::request(const Request& request) {
+base::Result<StreamPtr> Session::request(const Request& request, std::span<const std::byte> first) {
     nghttp2_nv headers[5];
     std::size_t count = 0;
     headers[count++] = pair(":method", "CONNECT");
@@ -30,6 +30,7 @@ base::Result<StreamPtr> Session::request(const Request& request) {
     if (!request.traceparent.empty()) headers[count++] = pair("traceparent", request.traceparent, unique);
 
     StreamPtr stream{new Stream::Impl{shared_from_this()}};
+    if (!first.empty()) stream->first = std::make_unique<std::vector<std::byte>>(first.begin(), first.end());
     // No body as far as nghttp2 knows: it would keep an item for it as long as the stream lives.
     std::int32_t id =
         nghttp2_submit_headers(http2_.get(), NGHTTP2_FLAG_NONE, -1, nullptr, headers, count, stream.get());

@@ -140,12 +140,28 @@ void Stream::Impl::deliver() {
 }
 
 Filled Stream::Impl::fill(std::span<std::byte> room) {
+    if (first) return fill_first(room);
     Filled filled = user_->fill(room);
     if (!user_) return {};  // it destroyed its stream instead
     CV_CHECK(filled.bytes <= room.size(), "a user fills the room it was given");
     if (filled.outcome == Outcome::end) sent_end = true;
     if (filled.outcome != Outcome::more || filled.bytes == 0) wants_to_send = false;
     return filled;
+}
+
+bool Stream::Impl::has_bytes() const noexcept {
+    if (!first) return wants_to_send && has_user();
+    return status == 200 || (status == 0 && session->peer_takes_first_bytes());
+}
+
+Filled Stream::Impl::fill_first(std::span<std::byte> room) {
+    std::size_t count = std::min(room.size(), first->size());
+    std::copy_n(first->begin(), count, room.begin());
+    if (count == first->size())
+        first.reset();
+    else
+        first->erase(first->begin(), first->begin() + static_cast<std::ptrdiff_t>(count));
+    return {count, Outcome::drained};
 }
 
 void Stream::Impl::fill_nowhere() {

@@ -43,8 +43,9 @@ public:
     void lost(const base::Error& why);       // with its session
     void deliver();                          // the batch has ended
     Filled fill(std::span<std::byte> room);
-    void fill_nowhere();  // the peer takes nothing more: find out whether the user had more
-    void settle_alone();  // the same for one that outlives its session: no round of it comes any more
+    bool has_bytes() const noexcept;  // that may be sent once its HEADERS have left
+    void fill_nowhere();              // the peer takes nothing more: find out whether the user had more
+    void settle_alone();              // the same for one that outlives its session: no round of it comes any more
 
     // The user's side.
     void attach(StreamUser& user);
@@ -52,6 +53,7 @@ public:
     void consumed(std::size_t bytes);
     void abandon(std::uint32_t code);
     bool has_user() const noexcept { return user_ != nullptr; }
+    bool has_early_bytes() const noexcept { return early_ != nullptr; }
 
     const std::shared_ptr<Session> session;
     std::int32_t id = 0;
@@ -77,13 +79,15 @@ public:
     OutWindow out;
     InWindow in;
 
-    base::Event* answered = nullptr;        // client: who waits for the answer
-    std::unique_ptr<Incoming::Impl> asked;  // server: until the request is complete
+    base::Event* answered = nullptr;                // client: who waits for the answer
+    std::unique_ptr<std::vector<std::byte>> first;  // client: to be sent before anything of the user's
+    std::unique_ptr<Incoming::Impl> asked;          // server: until the request is complete
     std::unique_ptr<base::Error> failure;
 
     StreamHook in_session, in_touched, in_ready;
 
 private:
+    Filled fill_first(std::span<std::byte> room);
     void fail(const base::Error& why);
     void touch();
     void release_window();

@@ -73,10 +73,12 @@ std::optional<Refusal> find_app(const state::Snapshot& mesh, const state::Worklo
     return std::nullopt;
 }
 
-// The app and the stream to its client. Neither: the client has been refused, and the record says why.
+// The app and the stream to its client, whose request is yet to be answered. Neither: it has been refused, and the
+// record says why.
 struct Leg {
     std::unique_ptr<base::Socket> app;
     hbone::Stream client;
+    std::optional<hbone::Incoming> request;
 };
 
 // All that is decided before bytes flow.
@@ -115,7 +117,24 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
     flow_row = flow_of(context, (*leg)->fd());
     flow_row.identify(tunnel.identity ? tunnel.identity->to_string() : "", own->identity().to_string());
     flow_row.took(CV_PATH_TUNNEL);
-    co_return Leg{std::move(*leg), incoming.accept(baggage_of(*own))};
+    // A peer that has sent bytes already waits for no answer.
+    if (!incoming.has_first_bytes()) co_return Leg{std::move(*leg), incoming.accept(baggage_of(*own)), {}};
+    auto client = incoming.stream();
+    co_return Leg{std::move(*leg), std::move(client), std::move(incoming)};
+}
+
+// An app that has been asked something often answers at once: then its first bytes leave together with the 200. Soon,
+// or never mind: what the peer has to say beyond its own first bytes waits for that.
+base::Task<> say_ok(base::Loop& loop, TunnelPump& pump, hbone::Incoming request, state::WorkloadPtr own) {
+    if (!pump.app_speaks()) {
+        base::Event speaks{loop};
+        base::Timer enough{loop, [&speaks] { speaks.set(); }};
+        enough.arm(std::chrono::microseconds{200});
+        pump.tell_when_app_speaks(&speaks);
+        co_await speaks;
+        pump.tell_when_app_speaks(nullptr);
+    }
+    request.say_ok(baggage_of(*own));
 }
 
 // Its frame lives as long as the connection: only what bytes need, all else is in the frame of open_leg(). Pod and
@@ -131,6 +150,11 @@ base::Task<> answer(Context& context, const PodPtr& pod, hbone::Incoming& incomi
 
     CutGuard cut_app{*leg.app, CutGuard::Set::now};
     TunnelPump pump{*leg.app, leg.client, {record, flow_row}};
+    if (leg.request) {
+        auto saying = say_ok(context.loop, pump, std::move(*leg.request), record.entry.destination_workload);
+        leg.request.reset();
+        co_await std::move(saying);
+    }
     co_await pump.done();
     if (pump.failure()) {
         record.close(CloseReason::broken, pump.failure()->to_string());

@@ -2,6 +2,7 @@
 #include "outbound.hpp"
 
 #include "dial.hpp"
+#include "first_bytes.hpp"
 #include "headers.hpp"
 #include "pump.hpp"
 
@@ -49,7 +50,7 @@ bool clean_end(const Pump& pump, ConnectionRecord& record) {
 using Way = base::Task<hbone::Stream>;
 
 Way open_tunnel(Context& context, PodPtr pod, tls::CredentialsPtr own, state::WorkloadPtr source, state::Route route,
-                ConnectionRecord& record) {
+                base::Socket& app, ConnectionRecord& record, capture::Flow& flow_row) {
     hbone::PoolKey key{pod->enrolment, source->identity(), std::move(route.accepted_identities), route.next_hop};
     hbone::Request request{
         .authority = route.target.to_string(),
@@ -57,9 +58,18 @@ Way open_tunnel(Context& context, PodPtr pod, tls::CredentialsPtr own, state::Wo
         .forwarded = forwarded_for(record.entry.source, route.service.get()),
         .traceparent = new_traceparent(context.random),
     };
-    auto opening = context.pool.open(std::move(key), std::move(own), std::move(request));
+    std::vector<std::byte> first;
+    if (context.pool.takes_first_bytes(key)) {
+        auto reading = first_bytes(app);
+        first = co_await std::move(reading);
+    }
+    std::size_t sent = first.size();
+    auto opening = context.pool.open(std::move(key), std::move(own), std::move(request), std::move(first));
     auto stream = co_await std::move(opening);
-    if (stream) co_return std::move(*stream);
+    if (stream) {
+        if (sent > 0) Meter{record, flow_row}.from_app(sent);
+        co_return std::move(*stream);
+    }
     record.close(reason_of(stream.error()), stream.error().to_string());
     co_return hbone::Stream{};
 }
@@ -112,7 +122,7 @@ Way find_way(Context& context, const PodPtr& pod, const base::SocketAddress& tar
                        "identity error: no certificate for " + identity.to_string() + " yet");
     flow_row.identify(identity.to_string(), route->destination->identity().to_string());
     flow_row.took(CV_PATH_TUNNEL);
-    return open_tunnel(context, pod, std::move(own), std::move(source), std::move(*route), record);
+    return open_tunnel(context, pod, std::move(own), std::move(source), std::move(*route), app, record, flow_row);
 }
 
 std::unique_ptr<base::Socket> watch_app(Context& context, base::Fd fd, ConnectionRecord& record) {

@@ -219,6 +219,7 @@ void TunnelPump::on_socket_ready(base::Socket& app) {
         finish_app_when_empty();
     }
     if (app.maybe_readable() && !from_app_ended_) stream_.want_to_send();
+    if (app_speaks_ && app_speaks()) app_speaks_->set();
     // The app reset a connection of which it had already closed its own half: nothing will be read that says so.
     if (app.hung_up() && from_app_ended_ && !to_app_ended_) {
         stream_.consumed(leftover_.size());
@@ -229,7 +230,9 @@ void TunnelPump::on_socket_ready(base::Socket& app) {
 }
 
 void TunnelPump::check_done() noexcept {
-    if (from_app_ended_ && to_app_ended_) done_.set();
+    if (!from_app_ended_ || !to_app_ended_) return;
+    done_.set();
+    if (app_speaks_) app_speaks_->set();
 }
 
 SocketPump::SocketPump(base::Socket& app, base::Socket& peer, Meter meter)

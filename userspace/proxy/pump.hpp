@@ -86,6 +86,10 @@ public:
     base::Event& done() noexcept { return done_; }
     // Why it failed; null when both directions ended cleanly.
     const base::Error* failure() const noexcept { return failure_.get(); }
+    // The app has something to say, or will never have.
+    bool app_speaks() const noexcept { return done_.is_set() || from_app_ended_ || app_.maybe_readable(); }
+    // Borrowed, and set when that comes true; null: no more.
+    void tell_when_app_speaks(base::Event* event) noexcept { app_speaks_ = event; }
 
 private:
     hbone::Filled fill(std::span<std::byte> room) override;
@@ -106,6 +110,7 @@ private:
     hbone::Stream& stream_;
     Meter meter_;
     base::Event done_;
+    base::Event* app_speaks_ = nullptr;
     std::unique_ptr<base::Error> failure_;
     std::unique_ptr<BatchParts> batch_;  // in the middle of a batch
     Leftover leftover_;

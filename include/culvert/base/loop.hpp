@@ -123,7 +123,8 @@ private:
     using AutoList = intrusive::constant_time_size<false>;
 
     void set_alarm() noexcept;
-    void deliver(int timeout_ms);
+    int wait(bool idle) noexcept;
+    void deliver(int count);
     void take_mail();
     void fire_timers();
     void finish_round();
@@ -133,6 +134,9 @@ private:
     // Rings at the first deadline. A timeout of epoll_wait would make the kernel set and take back a timer every round.
     Fd alarm_;
     Clock::time_point alarm_at_ = Clock::time_point::max();  // that: it is not set
+    // Until then a timer is due that was armed for less than a millisecond. Few of those ever ring: a timeout costs
+    // nothing once they are cancelled, and the alarm would ring all the same.
+    Clock::time_point near_ = Clock::time_point::min();
     Fd mailbox_bell_;
     std::mutex mailbox_lock_;  // taken by post() and once per bell, never on the path of a byte
     std::vector<std::function<void()>> mailbox_;

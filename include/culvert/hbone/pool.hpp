@@ -10,6 +10,7 @@
 //   "pool draining", "connection closed due to connection drain"  ourselves
 #pragma once
 #include <compare>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -55,7 +56,12 @@ public:
     // one dial. A tunnel made with credentials that are no longer the given ones takes no new stream.
     // A request refused because the tunnel was just going away (GOAWAY, REFUSED_STREAM before any answer) is tried once
     // more on a new one.
-    base::Task<base::Result<Stream>> open(PoolKey key, tls::CredentialsPtr own, Request request);
+    // `first` is what the stream says first: with the CONNECT where the peer takes it, else after the 200.
+    base::Task<base::Result<Stream>> open(PoolKey key, tls::CredentialsPtr own, Request request,
+                                          std::vector<std::byte> first = {});
+    // There is a warm tunnel to a peer that takes bytes together with a CONNECT: one of ours. Others must not be sent
+    // any before their 200.
+    bool takes_first_bytes(const PoolKey& key) const noexcept;
 
     // No new streams for this pod; its tunnels end with their last stream, or at once.
     void retire(const std::string& pod_uid, bool at_once);

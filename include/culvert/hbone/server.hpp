@@ -39,6 +39,11 @@ public:
     void refuse(int status);
     // 200, with our baggage where there is one.
     Stream accept(const std::string& baggage);
+    // The same in two steps: what came with the request can be taken before the 200, and nothing leaves before it.
+    Stream stream() const noexcept;
+    void say_ok(const std::string& baggage);
+    // Bytes came with the request: the peer does not wait for the 200 to send.
+    bool has_first_bytes() const noexcept;
 
 private:
     std::shared_ptr<Impl> impl_;

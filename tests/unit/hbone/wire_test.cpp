@@ -123,7 +123,8 @@ Task<> server_hello(World& w) {
     auto peer = co_await RawPeer::connected(w);
     auto settings = co_await peer->next();
     CHECK(settings->type == SETTINGS);
-    CHECK(settings->payload == setting(3, 200) + setting(4, 4194304) + setting(5, 1048576) + setting(6, 65536));
+    CHECK(settings->payload ==
+          setting(3, 200) + setting(4, 4194304) + setting(5, 1048576) + setting(6, 65536) + setting(0xf0c7, 1));
     auto update = co_await peer->next(WINDOW_UPDATE);
     CHECK(number_of(update->payload) == 16711681);
     peer->send(HEADERS, END_HEADERS, 1, connect_to("10.0.0.7:80"));
