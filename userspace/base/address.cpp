@@ -13,6 +13,15 @@ namespace {
 
 constexpr std::array<std::uint8_t, 12> mapped_prefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
+// inet_ntop() goes through printf, and every connection is named a few times. Room for 15 bytes; returns the end.
+char* write_v4(const IpAddress& ip, char* out) {
+    for (int i = 12; i < 16; ++i) {
+        if (i > 12) *out++ = '.';
+        out = std::to_chars(out, out + 3, ip.bytes[i]).ptr;
+    }
+    return out;
+}
+
 std::optional<std::uint16_t> parse_port(std::string_view text) {
     std::uint16_t port = 0;
     auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), port);
@@ -53,11 +62,9 @@ bool IpAddress::is_unspecified() const noexcept {
 }
 
 std::string IpAddress::to_string() const {
-    char text[INET6_ADDRSTRLEN]{};
-    if (is_v4())
-        ::inet_ntop(AF_INET, bytes.data() + 12, text, sizeof text);
-    else
-        ::inet_ntop(AF_INET6, bytes.data(), text, sizeof text);
+    char text[INET6_ADDRSTRLEN];
+    if (is_v4()) return {text, write_v4(*this, text)};
+    ::inet_ntop(AF_INET6, bytes.data(), text, sizeof text);
     return text;
 }
 
@@ -109,9 +116,19 @@ socklen_t SocketAddress::to(sockaddr_storage& raw) const noexcept {
 }
 
 std::string SocketAddress::to_string() const {
-    std::string host = ip.to_string();
-    if (!ip.is_v4()) host = "[" + host + "]";
-    return host + ":" + std::to_string(port);
+    char text[INET6_ADDRSTRLEN + sizeof "[]:65535"];
+    char* end = text;
+    if (ip.is_v4()) {
+        end = write_v4(ip, text);
+    } else {
+        *end++ = '[';
+        ::inet_ntop(AF_INET6, ip.bytes.data(), end, INET6_ADDRSTRLEN);
+        end += std::strlen(end);
+        *end++ = ']';
+    }
+    *end++ = ':';
+    end = std::to_chars(end, text + sizeof text, port).ptr;
+    return {text, end};
 }
 
 SocketAddress local_address(int fd) noexcept {

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -54,16 +55,27 @@ bool enabled(Level level) noexcept {
 }
 
 void append_time(fmt::memory_buffer& out, std::int64_t unix_nanoseconds) {
+    // Lines come in bursts: the calendar is looked at once a second.
+    thread_local std::time_t known = -1;
+    thread_local std::string until_seconds;
     std::time_t seconds = unix_nanoseconds / 1'000'000'000;
-    std::tm utc{};
-    ::gmtime_r(&seconds, &utc);
-    fmt::format_to(std::back_inserter(out), "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", utc.tm_year + 1900,
-                   utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-                   unix_nanoseconds % 1'000'000'000 / 1000);
+    if (seconds != known) {
+        std::tm utc{};
+        ::gmtime_r(&seconds, &utc);
+        until_seconds = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.", utc.tm_year + 1900, utc.tm_mon + 1,
+                                    utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec);
+        known = seconds;
+    }
+    append(out, until_seconds);
+    fmt::format_to(std::back_inserter(out), "{:06}Z", unix_nanoseconds % 1'000'000'000 / 1000);
 }
 
 void append_quoted(fmt::memory_buffer& out, std::string_view text) {
     out.push_back('"');
+    auto is_special = [](unsigned char c) { return c < 0x20 || c == '"' || c == '\\'; };
+    auto plain = std::ranges::find_if(text, is_special) - text.begin();
+    append(out, text.substr(0, static_cast<std::size_t>(plain)));
+    text.remove_prefix(static_cast<std::size_t>(plain));
     for (unsigned char c : text) {
         switch (c) {
             case '"': append(out, "\\\""); break;

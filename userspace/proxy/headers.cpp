@@ -2,23 +2,28 @@
 #include "headers.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
-
-#include <fmt/format.h>
+#include <string_view>
 
 namespace culvert::proxy {
 namespace {
 
+constexpr auto plain = [] {
+    std::array<bool, 256> is{};
+    for (char c : std::string_view{"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.:/"})
+        is[static_cast<unsigned char>(c)] = true;
+    return is;
+}();
+
 bool is_plain(const std::string& value) {
-    return std::ranges::all_of(value, [](unsigned char c) {
-        return std::isalnum(c) || std::string_view{"-_.:/"}.find(static_cast<char>(c)) != std::string_view::npos;
-    });
+    return std::ranges::all_of(value, [](unsigned char c) { return plain[c]; });
 }
 
-void append_part(std::string& out, const std::string& key, const std::string& value) {
+void append_part(std::string& out, std::string_view key, const std::string& value) {
     if (value.empty() || !is_plain(value)) return;
     if (!out.empty()) out += ',';
-    out += key + "=" + value;
+    out.append(key).append(1, '=').append(value);
 }
 
 std::string kind_of(const state::Workload& workload) {
@@ -31,6 +36,7 @@ std::string kind_of(const state::Workload& workload) {
 
 std::string baggage_of(const state::Workload& workload) {
     std::string out;
+    out.reserve(256);
     append_part(out, "k8s.cluster.name", workload.cluster_id);
     append_part(out, "k8s.namespace.name", workload.namespace_);
     append_part(out, "k8s." + kind_of(workload) + ".name", workload.workload_name);
@@ -48,8 +54,15 @@ std::string forwarded_for(const base::SocketAddress& client, const state::Servic
 }
 
 std::string new_traceparent(state::Random& random) {
-    auto word = [&random] { return static_cast<std::uint32_t>(random() << 1 ^ random() >> 8); };
-    return fmt::format("00-{:08x}{:08x}{:08x}{:08x}-{:08x}{:08x}-00", word(), word(), word(), word(), word(), word());
+    auto byte = [&random] { return static_cast<unsigned>(random() >> 16 & 0xff); };
+    std::string out = "00-00000000000000000000000000000000-0000000000000000-00";
+    for (std::size_t i = 3; i < 52; i += 2) {
+        if (out[i] == '-') ++i;
+        unsigned b = byte();
+        out[i] = "0123456789abcdef"[b >> 4];
+        out[i + 1] = "0123456789abcdef"[b & 15];
+    }
+    return out;
 }
 
 }

@@ -202,7 +202,7 @@ void TunnelPump::on_end() {
 void TunnelPump::finish_app_when_empty() {
     if (!peer_ended_ || to_app_ended_ || batch_ || !leftover_.empty()) return;
     to_app_ended_ = true;
-    app_.finish_writing();
+    if (!from_app_ended_) app_.finish_writing();  // else all is over, and closing it says the same
     check_done();
 }
 

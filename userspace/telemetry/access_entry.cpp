@@ -45,16 +45,16 @@ public:
     }
     void number(std::string_view key, std::uint64_t value) {
         name(key);
-        fmt::format_to(std::back_inserter(out_), "{}", value);
+        fmt::format_int digits{value};
+        append(out_, {digits.data(), digits.size()});
     }
     void end() { append(out_, json_ ? "}\n" : "\n"); }
 
 private:
     void name(std::string_view key) {
-        if (json_)
-            fmt::format_to(std::back_inserter(out_), ",\"{}\":", key);
-        else
-            fmt::format_to(std::back_inserter(out_), "{}{}=", first_ ? '\t' : ' ', key);
+        append(out_, json_ ? ",\"" : first_ ? "\t" : " ");
+        append(out_, key);
+        append(out_, json_ ? "\":" : "=");
         first_ = false;
     }
 
