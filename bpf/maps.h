@@ -68,8 +68,8 @@ struct {
     __uint(max_entries, 8192);
 } cv_legs __weak SEC(".maps");
 
-/* Captured sockets and sockets with a row in cv_flows. key: socket. writer: sockops. reader: guard, sockops, workers
- * (by descriptor). At the bound (the socket's own memory limit): a connect is refused, a flow has no row. */
+/* Captured sockets. key: socket. writer: sockops. reader: guard, sockops. At the bound (the socket's own memory limit):
+ * a connect is refused. */
 struct {
     __uint(type, BPF_MAP_TYPE_SK_STORAGE);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -104,8 +104,9 @@ struct {
     __uint(max_entries, 1);
 } cv_listeners __weak SEC(".maps");
 
-/* The live flows. key: row. writer: sockops (birth, figures, death), the worker that holds the row (identities, bytes,
- * by mapped memory). reader: people. At the bound: counted, the connection goes on without a row. */
+/* The live flows. key: row, one of a few that the socket's cookie names. writer: sockops (birth, figures), the worker
+ * that holds the row (identities, bytes, death, by mapped memory). reader: people. At the bound: counted, the
+ * connection goes on without a row. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(map_flags, BPF_F_MMAPABLE);

@@ -101,7 +101,10 @@ static __always_inline enum cv_reason leave_alone(struct bpf_sock_ops* ctx, stru
 static __always_inline enum cv_reason capture(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
     struct cv_sock* known = bpf_sk_storage_get(&cv_socks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
-    if (known) known->note = CV_SOCK_CAPTURED;
+    if (known) {
+        known->note = CV_SOCK_CAPTURED;
+        known->asked_for_states = !(READ(ctx->bpf_sock_ops_cb_flags) & BPF_SOCK_OPS_STATE_CB_FLAG);
+    }
     ask_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
     /* An app's own mark exempts it from nothing, whatever it is. */
     if (set_our_bits(ctx, sk, CV_MARK_REFUSE)) return CV_REASON_CONNECT_MARK_FAILED;
@@ -170,29 +173,32 @@ static __always_inline void on_established(struct bpf_sock_ops* ctx, struct bpf_
             return;
         }
         if (listener->arrival == CV_ARRIVAL_INBOUND_TUNNEL) return; /* a tunnel is not a flow, its streams are */
-        open_flow(ctx, sk, listener->arrival == CV_ARRIVAL_OUTBOUND ? CV_FLOW_OUTBOUND : CV_FLOW_INBOUND_PLAIN);
+        open_flow(ctx, listener->arrival == CV_ARRIVAL_OUTBOUND ? CV_FLOW_OUTBOUND : CV_FLOW_INBOUND_PLAIN);
     } else {
         own = bpf_sk_storage_get(&cv_own_socks, sk, 0, 0);
         if (!own || own->kind != CV_OWN_LEG) return;
-        open_flow(ctx, sk, CV_FLOW_INBOUND_TUNNEL);
+        open_flow(ctx, CV_FLOW_INBOUND_TUNNEL);
     }
 }
 
+/* A captured connect is over, one way or the other. */
 static __always_inline void on_state(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
     __u32 before = READ(ctx->args[0]), now = READ(ctx->args[1]);
-    struct cv_sock* known = bpf_sk_storage_get(&cv_socks, sk, 0, 0);
+    struct cv_sock* known;
 
-    if (!known || now != BPF_TCP_CLOSE) return;
-    if (known->note == CV_SOCK_FLOW) {
-        close_flow(ctx, known);
+    if (before != BPF_TCP_SYN_SENT) return;
+    known = bpf_sk_storage_get(&cv_socks, sk, 0, 0);
+    if (!known || known->note != CV_SOCK_CAPTURED) return;
+    if (now != BPF_TCP_CLOSE) {
+        /* What is still to come concerns nobody, unless somebody else had asked for it before us. */
+        if (known->asked_for_states)
+            bpf_sock_ops_cb_flags_set(ctx, READ(ctx->bpf_sock_ops_cb_flags) & ~BPF_SOCK_OPS_STATE_CB_FLAG);
         return;
     }
     /* Taken back only where nothing was sent: on an established socket the reset that is still to come needs the
      * mark to find its way to the proxy. Left on, the next connect of the same socket would be told EACCES. */
-    if (known->note == CV_SOCK_CAPTURED && before == BPF_TCP_SYN_SENT) {
-        if ((sk->mark & CV_MARK_MASK) == CV_MARK_REFUSE) count(CV_REASON_CONNECT_REFUSED);
-        set_our_bits(ctx, sk, 0);
-    }
+    if ((sk->mark & CV_MARK_MASK) == CV_MARK_REFUSE) count(CV_REASON_CONNECT_REFUSED);
+    set_our_bits(ctx, sk, 0);
 }
 
 SEC("sockops")
@@ -206,7 +212,7 @@ int cv_sockops(struct bpf_sock_ops* ctx) {
         case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB: on_established(ctx, sk, 1); break;
         case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB: on_established(ctx, sk, 0); break;
         case BPF_SOCK_OPS_RTO_CB: on_rto(ctx, sk); break;
-        case BPF_SOCK_OPS_RETRANS_CB: update_flow(ctx, sk); break;
+        case BPF_SOCK_OPS_RETRANS_CB: update_flow(ctx); break;
         case BPF_SOCK_OPS_STATE_CB: on_state(ctx, sk); break;
     }
     return 1;

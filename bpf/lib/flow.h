@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
  *
- * Rows of cv_flows: born here, lent to a worker, and dead here unless a worker still holds them.
+ * Rows of cv_flows: born here, lent to a worker, which frees them. No program runs when a connection ends: each state
+ * that a socket enters would be a call of its own.
  */
 #pragma once
 #include "address.h"
@@ -8,28 +9,20 @@
 
 const volatile __u32 flow_rows = 1; /* a power of two */
 
-/* Cookies are handed out in order, so connections made together are neighbours, and whoever comes round to a crowd of
- * them that stays for long must look elsewhere: the tries are far apart, so that a few find a free row until the table
- * is nearly full. The stride is odd: no try meets an earlier one. */
-#define FLOW_STRIDE 0x9e3779b1u
-#define FLOW_PARTS 4 /* the near rows, twice, four times as many, all */
-#define FLOW_TRIES(part) ((part) == 0 ? 16 : 8)
+static __always_inline struct cv_flow* try_row(__u64 cookie, __u32 attempt) {
+    __u32 index = cv_flow_row(cookie, attempt, flow_rows);
 
-static __always_inline struct cv_flow* take_row(__u64 cookie, __u32* index) {
-    __u32 rows = CV_FLOW_NEAR_ROWS;
+    return bpf_map_lookup_elem(&cv_flows, &index);
+}
+
+static __always_inline struct cv_flow* take_row(__u64 cookie) {
     struct cv_flow* row;
 
 #pragma unroll
-    for (int part = 0; part < FLOW_PARTS; part++) {
-        if (part == FLOW_PARTS - 1 || rows > flow_rows) rows = flow_rows;
-#pragma unroll
-        for (int i = 0; i < FLOW_TRIES(part); i++) {
-            *index = ((__u32)cookie + i * FLOW_STRIDE) & (rows - 1);
-            row = bpf_map_lookup_elem(&cv_flows, index);
-            if (row && __sync_val_compare_and_swap(&row->owner, 0, cookie) == 0) return row;
-        }
-        if (rows == flow_rows) return 0;
-        rows *= 2;
+    for (__u32 i = 0; i < CV_FLOW_TRIES; i++) {
+        if (i >= cv_flow_tries(flow_rows)) break;
+        row = try_row(cookie, i);
+        if (row && __sync_val_compare_and_swap(&row->owner, 0, cookie) == 0) return row;
     }
     return 0;
 }
@@ -58,20 +51,13 @@ static __always_inline void fill_ends(struct bpf_sock_ops* ctx, struct cv_flow* 
     row->destination_port = accepted ? local_port : remote_port;
 }
 
-static __always_inline void open_flow(struct bpf_sock_ops* ctx, struct bpf_sock* sk, enum cv_flow_kind kind) {
-    struct cv_sock* known = bpf_sk_storage_get(&cv_socks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-    __u64 cookie = bpf_get_socket_cookie(ctx);
-    struct cv_flow* row;
-    __u32 index = 0;
+static __always_inline void open_flow(struct bpf_sock_ops* ctx, enum cv_flow_kind kind) {
+    struct cv_flow* row = take_row(bpf_get_socket_cookie(ctx));
 
-    row = known ? take_row(cookie, &index) : 0;
     if (!row) {
         count(CV_REASON_FLOWS_FULL);
         return;
     }
-    known->note = CV_SOCK_FLOW;
-    known->row = index;
-    known->cookie = cookie;
     row->netns_cookie = bpf_get_netns_cookie(ctx);
     row->start_ns = bpf_ktime_get_ns();
     row->from_source_bytes = 0;
@@ -83,33 +69,24 @@ static __always_inline void open_flow(struct bpf_sock_ops* ctx, struct bpf_sock*
     __builtin_memset(row->source, 0, sizeof(row->source));
     __builtin_memset(row->destination, 0, sizeof(row->destination));
     row->state = CV_FLOW_OPEN;
-    bpf_sock_ops_cb_flags_set(
-        ctx, READ(ctx->bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RETRANS_CB_FLAG);
+    bpf_sock_ops_cb_flags_set(ctx, READ(ctx->bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_RETRANS_CB_FLAG);
     count(CV_REASON_FLOW_OPENED);
 }
 
-/* The socket's row, unless it has moved on to another socket. */
-static __always_inline struct cv_flow* own_row(const struct cv_sock* known) {
-    __u32 index = known->row;
-    struct cv_flow* row = bpf_map_lookup_elem(&cv_flows, &index);
+static __always_inline struct cv_flow* own_row(__u64 cookie) {
+    struct cv_flow* row;
 
-    return row && (row->owner & ~CV_FLOW_HELD) == known->cookie ? row : 0;
+#pragma unroll
+    for (__u32 i = 0; i < CV_FLOW_TRIES; i++) {
+        if (i >= cv_flow_tries(flow_rows)) break;
+        row = try_row(cookie, i);
+        if (row && (row->owner & ~CV_FLOW_HELD) == cookie) return row;
+    }
+    return 0;
 }
 
-static __always_inline void update_flow(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
-    struct cv_sock* known = bpf_sk_storage_get(&cv_socks, sk, 0, 0);
-    struct cv_flow* row = known && known->note == CV_SOCK_FLOW ? own_row(known) : 0;
+static __always_inline void update_flow(struct bpf_sock_ops* ctx) {
+    struct cv_flow* row = own_row(bpf_get_socket_cookie(ctx));
 
     if (row) read_figures(ctx, row);
-}
-
-static __always_inline void close_flow(struct bpf_sock_ops* ctx, struct cv_sock* known) {
-    struct cv_flow* row = own_row(known);
-
-    known->note = CV_SOCK_PLAIN;
-    if (!row) return;
-    read_figures(ctx, row);
-    row->state = CV_FLOW_FREE;
-    if (__sync_val_compare_and_swap(&row->owner, known->cookie, 0) != known->cookie)
-        row->state = CV_FLOW_CLOSED; /* a worker holds it, and will free it */
 }

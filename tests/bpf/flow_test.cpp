@@ -8,18 +8,12 @@
 
 namespace culvert::test {
 
+using namespace std::chrono_literals;
+
 namespace {
 
 std::string dump(const Namespaces& where, const Daemon& daemon) {
     return where.run("bpftool map dump pinned /sys/fs/bpf/culvert/" + daemon.instance() + "/cv_flows");
-}
-
-bool eventually(const std::function<bool()>& true_now) {
-    for (int i = 0; i < 100; ++i) {
-        if (true_now()) return true;
-        ::usleep(5000);
-    }
-    return false;
 }
 
 }
@@ -53,14 +47,14 @@ TEST_CASE("flow: a captured connection has a row that reads well, and takes it a
             app.fd.reset();
             proxy.reset();
             // Held by the worker beyond the socket's end, for the log line.
-            CHECK(eventually([&] { return dump(where, daemon).find("CV_FLOW_CLOSED") != std::string::npos; }));
+            flows.free_unclaimed(0s);
             CHECK(flows.used() == 1);
         }
         CHECK(flows.used() == 0);
     });
 }
 
-TEST_CASE("flow: a row that nobody claims goes with its socket; tunnels and plain legs have none") {
+TEST_CASE("flow: a row that nobody claims is free again in time; tunnels and plain legs have none") {
     on_node([](Namespaces& where) {
         Cleaned after;
         Daemon daemon{where, after.instance};
@@ -72,7 +66,10 @@ TEST_CASE("flow: a row that nobody claims goes with its socket; tunnels and plai
         CHECK(flows.used() == 1);
         app.fd.reset();
         proxy.reset();
-        CHECK(eventually([&] { return flows.used() == 0; }));
+        flows.free_unclaimed(1h);
+        CHECK(flows.used() == 1);
+        flows.free_unclaimed(0s);
+        CHECK(flows.used() == 0);
 
         Fd server = listen_in(where.pod(), ipv4.pod, 8080);
         Fd leg = leg_from(daemon, where.pod(), "198.51.100.7", OwnSocket::plain_leg);
@@ -121,9 +118,7 @@ TEST_CASE("flow: neighbours that stay for long cost nobody a row while there are
         for (int i = 0; i < 36; ++i) kept.push_back(connect());
         for (int i = 0; i < 200; ++i) {
             auto passing = connect();
-            passing.first.reset();
-            passing.second.reset();
-            CHECK(eventually([&] { return daemon->flows().used() == kept.size(); }));
+            CHECK(bool(daemon->flows().claim(passing.second.get())));
         }
         CHECK(daemon.count("FLOWS_FULL") == 0);
     });

@@ -90,7 +90,7 @@ Result<> EbpfCapture::load() {
     __u32 size = sizeof info;
     int flows_map = programs_->map("cv_flows");
     if (bpf_obj_get_info_by_fd(flows_map, &info, &size) != 0) return base::errno_while("inspect cv_flows");
-    auto table = FlowTable::map(flows_map, programs_->map("cv_socks"), info.max_entries);
+    auto table = FlowTable::map(flows_map, info.max_entries);
     if (!table) return table.error();
     flows_ = std::move(*table);
     if (pins_.locked()) flows_.free_abandoned();  // else an older daemon still holds rows

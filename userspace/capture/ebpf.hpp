@@ -85,6 +85,7 @@ private:
     };
     std::optional<Other> other_;
     bool superseded_ = false;
+    unsigned checks_ = 0;
     bool refusing_ = false;
     std::map<std::string, std::unique_ptr<Pod>> pods_;  // by uid
     base::Fd sockops_;                                  // beside its pin, as all links

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <culvert/capture/flows.hpp>
 
-#include <bpf/bpf.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-
-#include <culvert/bpf/sock.h>
 
 namespace culvert::capture {
 
@@ -59,11 +57,10 @@ void Flow::moved(std::uint64_t from_source, std::uint64_t to_source) noexcept {
     row_->to_source_bytes += to_source;
 }
 
-Result<FlowTable> FlowTable::map(int flows_map, int socks_map, std::uint32_t rows) {
+Result<FlowTable> FlowTable::map(int flows_map, std::uint32_t rows) {
     FlowTable table;
     table.count_ = rows;
     table.flows_map_ = flows_map;
-    table.socks_map_ = socks_map;
     table.mapped_ = std::make_unique<Window[]>(table.windows());
     if (!table.row(0)) return base::errno_while("map cv_flows into memory");
     return table;
@@ -77,7 +74,6 @@ FlowTable& FlowTable::operator=(FlowTable&& other) noexcept {
     std::swap(mapped_, other.mapped_);
     std::swap(count_, other.count_);
     std::swap(flows_map_, other.flows_map_);
-    std::swap(socks_map_, other.socks_map_);
     return *this;
 }
 
@@ -121,16 +117,18 @@ cv_flow* FlowTable::row(std::uint32_t index) noexcept {
 }
 
 Flow FlowTable::claim(int fd) noexcept {
-    cv_sock known{};
-    if (bpf_map_lookup_elem(socks_map_, &fd, &known) != 0) return {};
-    if (known.note != CV_SOCK_FLOW || known.row >= count_) return {};
-    cv_flow* own = row(known.row);
-    if (!own) return {};
-    __u64 expected = known.cookie;
-    // Lost when the socket has closed meanwhile: the row may be another's by now.
-    if (!owner_of(*own).compare_exchange_strong(expected, known.cookie | CV_FLOW_HELD, std::memory_order_acquire))
-        return {};
-    return Flow{own};
+    __u64 cookie = 0;
+    socklen_t size = sizeof cookie;
+    if (count_ == 0 || ::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) != 0) return {};
+    for (std::uint32_t attempt = 0; attempt < cv_flow_tries(count_); ++attempt) {
+        cv_flow* own = row(cv_flow_row(cookie, attempt, count_));
+        if (!own) return {};
+        __u64 expected = cookie;
+        // No other socket ever has this cookie. None has it: the table was full.
+        if (owner_of(*own).compare_exchange_strong(expected, cookie | CV_FLOW_HELD, std::memory_order_acquire))
+            return Flow{own};
+    }
+    return {};
 }
 
 // Windows that nobody needed are mapped for the moment.
@@ -149,6 +147,17 @@ void FlowTable::each_row(Visit visit) const noexcept {
 void FlowTable::free_abandoned() noexcept {
     each_row([](cv_flow& row) {
         if (owner_of(row).load(std::memory_order_relaxed) & CV_FLOW_HELD) free_row(row);
+    });
+}
+
+void FlowTable::free_unclaimed(std::chrono::nanoseconds age) noexcept {
+    auto now = std::chrono::steady_clock::now().time_since_epoch();
+    each_row([=](cv_flow& row) {
+        __u64 owner = owner_of(row).load(std::memory_order_acquire);
+        if (owner == 0 || owner & CV_FLOW_HELD) return;
+        std::chrono::nanoseconds start{row.start_ns};  // 0: being written right now
+        if (start.count() == 0 || now - start < age) return;
+        if (owner_of(row).compare_exchange_strong(owner, owner | CV_FLOW_HELD)) free_row(row);
     });
 }
 

@@ -22,6 +22,10 @@ constexpr auto between_checks = 500ms;
 // A successor that has begun and takes no further pod for so long has failed.
 constexpr auto patience = 5s;
 
+// A worker takes a connection's row when it accepts: who has none by then has gone. Reads the whole table.
+constexpr auto unclaimed_age = 60s;
+constexpr unsigned checks_per_sweep = 20;
+
 // Over all TCP sockets of the kernel, about 2 ms each: a hundred new pods must not hold up everything else.
 constexpr unsigned walks_per_check = 10;
 
@@ -38,6 +42,7 @@ void EbpfCapture::check_later() {
 
 void EbpfCapture::check() {
     if (superseded_ || others_turn()) return;
+    if (++checks_ % checks_per_sweep == 0) flows_.free_unclaimed(unclaimed_age);
     repair_links();
     repair_pins();
     std::vector<std::string> deaf;

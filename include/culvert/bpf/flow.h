@@ -15,7 +15,6 @@ enum cv_flow_kind {
 enum cv_flow_state {
     CV_FLOW_FREE = 0,
     CV_FLOW_OPEN = 1,
-    CV_FLOW_CLOSED = 2, /* the socket is gone, the worker has not let go of the row yet */
 };
 
 enum cv_flow_path {
@@ -30,7 +29,28 @@ enum cv_flow_path {
 
 /* A connection gets one of the first rows as long as they have room, then one of twice as many, and so on: the daemon
  * maps what is used, and a mapped row counts as its memory. A power of two, and of whole pages. */
-#define CV_FLOW_NEAR_ROWS 2048
+#define CV_FLOW_NEAR_ROWS 2048u
+
+/* A socket's row is one of those that its cookie names: 16 of the near rows, 8 of twice, of four times as many, of all.
+ * Cookies are handed out in order, so connections made together are neighbours, and whoever comes round to a crowd of
+ * them that stays for long must look elsewhere: the tries are far apart, so that a few find a free row until the table
+ * is nearly full. The stride is odd: no try meets an earlier one of the same part. */
+#define CV_FLOW_TRIES 40
+#define CV_FLOW_INLINE static inline __attribute__((always_inline)) __u32
+
+CV_FLOW_INLINE cv_flow_tries(__u32 rows) {
+    return rows <= CV_FLOW_NEAR_ROWS       ? 16
+           : rows <= 2 * CV_FLOW_NEAR_ROWS ? 24
+           : rows <= 4 * CV_FLOW_NEAR_ROWS ? 32
+                                           : 40;
+}
+
+CV_FLOW_INLINE cv_flow_row(__u64 cookie, __u32 attempt, __u32 rows) {
+    __u32 part = attempt < 16 ? 0 : (attempt - 8) / 8;
+    __u32 within = part == 3 || (CV_FLOW_NEAR_ROWS << part) > rows ? rows : CV_FLOW_NEAR_ROWS << part;
+
+    return ((__u32)cookie + (part ? attempt % 8 : attempt) * 0x9e3779b1u) & (within - 1);
+}
 
 /* Five cache lines, so that two workers never write the same one. */
 struct cv_flow {

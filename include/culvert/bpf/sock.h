@@ -8,16 +8,14 @@
 enum cv_sock_note {
     CV_SOCK_PLAIN = 0,
     CV_SOCK_CAPTURED =
-        1,            /* an app's, at either end, and in the proxy's hands: nothing of it may leave by an interface */
-    CV_SOCK_FLOW = 2, /* the proxy's, and has a row in cv_flows */
+        1, /* an app's, at either end, and in the proxy's hands: nothing of it may leave by an interface */
 };
 
 struct cv_sock {
     enum cv_sock_note note;
-    __u32 row;    /* of cv_flows, with CV_SOCK_FLOW */
-    __u64 cookie; /* of the socket: the row's owner */
+    __u32 asked_for_states; /* 1: cv_sockops turned on the calls with each new state, and off again */
 };
-CV_SHARED(cv_sock, 16);
+CV_SHARED(cv_sock, 8);
 
 /* Ours, said by the daemon through a descriptor before the socket connects. Nothing else can say it. */
 enum cv_own_kind {

@@ -5,6 +5,7 @@
 // Any worker may call; a row has one owner at a time.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -46,8 +47,8 @@ private:
 class FlowTable {
 public:
     FlowTable() = default;
-    // Maps the first window; borrows the maps' descriptors for its life.
-    static base::Result<FlowTable> map(int flows_map, int socks_map, std::uint32_t rows);
+    // Maps the first window; borrows the map's descriptor for its life.
+    static base::Result<FlowTable> map(int flows_map, std::uint32_t rows);
     FlowTable(FlowTable&&) noexcept;
     FlowTable& operator=(FlowTable&&) noexcept;
     ~FlowTable();
@@ -57,6 +58,8 @@ public:
 
     // Frees the rows that a dead daemon's workers held.
     void free_abandoned() noexcept;
+    // Frees the rows of connections that ended before any worker had them: those are so old and nobody's.
+    void free_unclaimed(std::chrono::nanoseconds age) noexcept;
     // For metrics: how full. Walks the table.
     std::uint32_t used() const noexcept;
     std::uint32_t size() const noexcept { return count_; }
@@ -74,7 +77,6 @@ private:
     std::unique_ptr<Window[]> mapped_;
     std::uint32_t count_ = 0;
     int flows_map_ = -1;
-    int socks_map_ = -1;
 };
 
 }
