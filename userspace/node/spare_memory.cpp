@@ -2,9 +2,11 @@
 #include "spare_memory.hpp"
 
 #include <malloc.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <ctime>
+#include <fstream>
 #include <utility>
 
 namespace culvert::node {
@@ -13,7 +15,17 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto between_looks = 5s;
+constexpr auto between_tries_under_load = 30s;
 constexpr std::size_t worthwhile = 256 * 1024;
+constexpr std::size_t worth_a_pause = 8 * 1024 * 1024;
+
+// What the process has in memory that comes from no file, in bytes: proc(5), /proc/pid/statm. 0 where nobody says.
+std::size_t anonymous_memory() {
+    std::ifstream statm{"/proc/self/statm"};
+    std::size_t size = 0, resident = 0, of_files = 0;
+    statm >> size >> resident >> of_files;
+    return statm ? (resident - std::min(resident, of_files)) * static_cast<std::size_t>(::getpagesize()) : 0;
+}
 
 std::chrono::nanoseconds cpu_of_this_process() {
     timespec used{};
@@ -40,13 +52,17 @@ bool SpareMemory::quiet() {
     return spent < between_looks / 20 || spent < busiest_ / 4;
 }
 
+// Measured by what is resident: malloc counts pages that were given back, and those that came again, as free alike.
 void SpareMemory::look() {
-    if (!quiet()) return;
-    std::size_t free = ::mallinfo2().fordblks;
-    given_back_ = std::min(given_back_, free);  // some of it is in use again
-    if (free - given_back_ < worthwhile) return;
+    std::size_t now = anonymous_memory();
+    left_ = std::min(left_, now);
+    ++looks_;
+    bool under_load = !quiet();
+    if (now - left_ < (under_load ? worth_a_pause : worthwhile)) return;
+    if (under_load && looks_ < between_tries_under_load / between_looks) return;
     ::malloc_trim(0);
-    given_back_ = free;
+    left_ = anonymous_memory();
+    looks_ = 0;
     busiest_ = 0ns;
 }
 
