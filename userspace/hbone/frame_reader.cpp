@@ -36,6 +36,11 @@ void write_frame_header(std::byte* to, std::uint32_t length, std::uint8_t type, 
     std::memcpy(to, header, sizeof header);
 }
 
+void write_window_update(std::byte* to, std::int32_t stream, std::uint32_t increment) noexcept {
+    write_frame_header(to, 4, window_update, 0, stream);
+    for (int i = 0; i < 4; ++i) to[frame_header + i] = static_cast<std::byte>(increment >> (24 - 8 * i));
+}
+
 void FrameReader::read(std::span<const std::byte> bytes, User& user) {
     while (!bytes.empty()) {
         std::size_t here = std::min(left_, bytes.size());
@@ -44,7 +49,7 @@ void FrameReader::read(std::span<const std::byte> bytes, User& user) {
                 if (!begin(bytes, user)) return;
                 continue;
             case Part::window_update:
-                if (!gather(bytes, window_update_size)) return;
+                if (!gather(bytes, window_update_frame)) return;
                 user.on_window_update(static_cast<std::int32_t>(number(&head_[5], 4) & without_reserved_bit),
                                       number(&head_[frame_header], 4) & without_reserved_bit);
                 head_size_ = 0;

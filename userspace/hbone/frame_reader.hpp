@@ -12,6 +12,7 @@
 namespace culvert::hbone {
 
 inline constexpr std::size_t frame_header = 9;
+inline constexpr std::size_t window_update_frame = frame_header + 4;
 
 struct DataFrame {
     std::int32_t stream = 0;
@@ -46,7 +47,6 @@ public:
 
 private:
     enum class Part { header, padding_length, payload, padding, window_update, other };
-    static constexpr std::size_t window_update_size = frame_header + 4;
 
     bool gather(std::span<const std::byte>& bytes, std::size_t wanted) noexcept;
     bool begin(std::span<const std::byte>& bytes, User& user);
@@ -60,12 +60,14 @@ private:
     bool said_settings_ = false;    // the first frame is nghttp2's in any case
     bool in_header_block_ = false;  // only CONTINUATION may follow
     DataFrame frame_;
-    std::array<std::byte, window_update_size> head_;
+    std::array<std::byte, window_update_frame> head_;
     std::size_t head_size_ = 0;
 };
 
 // Writes nine bytes.
 void write_frame_header(std::byte* to, std::uint32_t length, std::uint8_t type, std::uint8_t flags,
                         std::int32_t stream) noexcept;
+// Writes the whole frame.
+void write_window_update(std::byte* to, std::int32_t stream, std::uint32_t increment) noexcept;
 
 }

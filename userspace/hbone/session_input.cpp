@@ -72,9 +72,8 @@ void Session::on_window_update(std::int32_t id, std::uint32_t increment) {
     bool odd = increment == 0 || (id != 0 && !stream);  // nghttp2 knows which of these are errors
     // It waits as we do when the peer's SETTINGS leave a stream no window at all.
     if (odd || (stream && nghttp2_session_get_stream_remote_window_size(http2_.get(), id) <= 0)) {
-        std::byte update[frame_header + 4]{};
-        write_frame_header(update, 4, NGHTTP2_WINDOW_UPDATE, NGHTTP2_FLAG_NONE, id);
-        for (int i = 0; i < 4; ++i) update[frame_header + i] = static_cast<std::byte>(increment >> (24 - 8 * i));
+        std::byte update[window_update_frame];
+        write_window_update(update, id, increment);
         on_other(update);
     }
     if (odd) return;
@@ -90,7 +89,7 @@ void Session::on_window_update(std::int32_t id, std::uint32_t increment) {
 void Session::open_window(Stream::Impl& stream, std::uint32_t increment) {
     if (!stream.out.change(increment)) {
         nghttp2_submit_rst_stream(http2_.get(), NGHTTP2_FLAG_NONE, stream.id, NGHTTP2_FLOW_CONTROL_ERROR);
-    } else if (stream.may_send && stream.wants_to_send) {
+    } else if (stream.may_send && stream.has_bytes()) {
         ready(stream);
     }
 }
@@ -103,7 +102,7 @@ void Session::peer_settings_changed() {
     peer_frame_ = frame;
     for (Stream::Impl& stream : open_) {
         if (!stream.out.change(by)) return end_with(NGHTTP2_FLOW_CONTROL_ERROR);
-        if (by > 0 && stream.may_send && stream.wants_to_send) ready(stream);
+        if (by > 0 && stream.may_send && stream.has_bytes()) ready(stream);
     }
     stop_waiting_for_settings();
 }
@@ -130,10 +129,8 @@ void Session::give_back(Stream::Impl& stream, std::size_t bytes) {
 void Session::announce(std::int32_t stream, std::uint32_t bytes) {
     if (bytes == 0) return;
     std::size_t at = window_updates_.size();
-    window_updates_.resize(at + frame_header + 4);
-    write_frame_header(&window_updates_[at], 4, NGHTTP2_WINDOW_UPDATE, NGHTTP2_FLAG_NONE, stream);
-    for (int i = 0; i < 4; ++i)
-        window_updates_[at + frame_header + i] = static_cast<std::byte>(bytes >> (24 - 8 * i) & 0xff);
+    window_updates_.resize(at + window_update_frame);
+    write_window_update(&window_updates_[at], stream, bytes);
     mark();
 }
 

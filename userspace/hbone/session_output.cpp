@@ -30,7 +30,7 @@ std::span<const std::byte> Session::produce() {
 // Far fewer than fit: each of them says that half of a window has been read.
 void Session::put_window_updates() noexcept {
     if (window_updates_.empty()) return;
-    constexpr std::size_t most = Buffers::control_room / (frame_header + 4) * (frame_header + 4);
+    constexpr std::size_t most = Buffers::control_room / window_update_frame * window_update_frame;
     std::size_t bytes = std::min(window_updates_.size(), most);
     std::memcpy(Buffers::of_this_thread().plaintext_out.get(), window_updates_.data(), bytes);
     produced_ = bytes;
@@ -66,9 +66,8 @@ bool Session::put_data() {
         Stream::Impl& stream = ready_.front();
         ready_.pop_front();
         if (stream.deaf) {
-            StreamPtr {
-                &stream
-                } -> fill_nowhere();
+            StreamPtr alive{&stream};
+            alive->fill_nowhere();
             continue;
         }
         if (stream.over || !stream.may_send || !stream.has_bytes() || !stream.out.open()) continue;

@@ -82,6 +82,27 @@ Task<> after_the_answer(World& w, std::string settings) {
     CHECK(opening.error == "");
 }
 
+// Told by nobody but the peer's WINDOW_UPDATE: their user may have nothing more to say until they are answered.
+Task<> into_a_shut_window(World& w) {
+    Opening warming, opening;
+    const std::string no_window{"\0\4\0\0\0\0", 6};
+    auto peer = co_await warm(w, warming, takes_first_bytes + no_window);
+    w.tasks.spawn(open(w, opening, 100));
+    co_await peer->next(HEADERS);
+    peer->send(HEADERS, END_HEADERS, 3, answer_200);
+    peer->send(PING, 0, 0, "12345678");
+    auto frame = co_await peer->next();
+    CHECK(frame->type == PING);
+    co_await w.until([&] { return opening.over; });
+    CHECK(opening.error == "");
+    peer->send(WINDOW_UPDATE, 0, 3, bytes_of(60));
+    frame = co_await peer->next(DATA);
+    CHECK(frame->payload.size() == 60);
+    peer->send(WINDOW_UPDATE, 0, 3, bytes_of(1000));
+    frame = co_await peer->next(DATA);
+    CHECK(frame->payload.size() == 40);
+}
+
 Task<> of_ours(World& w) {
     std::vector<hbone::Incoming> waiting;
     w.answer = [&](hbone::Incoming incoming) { waiting.push_back(std::move(incoming)); };
@@ -146,6 +167,11 @@ TEST_CASE("first bytes: wait for the 200 of a peer that says nothing of the kind
 TEST_CASE("first bytes: wait for the 200 of a peer that says no") {
     World w;
     w.play(after_the_answer(w, std::string{"\xf0\xc7\0\0\0\0", 6}));
+}
+
+TEST_CASE("first bytes: wait for room where the peer's window was shut, and follow when it opens") {
+    World w;
+    w.play(into_a_shut_window(w));
 }
 
 TEST_CASE("first bytes: reach the app before our server's 200, and nothing leaves before it") {
