@@ -67,27 +67,20 @@ public:
     void run();
 
 private:
-    struct Connection {
-        Fd fd;
-        std::uint64_t stamp = 0;
-        std::uint64_t began = 0;
-        std::size_t sent = 0;
-        std::size_t got = 0;
-    };
-
-    void begin(Connection& connection);
-    void send_more(Connection& connection);
-    void receive(Connection& connection);
-    void finish(Connection& connection, const Result<>& how);
-    std::uint64_t index_of(const Connection& connection) const {
+    void begin(Exchange& connection);
+    void send_more(Exchange& connection);
+    void receive(Exchange& connection);
+    void finish(Exchange& connection, const Result<>& how);
+    std::uint64_t index_of(const Exchange& connection) const {
         return static_cast<std::uint64_t>(&connection - connections_.data());
     }
 
     const Options& options_;
     Measurement& measurement_;
+    const std::string connecting_{"connect to " + options_.host.to_string() + ", or send"};
     Message message_;
     std::vector<char> answer_;
-    std::vector<Connection> connections_;
+    std::vector<Exchange> connections_;
     std::uint64_t begun_ = 0;
     std::size_t open_ = 0;
     Poller poller_;
@@ -95,12 +88,12 @@ private:
 
 void Visits::run() {
     measurement_.begin();
-    for (Connection& connection : connections_) begin(connection);
+    for (Exchange& connection : connections_) begin(connection);
     while (open_ > 0) {
         const int n = poller_.wait();
         if (n == 0) return measurement_.failure(nothing_came());
         for (int i = 0; i < n; ++i) {
-            Connection& connection = connections_[poller_.events[i].data.u64];
+            Exchange& connection = connections_[poller_.events[i].data.u64];
             if (connection.sent < message_.size()) {
                 send_more(connection);
             } else {
@@ -111,11 +104,9 @@ void Visits::run() {
 }
 
 // Until one is under way: a connect that fails at once is counted and tried again.
-void Visits::begin(Connection& connection) {
+void Visits::begin(Exchange& connection) {
     while (measurement_.errors() < too_many_errors) {
-        connection.stamp = ++begun_;
-        connection.sent = connection.got = 0;
-        connection.began = now();
+        connection.restart(++begun_, now());
         auto fd = connect_to({options_.host, options_.ports.nth(begun_)}, false);
         if (fd) {
             poller_.add(fd->get(), index_of(connection), EPOLLOUT);
@@ -127,29 +118,19 @@ void Visits::begin(Connection& connection) {
     }
 }
 
-void Visits::send_more(Connection& connection) {
-    const char* bytes = message_.stamped(connection.stamp);
-    const ssize_t n =
-        ::send(connection.fd.get(), bytes + connection.sent, message_.size() - connection.sent, MSG_NOSIGNAL);
-    if (n < 0 && errno == EAGAIN) return;
-    if (n < 0) return finish(connection, base::errno_while("connect to " + options_.host.to_string() + ", or send"));
-    connection.sent += static_cast<std::size_t>(n);
-    if (connection.sent == message_.size()) poller_.change(connection.fd.get(), index_of(connection), EPOLLIN);
+void Visits::send_more(Exchange& connection) {
+    auto all = connection.send_more(message_, connecting_);
+    if (!all) return finish(connection, all.error());
+    if (*all) poller_.change(connection.fd.get(), index_of(connection), EPOLLIN);
 }
 
-void Visits::receive(Connection& connection) {
-    const ssize_t n = ::recv(connection.fd.get(), answer_.data(), message_.size() - connection.got, 0);
-    if (n < 0 && errno == EAGAIN) return;
-    if (n < 0) return finish(connection, base::errno_while("receive"));
-    if (n == 0) return finish(connection, base::problem("the connection ended before the whole answer was there"));
-    if (!message_.matches(connection.stamp, connection.got, answer_.data(), static_cast<std::size_t>(n))) {
-        return finish(connection, base::problem("a wrong byte in an answer"));
-    }
-    connection.got += static_cast<std::size_t>(n);
-    if (connection.got == message_.size()) finish(connection, {});
+void Visits::receive(Exchange& connection) {
+    auto all = connection.receive_more(message_, answer_);
+    if (!all) return finish(connection, all.error());
+    if (*all) finish(connection, {});
 }
 
-void Visits::finish(Connection& connection, const Result<>& how) {
+void Visits::finish(Exchange& connection, const Result<>& how) {
     --open_;
     connection.fd.reset();
     progress();

@@ -70,34 +70,23 @@ void Requests::request_what_is_due() {
 
 void Requests::request(Connection& connection, std::uint64_t began) {
     ++under_way_;
-    connection.sent = connection.got = 0;
-    ++connection.stamp;
-    connection.began = began;
+    connection.restart(connection.stamp + 1, began);
     send_more(connection);
 }
 
 void Requests::send_more(Connection& connection) {
-    const char* bytes = message_.stamped(connection.stamp);
-    const ssize_t n =
-        ::send(connection.fd.get(), bytes + connection.sent, message_.size() - connection.sent, MSG_NOSIGNAL);
-    if (n < 0 && errno != EAGAIN) return fail(connection, base::errno_while("send"));
-    if (n > 0) connection.sent += static_cast<std::size_t>(n);
-    const bool stalls = connection.sent < message_.size();
+    auto all = connection.send_more(message_, "send");
+    if (!all) return fail(connection, all.error());
+    const bool stalls = !*all;
     if (stalls == connection.stalled) return;
     connection.stalled = stalls;
     poller_.change(connection.fd.get(), index_of(connection), stalls ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 void Requests::receive(Connection& connection) {
-    const ssize_t n = ::recv(connection.fd.get(), answer_.data(), message_.size() - connection.got, 0);
-    if (n < 0 && errno == EAGAIN) return;
-    if (n < 0) return fail(connection, base::errno_while("receive"));
-    if (n == 0) return fail(connection, base::problem("the connection ended before the whole answer was there"));
-    if (!message_.matches(connection.stamp, connection.got, answer_.data(), static_cast<std::size_t>(n))) {
-        return fail(connection, base::problem("a wrong byte in an answer"));
-    }
-    connection.got += static_cast<std::size_t>(n);
-    if (connection.got == message_.size()) answered(connection);
+    auto all = connection.receive_more(message_, answer_);
+    if (!all) return fail(connection, all.error());
+    if (*all) answered(connection);
 }
 
 void Requests::answered(Connection& connection) {

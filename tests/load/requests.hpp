@@ -21,12 +21,7 @@ public:
     void run();
 
 private:
-    struct Connection {
-        Fd fd;
-        std::uint64_t stamp = 0;
-        std::uint64_t began = 0;
-        std::size_t sent = 0;
-        std::size_t got = 0;
+    struct Connection : Exchange {
         bool stalled = false;  // waits for room for the rest of its request
     };
 

@@ -152,4 +152,22 @@ Result<> exchange(int fd, Message& message, std::uint64_t stamp, std::vector<cha
     return {};
 }
 
+Result<bool> Exchange::send_more(Message& message, const std::string& doing) {
+    const ssize_t n = ::send(fd.get(), message.stamped(stamp) + sent, message.size() - sent, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN) return base::errno_while(doing);
+    if (n > 0) sent += static_cast<std::size_t>(n);
+    return sent == message.size();
+}
+
+Result<bool> Exchange::receive_more(Message& message, std::vector<char>& answer) {
+    const ssize_t n = ::recv(fd.get(), answer.data(), message.size() - got, 0);
+    if (n < 0 && errno == EAGAIN) return false;
+    if (n < 0) return base::errno_while("receive");
+    if (n == 0) return base::problem("the connection ended before the whole answer was there");
+    if (!message.matches(stamp, got, answer.data(), static_cast<std::size_t>(n)))
+        return base::problem("a wrong byte in an answer");
+    got += static_cast<std::size_t>(n);
+    return got == message.size();
+}
+
 }

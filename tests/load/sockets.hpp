@@ -65,6 +65,25 @@ Result<> receive_all(int fd, char* bytes, std::size_t length);
 // One request and its answer on a blocking socket; `answer` has room for one.
 Result<> exchange(int fd, Message& message, std::uint64_t stamp, std::vector<char>& answer);
 
+// The same in pieces, on a socket that does not block.
+struct Exchange {
+    Fd fd;
+    std::uint64_t stamp = 0;
+    std::uint64_t began = 0;  // when, for its latency
+    std::size_t sent = 0;
+    std::size_t got = 0;
+
+    void restart(std::uint64_t its_stamp, std::uint64_t when) noexcept {
+        stamp = its_stamp;
+        began = when;
+        sent = got = 0;
+    }
+    // As much as there is room for; true when all of the request is sent. An error says what was being done.
+    Result<bool> send_more(Message& message, const std::string& doing);
+    // True when the whole answer is there.
+    Result<bool> receive_more(Message& message, std::vector<char>& answer);
+};
+
 base::Error nothing_came();
 
 }
