@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import sys
 
 from . import judge, measures, run, system, table
@@ -16,7 +15,7 @@ def main(scripts, words):
         if options.check:
             return _check(options.check)
         options.command = " ".join(["scripts/bench", *words])
-        signal.signal(signal.SIGTERM, _interrupted)
+        system.sigterm_is_ctrl_c()
         results = _measure(scripts, options)
         return _hand_out(results, options)
     except (system.Trouble, OSError, ValueError) as trouble:
@@ -44,7 +43,7 @@ def _parse(scripts, words):
     parser.add_argument("--check", nargs="?", const="", default=None)
     options = parser.parse_args(words)
     if options.help:
-        print(_usage(os.path.join(scripts, "bench")), end="")
+        print(system.usage(os.path.join(scripts, "bench")), end="")
         sys.exit(0)
     return options
 
@@ -121,15 +120,3 @@ def _peer(word):
     if not os.access(script, os.X_OK):
         raise argparse.ArgumentTypeError(f"{script} is no program")
     return name, script
-
-
-def _usage(path):
-    """The comment block at the top, as the other scripts do."""
-    with open(path) as file:
-        lines = file.read().splitlines()[2:]
-    end = next(number for number, line in enumerate(lines) if not line.startswith("#"))
-    return "\n".join(line[2:] for line in lines[:end]) + "\n"
-
-
-def _interrupted(*_):
-    raise KeyboardInterrupt

@@ -4,7 +4,6 @@ import fcntl
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -28,7 +27,7 @@ def run(scripts, options):
         try:
             return Run(root, options, made, pinnings).results()
         finally:
-            _undisturbed(lambda: [row.down() for row in made])
+            system.undisturbed(lambda: [row.down() for row in made])
 
 
 class Run:
@@ -170,16 +169,6 @@ def _take(lock):
     except BlockingIOError:
         _say("waiting: another bench runs on this machine\n")
         fcntl.flock(lock, fcntl.LOCK_EX)
-
-
-def _undisturbed(work):
-    """A second ctrl-C must not leave half of it."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        work()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say(words):

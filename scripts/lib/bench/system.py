@@ -162,3 +162,27 @@ def _tasks(pid):
         return os.listdir(f"/proc/{pid}/task")
     except OSError:
         return []
+
+
+def usage(path):
+    """The comment block at the top of a script, as the others print it."""
+    with open(path) as file:
+        lines = file.read().splitlines()[2:]
+    end = next(number for number, line in enumerate(lines) if not line.startswith("#"))
+    return "\n".join(line[2:] for line in lines[:end]) + "\n"
+
+
+def sigterm_is_ctrl_c():
+    def interrupted(*_):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, interrupted)
+
+
+def undisturbed(work):
+    """A second ctrl-C must not leave half of it."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        work()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

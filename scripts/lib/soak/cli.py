@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -16,7 +15,7 @@ def main(scripts, words):
     options = _parse(scripts, words)
     try:
         _check(scripts, options)
-        signal.signal(signal.SIGTERM, _interrupted)
+        system.sigterm_is_ctrl_c()
         result = run.run(scripts, options)
         if options.json:
             with open(options.json, "w") as file:
@@ -42,10 +41,7 @@ def _parse(scripts, words):
         parser.add_argument(path, type=os.path.abspath)
     options = parser.parse_args(words)
     if options.help:
-        with open(os.path.join(scripts, "soak")) as file:
-            lines = file.read().splitlines()[2:]
-        end = next(number for number, line in enumerate(lines) if not line.startswith("#"))
-        print("\n".join(line[2:] for line in lines[:end]))
+        print(system.usage(os.path.join(scripts, "soak")), end="")
         sys.exit(0)
     options.command = " ".join(["scripts/soak", *words])
     return options
@@ -78,7 +74,3 @@ def _check(scripts, options):
 def _run(command):
     if subprocess.run(command, stdout=sys.stderr).returncode != 0:
         raise system.Trouble(f"{command[0]} failed; its last lines are above")
-
-
-def _interrupted(*_):
-    raise KeyboardInterrupt

@@ -2,7 +2,6 @@
 # One soak from the first namespace to the result; whatever happens, nothing of it stays.
 import os
 import shutil
-import signal
 import sys
 import time
 
@@ -22,7 +21,7 @@ def run(scripts, options):
     try:
         return soak.result()
     finally:
-        _undisturbed(soak.down)
+        system.undisturbed(soak.down)
 
 
 class Soak:
@@ -121,16 +120,6 @@ class Soak:
         return machine.describe(self._root) | {
             "openssl": machine.openssl_of(pid), "compiler": machine.compiler_of(pid), "capture": self._options.capture,
             "command": self._options.command}
-
-
-def _undisturbed(work):
-    """A second ctrl-C must not leave half of it."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        work()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say(words):
