@@ -19,7 +19,8 @@ const char* const usage =
   culvert_load rate HOST PORT[xN] --rate R [--connections C] [--bytes B]        the same, R a second, each on its time
   culvert_load crr HOST PORT[xN] [--connections C] [--bytes B] [--seconds S]    a connection for each request
   culvert_load crr --each FILE PORT [--bytes B]                                 one to each address of a file
-  culvert_load stream HOST PORT[xN] [--write W] [--connections C] [--seconds S] W bytes a write, into a sink
+  culvert_load stream HOST PORT[xN] [--write W] [--connections C] [--seconds S] W bytes a write, into a sink;
+      --nodelay sets TCP_NODELAY, which all other modes do; without it the kernel may join small writes (Nagle)
   culvert_load hold HOST PORT[xN] --connections C [--bytes B]                   until stdin or SIGTERM says enough
 
   --warm SECONDS (0.2)      before the time that counts
@@ -129,6 +130,7 @@ base::Result<Options> parse_options(const std::vector<std::string>& arguments) {
         {"--sink", into(options.sink)},
         {"--address", into(options.address)}};
     const std::map<std::string, bool*, std::less<>> switches{{"--until-eof", &options.until_eof},
+                                                             {"--nodelay", &options.nodelay},
                                                              {"--corrupt", &options.corrupt}};
     std::vector<std::string> places;
     for (std::size_t i = 1; i < arguments.size(); ++i) {

@@ -31,6 +31,7 @@ struct Options {
     double rate = 0;  // operations per second, all connections together
     std::vector<pid_t> account;
     std::vector<base::IpAddress> each;
+    bool nodelay = false;
 
     // serve
     Ports echo;

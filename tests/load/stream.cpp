@@ -3,6 +3,8 @@
 // driven by readiness, one write per event.
 #include <endian.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <vector>
@@ -65,6 +67,12 @@ void write_several(std::vector<Writer>& writers, Message& message, Measurement& 
     }
 }
 
+// As an app has it that never heard of TCP_NODELAY.
+void leave_to_nagle(int fd) {
+    const int off = 0;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &off, sizeof off);
+}
+
 // What the sink says it got, which must be what was written.
 Result<std::uint64_t> swallowed(const Writer& writer) {
     const int fd = writer.fd.get();
@@ -89,6 +97,7 @@ int stream(const Options& options) {
             measurement.failure(fd.error());
             return measurement.report();
         }
+        if (!options.nodelay) leave_to_nagle(fd->get());
         progress();
         writers.push_back({std::move(*fd)});
     }

@@ -29,7 +29,7 @@ def main(scripts, words):
 def _parse(scripts, words):
     parser = Parser(prog="scripts/bench", add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
-    for flag in ("--native", "--quick"):
+    for flag in ("--native", "--quick", "--nodelay"):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--rounds", type=_positive(int))
     parser.add_argument("--seconds", type=_positive(float))

@@ -23,9 +23,9 @@ class Pinning:
 
 
 class Row:
-    def __init__(self, name, lab, proxies, generator):
+    def __init__(self, name, lab, proxies, generator, nodelay):
         self.name, self.lab, self.proxies = name, lab, proxies
-        self._generator = generator
+        self._generator, self._nodelay = generator, nodelay
         self.servers = apps.Servers(lab, generator)
         self.pinning = None
         self._kernel_threads = []
@@ -66,6 +66,8 @@ class Row:
 
     def generate(self, arguments, pod="client"):
         self.proxies.check()
+        if self._nodelay and arguments[0] == "stream":
+            arguments = [*arguments, "--nodelay"]
         return apps.generate(self._generator, [str(argument) for argument in arguments], getattr(self.lab, pod).netns,
                              self.pinning.apps, [*self.servers.echo_pids, *self.proxy_accounts])
 
@@ -91,7 +93,7 @@ def make(options, scripts, pid):
 
     def add(name, proxies_of):
         lab = Lab(scripts, f"bench{pid}x{len(rows)}")
-        rows.append(Row(name, lab, proxies_of(lab), options.generator))
+        rows.append(Row(name, lab, proxies_of(lab), options.generator, options.nodelay))
 
     for name in options.rows:
         add(name, lambda lab: Nothing() if name == "direct" else Culvert(lab, [options.culvertd], name))

@@ -108,13 +108,15 @@ class Run:
             "rounds": options.rounds, "seconds": options.seconds, "quick": options.quick,
             "dropped": polluted.dropped, "noisy": polluted.noisy, "kept_noisy": polluted.kept,
             "foreign": polluted.foreign,
-            "command": options.command, "notes": NOTES,
+            "command": options.command,
+            "notes": [note.format(socket="a socket with TCP_NODELAY" if options.nodelay else "a socket as the kernel makes it")
+                      for note in NOTES],
         }
 
 
 NOTES = [
     "rr: 64 bytes there and back on 1 or 16 connections. crr: a connection each. tunnel: a connection that needs a new "
-    "tunnel. stream1k: writes of 1000 bytes; bulk: of 64 KiB. http16: wrk with 16 connections, nginx",
+    "tunnel. stream1k: writes of 1000 bytes, bulk: of 64 KiB, on {socket}. http16: wrk with 16 connections, nginx",
     "idle_rss_mb, rss_per_1000_conns_mb: VmRSS of the larger daemon, freshly started; 1 MB is 1e6 bytes",
     "enrol_p50_ms: median of 21 enrolments, each the growth of the sum of culvert_capture_enrolment_seconds",
 ]

@@ -21,6 +21,11 @@ TEST_CASE("options: a whole line is understood") {
     CHECK(options->account == std::vector<pid_t>{12, 345});
 }
 
+TEST_CASE("options: a stream's socket is as the kernel makes it, unless one asks") {
+    CHECK_FALSE(parse_options({"stream", "10.0.0.1", "7100"})->nodelay);
+    CHECK(parse_options({"stream", "10.0.0.1", "7100", "--nodelay"})->nodelay);
+}
+
 TEST_CASE("options: what makes no sense is refused, and named") {
     struct Row {
         std::vector<std::string> arguments;
