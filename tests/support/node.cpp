@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -64,6 +66,8 @@ Node::Node(const Lab& lab, int number)
 
 Node::~Node() {
     std::erase(living, this);
+    // A failed REQUIRE takes the world down before its case has ended: this is the last chance to say where to look.
+    if (std::uncaught_exceptions() > 0) std::fputs(where_to_look().c_str(), stderr);
     if (running()) {
         count_reasons();
         signal(SIGTERM);
