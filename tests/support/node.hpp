@@ -40,7 +40,7 @@ public:
     Output cleanup() const;
 
     // A line of its own log that holds all the words, written after the last call that found one.
-    bool says(const std::vector<std::string>& words, Milliseconds limit = 5s);
+    bool says(const std::vector<std::string>& words, Milliseconds limit = 15s);
     AccessLog& access_log() noexcept { return access_log_; }
     const std::string& config_path() const noexcept { return config_; }
     const std::string& log_path() const noexcept { return log_; }
