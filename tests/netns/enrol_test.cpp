@@ -2,6 +2,7 @@
 // The file changes while everything runs: who joins, who leaves, who must not notice.
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -51,6 +52,25 @@ TEST_CASE("enrol: a pod joins and leaves live, and nobody else notices" BOTH_FAM
     CHECK(others.goes_on());
     others.stop();
     CHECK_MESSAGE(others.failed() == 0, others.first_failure());
+}
+
+TEST_CASE("enrol: whoever looks for the processes in a pod's netns never finds the daemon" IPV4) {
+    World world{[](Mesh& mesh) { mesh.settings.deadline = "0s"; }};
+    const std::string link = "/proc/" + std::to_string(world.one.pid()) + "/ns/net";
+    const auto home = std::filesystem::read_symlink(link);
+    std::atomic<bool> over = false;
+    auto looked = std::async(std::launch::async, [&] {
+        std::size_t elsewhere = 0;
+        while (!over) elsewhere += std::filesystem::read_symlink(link) != home;
+        return elsewhere;
+    });
+    world.describe(world.plain1);
+    for (int round = 0; round < 3; ++round) {
+        world.join(world.plain1);
+        world.leave(world.plain1);
+    }
+    over = true;
+    CHECK(looked.get() == 0);
 }
 
 TEST_CASE("enrol: while a pod leaves, its tunnels live until the deadline and new calls go out as they are" IPV4) {

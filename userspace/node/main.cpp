@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // culvertd: the command line. Everything else is Node's.
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -8,7 +9,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <culvert/base/log.hpp>
@@ -142,12 +145,19 @@ int main_with(const std::vector<std::string>& arguments) {
 
 }
 
+// The first thread only waits. Others visit the namespaces of pods, but /proc/PID/ns/net is the first one's: whoever ends a
+// pod by ending what is in its netns ("ip netns pids") must not find us there.
 int main(int argc, char** argv) {
     have_standard_descriptors();
-    try {
-        return main_with({argv + 1, argv + argc});
-    } catch (const std::exception& failure) {  // we cannot start, and nobody can help
-        std::fprintf(stderr, "culvertd: %s\n", failure.what());
-        return cannot_run;
-    }
+    int status = cannot_run;
+    std::thread control{[&] {
+        ::pthread_setname_np(::pthread_self(), "control");
+        try {
+            status = main_with({argv + 1, argv + argc});
+        } catch (const std::exception& failure) {  // we cannot start, and nobody can help
+            std::fprintf(stderr, "culvertd: %s\n", failure.what());
+        }
+    }};
+    control.join();
+    return status;
 }
