@@ -66,6 +66,15 @@ private:
 
 using TunnelPtr = std::shared_ptr<Tunnel>;
 
+// What a peer most likely allows: nghttp2 sends no more before it knows. What one of its tunnels was told holds for a
+// new one, too, so that a burst is not refused twice.
+std::uint32_t likely_streams(const std::vector<TunnelPtr>& tunnels) {
+    std::uint32_t likely = 100;
+    for (const TunnelPtr& t : tunnels)
+        if (t->session && !t->ended) likely = std::min(likely, t->session->peer_allows().value_or(likely));
+    return likely;
+}
+
 base::Error draining_error() {
     return base::problem("pool draining");
 }
@@ -162,6 +171,7 @@ TunnelPtr Pool::Impl::usable(const PoolKey& key, const tls::CredentialsPtr& own,
     auto peer = peers.find(key);
     if (peer == peers.end()) return nullptr;
     TunnelPtr opening, crowded;
+    const std::uint32_t likely = likely_streams(peer->second);
     std::vector<Session*> outdated;
     for (const TunnelPtr& t : peer->second) {
         if (t.get() == not_this || t->retired || t->ended) continue;
@@ -169,7 +179,7 @@ TunnelPtr Pool::Impl::usable(const PoolKey& key, const tls::CredentialsPtr& own,
             if (t->opened) outdated.push_back(t->session.get());  // else it still has its own openers to serve
         } else if (t->opening()) {
             opening = t;
-        } else if (t->session->takes_streams()) {
+        } else if (t->session->takes_streams(likely)) {
             if (!t->session->crowded()) return t;
             crowded = t;
         }

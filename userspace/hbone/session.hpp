@@ -49,8 +49,10 @@ public:
             Owner& owner);
     ~Session();
 
-    // Client: a CONNECT now has a good chance.
-    bool takes_streams() const noexcept;
+    // Client: a CONNECT now has a good chance. `likely` is how many streams to count on before the peer has said it.
+    bool takes_streams(std::uint32_t likely) const noexcept;
+    // Client: how many streams the peer allows, once it has said so.
+    std::optional<std::uint32_t> peer_allows() const noexcept;
     // Stalled streams hold most of the connection's window, either way: a new stream would be slow on it.
     bool crowded() const noexcept;
     // Client: the peer said in its SETTINGS that it takes bytes before it has answered.
@@ -156,6 +158,7 @@ private:
     bool ping_waits_ = false;
     bool ping_timed_out_ = false;
     bool peer_takes_first_bytes_ = false;
+    bool heard_settings_ = false;
     std::uint64_t stopped_in_ = 0;
     FrameReader reader_;
     InWindow in_;

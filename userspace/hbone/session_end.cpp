@@ -159,11 +159,14 @@ void Session::close_now(const base::Error* why) {
     if (Owner* owner = std::exchange(owner_, nullptr)) owner->on_closed(said ? &*said : nullptr);
 }
 
-bool Session::takes_streams() const noexcept {
+bool Session::takes_streams(std::uint32_t likely) const noexcept {
     if (going_away() || failure_ || !nghttp2_session_check_request_allowed(http2_.get())) return false;
-    std::uint32_t peer_allows =
-        nghttp2_session_get_remote_settings(http2_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-    return streams_ < std::min(settings_.pool_streams, peer_allows);
+    return streams_ < std::min(settings_.pool_streams, peer_allows().value_or(likely));
+}
+
+std::optional<std::uint32_t> Session::peer_allows() const noexcept {
+    if (!heard_settings_ || !http2_) return std::nullopt;
+    return nghttp2_session_get_remote_settings(http2_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
 bool Session::crowded() const noexcept {

@@ -95,6 +95,7 @@ void Session::open_window(Stream::Impl& stream, std::uint32_t increment) {
 }
 
 void Session::peer_settings_changed() {
+    heard_settings_ = true;
     auto window = nghttp2_session_get_remote_settings(http2_.get(), NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
     auto frame = nghttp2_session_get_remote_settings(http2_.get(), NGHTTP2_SETTINGS_MAX_FRAME_SIZE);
     auto by = static_cast<std::int64_t>(window) - static_cast<std::int64_t>(peer_stream_window_);

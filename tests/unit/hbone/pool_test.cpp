@@ -64,6 +64,15 @@ Task<> what_the_peer_allows(World& w) {
     for (Opening& o : openings) CHECK(o.error == "");
 }
 
+Task<> burst(World& w, std::size_t size) {
+    std::vector<Opening> openings(size);
+    for (Opening& o : openings) w.tasks.spawn(open(w, o));
+    co_await w.until([&] { return std::ranges::all_of(openings, [](auto& o) { return o.over; }); });
+    for (Opening& o : openings) CHECK(o.error == "");
+    CHECK(w.pool->stats().streams == size);
+    CHECK(w.dials == static_cast<int>(size));
+}
+
 Task<> keys(World& w) {
     Opening one, other;
     co_await open(w, one, "pod-1");
@@ -244,6 +253,11 @@ TEST_CASE("pool: a hundred streams share a tunnel, and the next one opens anothe
 TEST_CASE("pool: a tunnel carries no more streams than the peer allows") {
     World w{{}, {.server_streams = 3}};
     w.play(what_the_peer_allows(w));
+}
+
+TEST_CASE("pool: a burst that a new tunnel did not allow finds others, whatever the peer allows") {
+    World w{{}, {.server_streams = 1}};
+    w.play(burst(w, 7));
 }
 
 TEST_CASE("pool: pods do not share tunnels, and a retired pod's streams may end") {
