@@ -110,6 +110,7 @@ hbone::Filled TunnelPump::fill(std::span<std::byte> room) {
     if (n > 0) {
         auto bytes = static_cast<std::size_t>(n);
         meter_.from_app(bytes);
+        trickle_.said(bytes, Trickle::Clock::now());
         // A short read means drained; unless a FIN is waiting behind it, which edge-triggered epoll has already told.
         bool drained = bytes < room.size() && !app_.peer_half_closed() && !app_.hung_up();
         if (drained) app_.drained();
@@ -135,6 +136,7 @@ void TunnelPump::fail(base::Error why) {
 }
 
 void TunnelPump::on_data(std::span<const std::byte> data) {
+    trickle_.heard();
     if (to_app_ended_) {
         stream_.consumed(data.size());  // the app takes no more; the tunnel's window must not suffer for it
         return;
@@ -218,7 +220,12 @@ void TunnelPump::on_socket_ready(base::Socket& app) {
         if (error != 0) app_refuses_bytes(error);
         finish_app_when_empty();
     }
-    if (app.maybe_readable() && !from_app_ended_) stream_.want_to_send();
+    if (app.maybe_readable() && !from_app_ended_) {
+        if (trickle_.gathers() && !app.peer_half_closed() && !app.hung_up())
+            send_later();
+        else
+            stream_.want_to_send();
+    }
     if (app_speaks_ && app_speaks()) app_speaks_->set();
     // The app reset a connection of which it had already closed its own half: nothing will be read that says so.
     if (app.hung_up() && from_app_ended_ && !to_app_ended_) {
@@ -227,6 +234,11 @@ void TunnelPump::on_socket_ready(base::Socket& app) {
         to_app_ended_ = true;
         check_done();
     }
+}
+
+void TunnelPump::send_later() {
+    if (!gathered_) gathered_ = std::make_unique<base::Timer>(app_.loop(), [this] { stream_.want_to_send(); });
+    if (!gathered_->armed()) gathered_->arm(trickle_.moment());
 }
 
 void TunnelPump::check_done() noexcept {

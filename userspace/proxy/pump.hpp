@@ -19,6 +19,8 @@
 #include <culvert/telemetry/connection_record.hpp>
 #include <culvert/telemetry/counters.hpp>
 
+#include "trickle.hpp"
+
 namespace culvert::proxy {
 
 // Where a pump says what it moved. Borrowed; the flow may be an empty one.
@@ -99,6 +101,7 @@ private:
     void on_reset(const base::Error& why) override;
     void on_socket_ready(base::Socket& socket) override;
 
+    void send_later();
     void write_to_app();
     void app_took(std::size_t bytes);
     void app_refuses_bytes(int error);
@@ -114,6 +117,8 @@ private:
     std::unique_ptr<base::Error> failure_;
     std::unique_ptr<BatchParts> batch_;  // in the middle of a batch
     Leftover leftover_;
+    Trickle trickle_;
+    std::unique_ptr<base::Timer> gathered_;  // made for those who need it
     bool from_app_ended_ = false;
     bool to_app_ended_ = false;  // no byte will be written to the app any more
     bool peer_ended_ = false;    // END_STREAM came; the rest of leftover_ still goes out
