@@ -38,7 +38,7 @@ class Servers:
                                         "-e", self.lab.path("nginx.log")], netns=self.lab.server.netns, core=core,
                                        stdout=log, stderr=log)
         if self._echo.stdout.readline().strip() != b"ready":
-            raise system.Trouble(f"the echo server did not start; see {self.lab.path('servers.log')}")
+            raise system.Trouble(f"the echo server did not start: {system.last_words(self.lab.path('servers.log'))}")
         self._wait_for_nginx()
 
     def stop(self):
@@ -65,7 +65,7 @@ class Servers:
                 return
             except OSError:
                 if self._nginx.poll() is not None or time.monotonic() > until:
-                    raise system.Trouble(f"nginx did not start; see {self.lab.path('nginx.log')}") from None
+                    raise system.Trouble(f"nginx did not start: {system.last_words(self.lab.path('servers.log'))}") from None
                 time.sleep(0.02)
 
 

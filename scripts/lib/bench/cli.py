@@ -63,6 +63,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def _measure(scripts, options):
+    names = [*options.rows, *(name for name, _ in options.peer)] + (["vs"] if options.vs else [])
+    if not names:
+        raise system.Trouble("there is no row to measure")
+    if len(set(names)) < len(names):
+        raise system.Trouble(f"a row twice: {', '.join(names)}")
     for row in options.rows:
         if row not in ("direct", "iptables", "ebpf"):
             raise system.Trouble(f"there is no row {row}; there are direct, iptables and ebpf, --vs and --peer")
@@ -72,20 +77,19 @@ def _measure(scripts, options):
     if os.geteuid() != 0:
         raise system.Trouble("needs root: it makes network namespaces and loads BPF programs")
     for path in (options.json, options.html):
-        if path and not os.access(os.path.dirname(path), os.W_OK):
-            raise system.Trouble(f"{os.path.dirname(path)} is no directory that can be written to")
+        system.check_can_be_written(path)
     for row, path in (("--culvertd", options.culvertd), ("--vs", options.vs)):
-        if path and not os.access(path, os.X_OK):
+        if path and (os.path.isdir(path) or not os.access(path, os.X_OK)):
             raise system.Trouble(f"{row} {path}: there is no such program")
     return run.run(scripts, options)
 
 
 def _hand_out(results, options):
+    print("\n" + table.render(results), flush=True)  # first: a full disk must not take it along
     if options.json:
         with open(options.json, "w") as file:
             json.dump(results, file, indent=1)
             file.write("\n")
-    print("\n" + table.render(results))
     if options.html:
         try:
             from . import report
@@ -99,7 +103,7 @@ def _hand_out(results, options):
 
 def _positive(kind):
     def parse(word):
-        if kind(word) <= 0:
+        if not 0 < kind(word) < float("inf"):
             raise ValueError
         return kind(word)
     parse.__name__ = "value (above 0)"

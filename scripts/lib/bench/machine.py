@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Where and with what it was measured.
 import glob
+import gzip
 import os
 import platform
 import re
@@ -17,6 +18,18 @@ def describe(root):
         "congestion_control": _text("/proc/sys/net/ipv4/tcp_congestion_control"),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": _commit(root),
     }
+
+
+def books_interrupts_apart(configs=("/proc/config.gz", f"/boot/config-{platform.release()}")):
+    """Whether a task's time is without the interrupts on top of it, and so without the network's work in softirqs, which
+    are in no figure then: CONFIG_IRQ_TIME_ACCOUNTING. False where the kernel's configuration cannot be read."""
+    for path in configs:
+        text = _read(path)
+        if text.startswith(b"\x1f\x8b"):
+            text = gzip.decompress(text)
+        if text:
+            return b"\nCONFIG_IRQ_TIME_ACCOUNTING=y" in text
+    return False
 
 
 def openssl_of(pid):

@@ -22,6 +22,9 @@ class Sample:
         self.values = values
         self.accounted, self.busy = answer["cpu_s"], answer["busy_s"]
         alone = sum(answer["cpu_by_pid"].get(str(pid), 0) for pid in row.proxies.daemon_pids)
+        if per and row.proxies.daemon_pids and alone == 0:
+            raise system.Trouble(f"{row.name}: its proxies did nothing for {', '.join(per)}: are the pods in the mesh, and are "
+                                 "the pids those of the proxies?")
         self.proxies = {column: alone * scale for column, scale in (per or {}).items()}
 
     @property

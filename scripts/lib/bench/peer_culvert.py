@@ -5,7 +5,8 @@
 #
 #   scripts/bench --peer again=scripts/lib/bench/peer_culvert.py
 #
-# CULVERTD=PATH names the binary (build/release/bin/culvertd), CAPTURE=ebpf|iptables the capture.
+# CULVERTD=PATH names the binary (the image's when it is there, else build/release/bin/culvertd), CAPTURE=ebpf|iptables the
+# capture.
 import json
 import os
 import signal
@@ -14,7 +15,8 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-CULVERTD = os.environ.get("CULVERTD", os.path.join(ROOT, "build/release/bin/culvertd"))
+IMAGE, NATIVE = (os.path.join(ROOT, "build", path) for path in ("image/culvertd", "release/bin/culvertd"))
+CULVERTD = os.environ.get("CULVERTD") or (IMAGE if os.path.exists(IMAGE) else NATIVE)
 CAPTURE = os.environ.get("CAPTURE", "ebpf")
 
 

@@ -5,6 +5,7 @@
 #                         object as the last line of its standard output:
 #                         {"pids": [PID, ...],           the proxies, whose CPU and memory count (every thread of each)
 #                          "stop": ["PROGRAM", "ARG"]}   run when the row ends or starts anew, also after a failure
+#                         A start that fails, or whose answer is not this, has to clear up itself: nobody knows what to stop.
 #
 #   {"name": "bench1x3",                        of the lab; "node" and "netns" names are made of it
 #    "run_directory": "/run/culvert-bench1x3",  room for files; removed with the lab
@@ -15,6 +16,8 @@
 #    "pods": [{"name", "uid", "namespace", "service_account", "node", "netns": "/run/netns/...", "addresses": [...]}],
 #    "workloads": [...], "services": [...]}     in the words of culvertd's and ztunnel's files (manifests/node.yaml)
 #
+# The pids are those that do the work, not of a shell around them: a row whose processes did nothing is refused. What a kernel
+# does on its own (WireGuard's workers, say) is on nobody's bill; on a quiet machine it shows as somebody else's time.
 # Standard input of SCRIPT is closed, its standard error is shown when it fails, and it has 60 s. It runs on the node's own
 # network: it enters namespaces itself, with nsenter --net=PATH. It must leave nothing in them when "stop" has ended.
 # "start" may come again after "stop": memory is measured on fresh proxies, and so are tunnels.
@@ -24,9 +27,12 @@
 # handed to it over ZDS. scripts/lib/bench/peer_culvert.py is a whole example; it starts culvertd.
 import json
 import subprocess
+import tempfile
 
 from . import lab as lab_module
 from . import system
+
+PATIENCE = 60
 
 
 class Peer:
@@ -43,10 +49,10 @@ class Peer:
             json.dump(description(self.lab, core), file, indent=1)
         answer = self._run([self._script, "start", self.lab.path("peer.json")])
         try:
-            said = json.loads(answer.strip().splitlines()[-1])
-            self.daemon_pids, self._stop = [int(pid) for pid in said["pids"]], said.get("stop")
-        except (ValueError, IndexError, KeyError, TypeError):
-            raise system.Trouble(f'{self._script} start: no {{"pids": [...], "stop": [...]}} in its last line') from None
+            self.daemon_pids, self._stop = understood(answer)
+        except (ValueError, IndexError, KeyError, TypeError, AttributeError):
+            raise system.Trouble(f'{self._script} start: no {{"pids": [PID, ...], "stop": ["PROGRAM", ...]}} in its last '
+                                 "line") from None
         self.check()
 
     def stop(self):
@@ -63,13 +69,28 @@ class Peer:
                 raise system.Trouble(f"process {pid} of {self._script} has ended")
 
     def _run(self, command):
-        try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
-        except subprocess.TimeoutExpired:
-            raise system.Trouble(f"{' '.join(command)}: not done after 60 s") from None
-        if done.returncode != 0:
-            raise system.Trouble(f"{' '.join(command)}: {(done.stderr or done.stdout).strip() or 'it said nothing'}")
-        return done.stdout
+        """Into files: a proxy that keeps its starter's output open would keep us waiting at a pipe."""
+        name = " ".join(command)
+        with tempfile.TemporaryFile("w+", errors="replace") as out, tempfile.TemporaryFile("w+", errors="replace") as err:
+            try:
+                status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=PATIENCE).returncode
+            except subprocess.TimeoutExpired:
+                raise system.Trouble(f"{name}: not done after {PATIENCE} s") from None
+            for file in (out, err):
+                file.seek(0)
+            said, words = out.read(), err.read()
+        if status != 0:
+            raise system.Trouble(f"{name}: {(words or said).strip() or 'it said nothing'}")
+        return said
+
+
+def understood(answer):
+    """The pids and what stops them, of the last line; an exception of some kind when it is not as above."""
+    said = json.loads(answer.strip().splitlines()[-1])
+    pids, stop = [int(pid) for pid in said["pids"]], said.get("stop") or []
+    if min(pids) < 2 or not isinstance(stop, list) or not all(isinstance(word, str) for word in stop):
+        raise ValueError
+    return pids, stop
 
 
 def description(lab, core):

@@ -115,6 +115,4 @@ class Culvert:
             time.sleep(0.02)
 
     def _last_words(self, node):
-        with open(self.lab.path(f"n{node}.log"), errors="replace") as file:
-            lines = file.read().strip().splitlines()
-        return lines[-1] if lines else "it has said nothing"
+        return system.last_words(self.lab.path(f"n{node}.log"))

@@ -110,7 +110,7 @@ class Run:
             "foreign": polluted.foreign,
             "command": options.command,
             "notes": [note.format(socket="a socket with TCP_NODELAY" if options.nodelay else "a socket as the kernel makes it")
-                      for note in NOTES],
+                      for note in NOTES] + ([APART] if machine.books_interrupts_apart() else []),
         }
 
 
@@ -120,6 +120,9 @@ NOTES = [
     "idle_rss_mb, rss_per_1000_conns_mb: VmRSS of the larger daemon, freshly started; 1 MB is 1e6 bytes",
     "enrol_p50_ms: median of 21 enrolments, each the growth of the sum of culvert_capture_enrolment_seconds",
 ]
+
+APART = ("this kernel books interrupts apart from the processes that they interrupt (CONFIG_IRQ_TIME_ACCOUNTING): what the "
+         "network does in softirqs is missing from every CPU figure, of every row")
 
 
 def find_programs(scripts, root, options):

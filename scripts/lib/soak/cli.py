@@ -17,11 +17,12 @@ def main(scripts, words):
         _check(scripts, options)
         system.sigterm_is_ctrl_c()
         result = run.run(scripts, options)
+        judge.show(result)  # first: a full disk must not take it along
+        sys.stdout.flush()
         if options.json:
             with open(options.json, "w") as file:
                 json.dump(result, file, indent=1)
                 file.write("\n")
-        judge.show(result)
         return 0 if result["flat"] else 1
     except (system.Trouble, OSError, ValueError) as trouble:
         print(f"soak: {trouble}", file=sys.stderr)
@@ -48,10 +49,11 @@ def _parse(scripts, words):
 
 
 def _check(scripts, options):
-    if not options.seconds or options.seconds < 10:
+    if not options.seconds or not 10 <= options.seconds < float("inf"):
         raise system.Trouble("how long? SECONDS is 10 or more (scripts/soak --help)")
     if os.geteuid() != 0:
         raise system.Trouble("needs root: it makes network namespaces and loads BPF programs")
+    system.check_can_be_written(options.json)
     root = os.path.dirname(scripts)
     native = os.path.join(root, "build/release/bin")
     wanted = []
@@ -67,7 +69,7 @@ def _check(scripts, options):
     if any(not os.access(os.path.join(native, name), os.X_OK) for name in wanted):
         _run([os.path.join(scripts, "build"), *wanted])
     for path in (options.culvertd, options.generator):
-        if not os.access(path, os.X_OK):
+        if os.path.isdir(path) or not os.access(path, os.X_OK):
             raise system.Trouble(f"{path}: there is no such program")
 
 

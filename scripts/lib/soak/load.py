@@ -120,7 +120,8 @@ class Servers:
                                        stdin=system.subprocess.DEVNULL, stdout=system.subprocess.PIPE, stderr=log)
                 self._processes.append(process)
                 if process.stdout.readline().strip() != b"ready":
-                    raise system.Trouble(f"the server in {pod.name} did not start; see {self._lab.path('servers.log')}")
+                    raise system.Trouble(f"the server in {pod.name} did not start: "
+                                         f"{system.last_words(self._lab.path('servers.log'))}")
 
     @property
     def pids(self):
