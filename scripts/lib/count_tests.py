@@ -13,7 +13,8 @@ import xml.etree.ElementTree
 
 SUMMARY = re.compile(r"\[doctest\] test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-MAY_SKIP = {}  # name of the ctest test: why
+# Name of the ctest test: why. Nothing where the tests decide (.ci/run).
+MAY_SKIP = {} if os.environ.get("CULVERT_CI") else {"e2e_envoy": "Envoy could not be fetched, or is not made for this machine"}
 
 
 def tests(path):

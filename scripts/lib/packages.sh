@@ -11,7 +11,7 @@ build_packages=(
 # What the lab, the demo and the tests call, and capture: iptables.
 run_packages=(
     iproute2 util-linux procps curl openssl tcpdump jq gunicorn python3-httpbin nginx wrk
-    iptables ipset
+    iptables ipset python3-h2 python3-pip
 )
 # Of those, the ones that would start a service on the machine. We only want their programs.
 service_packages=(nginx)

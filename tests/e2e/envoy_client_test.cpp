@@ -204,7 +204,9 @@ TEST_CASE("envoy client: killed, its connections end at our apps, with a reason;
         CHECK(is_a_killed_peer(line["error"]));
         envoy.start();
         end = {};
-        CHECK(world.plain1.dial(door(family)).echoes("and again"));
+        world.mark();
+        CHECK(world.plain1.dial(door(family)).echoes("again!"));
+        CHECK(world.two.access_log().wait_for({{"direction", "inbound"}, {"bytes_recv", "6"}})["error"] == "");
     }
 }
 

@@ -20,12 +20,13 @@ public:
     }
     void said(std::size_t bytes, Clock::time_point now) noexcept {
         Clock::duration gap = now - std::exchange(last_, now);
+        bool stopped = gap > pause + moment_ || bytes >= bulk;
         if (!gathers()) {
-            if (gap > quick || bytes >= bulk)
+            if (stopped)
                 drops_ = 0;
-            else if (bytes < drop)
+            else if (bytes < drop && gap <= quick)
                 ++drops_;
-        } else if (gap > 3 * moment_ || bytes >= bulk) {
+        } else if (stopped) {
             drops_ = enough - few;  // at once, then; but it may well go on as before
         } else if (bytes < drop) {
             moment_ = std::min(2 * moment_, longest);
@@ -42,8 +43,9 @@ private:
     static constexpr std::size_t drop = 256;  // a frame that h2 finds too small
     static constexpr std::size_t bulk = 32 * 1024;
     static constexpr std::uint8_t enough = 16;
-    static constexpr std::uint8_t few = 4;
+    static constexpr std::uint8_t few = 2;
     static constexpr std::chrono::microseconds quick{100};  // who speaks less often makes few frames anyhow
+    static constexpr std::chrono::microseconds pause{10'000};
     static constexpr std::chrono::microseconds shortest{500};
     static constexpr std::chrono::microseconds longest{8000};
 

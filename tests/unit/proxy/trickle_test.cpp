@@ -51,7 +51,11 @@ TEST_CASE("trickle: a dialogue, a pause, frames that are large enough, and bulk 
     }
     CHECK_FALSE(app.says(1, 1000, 150us));
     CHECK_FALSE(app.says(256, 1000, 10us));
-    for (const auto& [bytes, gap] : {std::pair{32768, 1100us}, {1, 30'000us}}) {
+    for (int i = 0; i < 100; ++i) {
+        CHECK_FALSE(app.says(1, 14, 10us));
+        CHECK_FALSE(app.says(1, 1, 20ms));
+    }
+    for (const auto& [bytes, gap] : {std::pair{32768, 1100us}, {1, 20'000us}}) {
         CHECK(app.says(1, 20, 10us));
         CHECK_FALSE(app.says(static_cast<std::size_t>(bytes), 1, gap));
     }
