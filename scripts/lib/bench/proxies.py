@@ -71,7 +71,8 @@ class Culvert:
     def check(self):
         for node, process in self._processes.items():
             if process.poll() is not None:
-                raise system.Trouble(f"culvertd of node {node} has ended: {self._last_words(node)}")
+                raise system.Trouble(f"culvertd of node {node} has ended, {system.how_it_ended(process)}: "
+                                     f"{self._last_words(node)}")
 
     def write_config(self, node, also=()):
         """Aside and renamed, so that the daemon sees the old file or the new one. JSON is YAML, too."""

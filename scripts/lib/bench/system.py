@@ -54,6 +54,11 @@ def end(process, patience=10):
         process.wait()
 
 
+def how_it_ended(process):
+    status = process.returncode
+    return f"status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
+
+
 def alive(pid):
     return os.path.exists(f"/proc/{pid}")
 

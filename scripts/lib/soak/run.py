@@ -20,6 +20,9 @@ def run(scripts, options):
     soak = Soak(scripts, options)
     try:
         return soak.result()
+    except (system.Trouble, OSError):
+        soak.keep_logs()  # a daemon that crashed or hangs is what a soak is for
+        raise
     finally:
         system.undisturbed(soak.down)
 
@@ -58,9 +61,18 @@ class Soak:
         result = judge.result(self._about(), self._samples.series, began, ended,
                               quiet=(before, after), pages=[self._page(1), self._page(2)],
                               jobs=self._jobs, resets=resets, held=self._held_words, still_open=still_open)
-        if not result["flat"] and self._options.json:
-            shutil.copytree(self._lab.run_directory, self._options.json + ".logs", dirs_exist_ok=True)
+        if not result["flat"]:
+            self.keep_logs()
         return result
+
+    def keep_logs(self):
+        if not self._options.json or not os.path.isdir(self._lab.run_directory):
+            return
+        try:
+            shutil.copytree(self._lab.run_directory, self._options.json + ".logs", dirs_exist_ok=True)
+            _say(f"the daemons' logs are in {self._options.json}.logs")
+        except OSError as trouble:
+            _say(f"the daemons' logs could not all be kept: {trouble}")
 
     def down(self):
         for undo in (self._resets.stop, *(job.stop for job in self._jobs), self._let_go, self._mesh.remove,

@@ -101,7 +101,10 @@ def process(pid):
 
 def page(netns):
     """The metrics page of a node: {(name, label value): number}."""
-    text = system.get(netns, 15020, "/metrics", timeout=5)[1]
+    try:
+        text = system.get(netns, 15020, "/metrics", timeout=5)[1]
+    except OSError as trouble:
+        raise system.Trouble(f"culvertd of {netns} does not show its metrics: {trouble}") from None
     shape = re.compile(r'^(\w+)(?:\{\w+="([^"]*)"\})? ([-+.\w]+)$', re.M)
     return {(name, label): float(value) for name, label, value in shape.findall(text)}
 
