@@ -47,7 +47,7 @@ class CommandLine(unittest.TestCase):
     def test_a_soak_that_cannot_end_keeps_the_logs_and_says_what_happened(self):
         with tempfile.TemporaryDirectory() as directory:
             soak = run.Soak(SCRIPTS, types.SimpleNamespace(json=os.path.join(directory, "x.json"), culvertd="", capture="ebpf",
-                                                           generator=""))
+                                                           generator="", seconds=60))
             soak._lab.run_directory = os.path.join(directory, "run")
             os.mkdir(soak._lab.run_directory)
             with open(soak._lab.path("n1.log"), "w") as file:
