@@ -131,7 +131,7 @@ class Soak:
         pid = self._mesh.pid(1)
         return machine.describe(self._root) | {
             "openssl": machine.openssl_of(pid), "compiler": machine.compiler_of(pid), "capture": self._options.capture,
-            "command": self._options.command}
+            "version": self._mesh.version, "command": self._options.command}
 
 
 def _say(words):
