@@ -8,6 +8,7 @@ import time
 from . import system
 from .lab import ECHO_PORT, HTTP_PORT, PORTS, SINK_PORT
 
+PATIENCE = 60  # seconds that a run may take beyond its own
 NGINX = """
 user root; worker_processes 1; daemon off; pid {run}/nginx.pid; error_log {run}/nginx.log warn;
 events {{ worker_connections 4096; }}
@@ -73,7 +74,8 @@ def generate(generator, arguments, netns, core, account):
     """One run of the generator: its JSON."""
     process = system.start([generator, *arguments, "--account", ",".join(map(str, account))], netns=netns, core=core,
                            stdout=system.subprocess.PIPE, stderr=system.subprocess.PIPE, text=True)
-    out, words = _outcome(process, 60)
+    asked = float(arguments[arguments.index("--seconds") + 1]) if "--seconds" in arguments else 0
+    out, words = _outcome(process, asked + PATIENCE)
     try:
         if process.returncode == 0:
             return json.loads(out.strip().splitlines()[-1])
