@@ -149,8 +149,9 @@ TEST_CASE("envoy client: 256 MiB each way arrive as they were sent" BOTH_FAMILIE
 
 TEST_CASE("envoy client: windows of 64 KiB and of 1 GiB" IPV4) {
     World& world = World::shared();
-    for (const std::string options : {"initial_stream_window_size: 65535, initial_connection_window_size: 65535",
-                                "initial_stream_window_size: 1073741824, initial_connection_window_size: 1073741824"}) {
+    for (const std::string options :
+         {"initial_stream_window_size: 65535, initial_connection_window_size: 65535",
+          "initial_stream_window_size: 1073741824, initial_connection_window_size: 1073741824"}) {
         CAPTURE(options);
         Envoy envoy = in_front_of_us(world, options);
         CHECK(exchange(world.plain1, door(Family::v4), world.far, 32 * mebibyte) == "");
@@ -185,7 +186,8 @@ TEST_CASE("envoy client: either side may end first, and the rest arrives" BOTH_F
     }
 }
 
-TEST_CASE("envoy client: killed, its connections end at our apps, with a reason; started again it is served" BOTH_FAMILIES) {
+TEST_CASE(
+    "envoy client: killed, its connections end at our apps, with a reason; started again it is served" BOTH_FAMILIES) {
     World& world = World::shared();
     Envoy envoy = in_front_of_us(world);
     for (Family family : families()) {

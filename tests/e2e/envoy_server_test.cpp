@@ -69,7 +69,8 @@ TEST_CASE("envoy server: 200 connections share two tunnels" BOTH_FAMILIES) {
         Envoy envoy = in_place_of_the_other_node(world, ", max_concurrent_streams: 1000");
         Server server{world.down.netns(), 8080, apps::echo};
         CAPTURE(to_string(family));
-        // One after the other: more than a hundred at once would have more tunnels made, before it has said what it allows.
+        // One after the other: more than a hundred at once would have more tunnels made, before it has said what it
+        // allows.
         std::vector<Connection> open;
         int right = 0;
         while (open.size() < 200) {
@@ -100,7 +101,8 @@ TEST_CASE("envoy server: windows of 64 KiB and of 1 GiB, frames as large as they
           ", initial_stream_window_size: 1073741824, initial_connection_window_size: 1073741824"}) {
         CAPTURE(options);
         Envoy envoy = in_place_of_the_other_node(world, options);
-        CHECK(exchange(world.client, world.vip("down", Family::v4), world.down, 32 * mebibyte, Ends::client_first) == "");
+        CHECK(exchange(world.client, world.vip("down", Family::v4), world.down, 32 * mebibyte, Ends::client_first) ==
+              "");
         // With one stream allowed, each of these has a tunnel of its own.
         Server server{world.down.netns(), 8080, apps::echo};
         std::vector<Connection> open;
@@ -109,7 +111,9 @@ TEST_CASE("envoy server: windows of 64 KiB and of 1 GiB, frames as large as they
     }
 }
 
-TEST_CASE("envoy server: the client may end first; where the server does, what it said arrives, and Envoy ends the rest" BOTH_FAMILIES) {
+TEST_CASE(
+    "envoy server: the client may end first; where the server does, what it said arrives, and Envoy ends the "
+    "rest" BOTH_FAMILIES) {
     World& world = World::shared();
     Envoy envoy = in_place_of_the_other_node(world);
     for (Family family : families()) {
@@ -132,11 +136,14 @@ TEST_CASE("envoy server: the client may end first; where the server does, what i
         CHECK(app.receive_all() == "that is all");
         CHECK_THROWS_AS(pour(app, Pattern{1}, 64 * mebibyte), std::system_error);
         app.close();
-        CHECK(world.one.access_log().wait_for({{"bytes_recv", "11"}})["error"].find("broken pipe") != std::string::npos);
+        CHECK(world.one.access_log().wait_for({{"bytes_recv", "11"}})["error"].find("broken pipe") !=
+              std::string::npos);
     }
 }
 
-TEST_CASE("envoy server: killed, it takes its connections with it, with a reason; new ones work once it is back" BOTH_FAMILIES) {
+TEST_CASE(
+    "envoy server: killed, it takes its connections with it, with a reason; new ones work once it is "
+    "back" BOTH_FAMILIES) {
     World& world = World::shared();
     Envoy envoy = in_place_of_the_other_node(world);
     Server server{world.down.netns(), 8080, apps::echo};

@@ -39,7 +39,8 @@ inline std::string exchange(const Pod& from, const SocketAddress& to, const Pod&
     sending.get();
     const Received far = there.get_future().get();
     const auto wrong = [size](const char* side, const Received& got) {
-        if (got.first_wrong) return side + std::string{" got wrong bytes at "} + std::to_string(*got.first_wrong) + "; ";
+        if (got.first_wrong)
+            return side + std::string{" got wrong bytes at "} + std::to_string(*got.first_wrong) + "; ";
         return got.bytes == size ? std::string{} : side + std::string{" got "} + std::to_string(got.bytes) + " bytes; ";
     };
     return wrong("the client", here) + wrong("the server", far);

@@ -14,10 +14,9 @@ TEST_CASE("h2 client: whatever its habits, every byte comes back from our app" B
     World& world = World::shared();
     const Papers papers = issue(world.lab, "elsewhere");
     Server server{world.far.netns(), 8080, apps::echo};
-    for (const std::string habit :
-         {"client", "hundred", "tiny-windows", "huge", "odd-frames", "padding", "priority", "continuation",
-          "unknown-frames", "trailers", "first-bytes", "changing-settings", "shrinking-window", "slow-reader", "goaway",
-          "pings", "resets"}) {
+    for (const std::string habit : {"client", "hundred", "tiny-windows", "huge", "odd-frames", "padding", "priority",
+                                    "continuation", "unknown-frames", "trailers", "first-bytes", "changing-settings",
+                                    "shrinking-window", "slow-reader", "goaway", "pings", "resets"}) {
         for (Family family : families()) {
             CAPTURE(habit);
             CAPTURE(to_string(family));

@@ -83,8 +83,8 @@ TEST_CASE("h2 server: first bytes go before the answer to who asks for them, and
     for (const std::string habit : {"first-bytes", "slow-answer"}) {
         CAPTURE(habit);
         PythonPeer peer = server_that(world, habit);
-        // Those after the first of each worker know what the server has said. An app that speaks 100 us after its connect
-        // is too late, so not every one of them brings its bytes along.
+        // Those after the first of each worker know what the server has said. An app that speaks 100 us after its
+        // connect is too late, so not every one of them brings its bytes along.
         for (int i = 0; i < 20; ++i) {
             Connection app = world.client.dial(world.vip("down", Family::v4));
             CHECK(app.echoes("first words"));
@@ -98,10 +98,21 @@ TEST_CASE("h2 server: a reset is an end or a reset for the app, by its code, and
     World& world = World::shared();
     PythonPeer peer = server_that(world, "reset");
     // Not reset by it: nothing is sent on it until the end.
-    static const std::vector<std::string> names{
-        "NO_ERROR",       "PROTOCOL_ERROR",    "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT",
-        "STREAM_CLOSED",  "FRAME_SIZE_ERROR",  "REFUSED_STREAM", "CANCEL",             "COMPRESSION_ERROR",
-        "CONNECT_ERROR",  "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED", "code 14"};
+    static const std::vector<std::string> names{"NO_ERROR",
+                                                "PROTOCOL_ERROR",
+                                                "INTERNAL_ERROR",
+                                                "FLOW_CONTROL_ERROR",
+                                                "SETTINGS_TIMEOUT",
+                                                "STREAM_CLOSED",
+                                                "FRAME_SIZE_ERROR",
+                                                "REFUSED_STREAM",
+                                                "CANCEL",
+                                                "COMPRESSION_ERROR",
+                                                "CONNECT_ERROR",
+                                                "ENHANCE_YOUR_CALM",
+                                                "INADEQUATE_SECURITY",
+                                                "HTTP_1_1_REQUIRED",
+                                                "code 14"};
     Connection beside = world.client.dial(world.down.at(Family::v4, 9000));
     for (std::size_t code = 0; code < names.size(); ++code) {
         CAPTURE(names[code]);
@@ -155,7 +166,7 @@ TEST_CASE("h2 server: an answer other than 200 ends the app's connection, and th
         const SocketAddress to = world.down.at(Family::v4, static_cast<std::uint16_t>(status));
         CHECK(fate(world.client.netns(), {.to = to}) == "reset");
         CHECK(world.one.access_log().wait_for({{"direction", "outbound"}})["error"].starts_with(
-              "http status: " + std::to_string(status)));
+            "http status: " + std::to_string(status)));
     }
     CHECK(echo_through(world.client, world.down.at(Family::v4, 200), 1000) == "");
     contentment(peer);
@@ -171,7 +182,9 @@ TEST_CASE("h2 server: an answer that is the end, too, is the end for the app" BO
     contentment(peer);
 }
 
-TEST_CASE("h2 server: a tunnel that closes in mid-stream is a reset for the app, with close_notify or without" BOTH_FAMILIES) {
+TEST_CASE(
+    "h2 server: a tunnel that closes in mid-stream is a reset for the app, with close_notify or "
+    "without" BOTH_FAMILIES) {
     World& world = World::shared();
     for (const std::string habit : {"abrupt", "closing"}) {
         CAPTURE(habit);

@@ -51,9 +51,26 @@ Papers issue(const Lab& lab, const std::string& service_account) {
                                  << "keyUsage = critical, digitalSignature, keyEncipherment\n"
                                  << "extendedKeyUsage = serverAuth, clientAuth\n"
                                  << "subjectAltName = URI:spiffe://cluster.local/ns/ns/sa/" << service_account << "\n";
-    must({"openssl", "req", "-x509", "-config", path + ".cnf", "-CA", papers.root, "-CAkey", ca + "/root-key.pem",
-          "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-out", papers.chain,
-          "-keyout", papers.key});
+    must({"openssl",
+          "req",
+          "-x509",
+          "-config",
+          path + ".cnf",
+          "-CA",
+          papers.root,
+          "-CAkey",
+          ca + "/root-key.pem",
+          "-newkey",
+          "ec",
+          "-pkeyopt",
+          "ec_paramgen_curve:prime256v1",
+          "-nodes",
+          "-days",
+          "1",
+          "-out",
+          papers.chain,
+          "-keyout",
+          papers.key});
     return papers;
 }
 
@@ -65,8 +82,8 @@ Envoy::Envoy(const Lab& lab, const Pod& pod, const std::string& config, Words wo
 }
 
 void Envoy::start() {
-    process_ = Process({binary(), "-c", config_, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning",
-                        "--file-flush-interval-msec", "20"},
+    process_ = Process({binary(), "-c", config_, "--concurrency", "1", "--disable-hot-restart", "--log-level",
+                        "warning", "--file-flush-interval-msec", "20"},
                        pod_.netns(), home_ + ".log");
     const auto serves = [this] { return http_get(pod_.netns(), admin, "/ready").status == 200; };
     if (!eventually(20s, [&] { return !process_.running() || serves(); }) || !process_.running())

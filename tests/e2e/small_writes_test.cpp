@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An app that writes a byte at a time, and a peer that counts DATA frames as Rust's h2 does, which ends the tunnel of whoever
-// sends too many small ones that nobody has read (ENHANCE_YOUR_CALM, too_many_data_frames).
+// An app that writes a byte at a time, and a peer that counts DATA frames as Rust's h2 does, which ends the tunnel of
+// whoever sends too many small ones that nobody has read (ENHANCE_YOUR_CALM, too_many_data_frames).
 #include <doctest/doctest.h>
 
 #include "outcome.hpp"

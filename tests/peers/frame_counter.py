@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# frame_counter.py server CHAIN KEY ROOT [PAUSE] | client ADDRESS AUTHORITY CHAIN KEY ROOT [PAUSE]: a peer that takes what one
-# stream brings and keeps the account that Rust's h2 keeps of small DATA frames since 0.4.16. With ztunnel's windows. It stops
-# reading for PAUSE seconds after the first bytes. Its last words are the account, as JSON.
+# frame_counter.py server CHAIN KEY ROOT [PAUSE] | client ADDRESS AUTHORITY CHAIN KEY ROOT [PAUSE]: a peer that takes what
+# one stream brings and keeps the account that Rust's h2 keeps of small DATA frames since 0.4.16. With ztunnel's windows.
+# It stops reading for PAUSE seconds after the first bytes. Its last words are the account, as JSON.
 import json
 import socket
 import sys

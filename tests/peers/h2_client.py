@@ -100,7 +100,8 @@ class Client:
     def send(self, stream):
         while self.sent[stream] is not None:
             at = self.sent[stream]
-            size = min(len(self.to_send) - at, self.chunk(), self.peer.may_send(stream), self.peer.h2.max_outbound_frame_size)
+            size = min(len(self.to_send) - at, self.chunk(), self.peer.may_send(stream),
+                       self.peer.h2.max_outbound_frame_size)
             if at == len(self.to_send):
                 self.sent[stream] = None
                 self.end(stream)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// An app that writes in drops. Each of them in a DATA frame of its own costs us a record and a send, and the peer more memory
-// than it has bytes: Rust's h2 ends the tunnel of who has a hundred such frames waiting (`too_many_data_frames`). So the next
-// bytes of such an app are gathered for a moment, as long as nobody answers it: a dialogue never waits.
+// An app that writes in drops. Each of them in a DATA frame of its own costs us a record and a send, and the peer more
+// memory than it has bytes: Rust's h2 ends the tunnel of who has a hundred such frames waiting
+// (`too_many_data_frames`). So the next bytes of such an app are gathered for a moment, as long as nobody answers it: a
+// dialogue never waits.
 #pragma once
 #include <algorithm>
 #include <chrono>
