@@ -71,7 +71,10 @@ class Peer:
     def _run(self, command):
         """Into files: a proxy that keeps its starter's output open would keep us waiting at a pipe."""
         name = " ".join(command)
-        with tempfile.TemporaryFile("w+", errors="replace") as out, tempfile.TemporaryFile("w+", errors="replace") as err:
+        def room():
+            return tempfile.TemporaryFile("w+", errors="replace", dir=self.lab.run_directory)
+
+        with room() as out, room() as err:
             try:
                 status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=PATIENCE).returncode
             except subprocess.TimeoutExpired:
