@@ -47,7 +47,7 @@ bool read(std::string_view text, std::size_t& out) {
 
 bool read(std::string_view text, double& out) {
     const auto value = number<double>(text);
-    if (!value || !(*value >= 0)) return false;
+    if (!value || !(*value >= 0 && *value <= 1e9)) return false;  // nanoseconds of it fit into 64 bits
     out = *value;
     return true;
 }
@@ -129,9 +129,8 @@ base::Result<Options> parse_options(const std::vector<std::string>& arguments) {
         {"--echo", into(options.echo)},
         {"--sink", into(options.sink)},
         {"--address", into(options.address)}};
-    const std::map<std::string, bool*, std::less<>> switches{{"--until-eof", &options.until_eof},
-                                                             {"--nodelay", &options.nodelay},
-                                                             {"--corrupt", &options.corrupt}};
+    const std::map<std::string, bool*, std::less<>> switches{
+        {"--until-eof", &options.until_eof}, {"--nodelay", &options.nodelay}, {"--corrupt", &options.corrupt}};
     std::vector<std::string> places;
     for (std::size_t i = 1; i < arguments.size(); ++i) {
         const std::string& word = arguments[i];

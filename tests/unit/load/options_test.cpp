@@ -39,7 +39,8 @@ TEST_CASE("options: what makes no sense is refused, and named") {
           Row{{"rr", "10.0.0.1", "80", "--account", "1,x"}, "--account"},
           Row{{"rr", "10.0.0.1", "80", "--rate", "5"}, "--rate"}, Row{{"rate", "10.0.0.1", "80"}, "--rate"},
           Row{{"crr", "--each", "/nonexistent", "80"}, "--each"}, Row{{"serve"}, "--echo"},
-          Row{{"rr", "--bogus"}, "--bogus"}}) {
+          Row{{"rr", "10.0.0.1", "80", "--seconds", "inf"}, "--seconds"},
+          Row{{"rr", "10.0.0.1", "80", "--warm", "-1"}, "--warm"}, Row{{"rr", "--bogus"}, "--bogus"}}) {
         const auto options = parse_options(row.arguments);
         CAPTURE(row.named);
         REQUIRE_FALSE(options.has_value());
