@@ -16,10 +16,12 @@
 #include <culvert/control/changes.hpp>
 #include <culvert/control/watch.hpp>
 #include <culvert/tls/authority.hpp>
+#include <culvert/tls/rehearsal.hpp>
 
 #include "metrics.hpp"
 #include "notify.hpp"
 #include "spare_memory.hpp"
+#include "start_pages.hpp"
 #include "version.hpp"
 
 namespace culvert::node {
@@ -166,6 +168,24 @@ private:
         base::log::info("node", "ready: {} pods, {} workloads, {} services, {} workers", pods_->size(),
                         config_.workloads.size(), config_.services.size(), workers_.size());
         notify("READY=1");
+        boost::asio::post(io_, [this] { settle_in_memory(); });
+    }
+
+    // What the start needed goes, what the first connection needs comes.
+    void settle_in_memory() {
+        if (auto done = rehearse(); !done)
+            base::log::warn("node", "a handshake with ourselves failed: {}", done.error().to_string());
+        spare_memory_.give_back();
+    }
+
+    base::Result<> rehearse() {
+        const state::Identity self{config_.node.trust_domain, "culvert", config_.node.name};
+        auto issued = authority_->issue(self, std::chrono::minutes{1});
+        if (!issued) return issued.error();
+        auto own = tls::make_credentials(self, *issued);
+        if (!own) return own.error();
+        forget_start_pages();
+        return tls::rehearse(*own);
     }
 
     void reload() {

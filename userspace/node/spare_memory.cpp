@@ -60,6 +60,10 @@ void SpareMemory::look() {
     bool under_load = !quiet();
     if (now - left_ < (under_load ? worth_a_pause : worthwhile)) return;
     if (under_load && looks_ < between_tries_under_load / between_looks) return;
+    give_back();
+}
+
+void SpareMemory::give_back() {
     ::malloc_trim(0);
     left_ = anonymous_memory();
     looks_ = 0;

@@ -18,6 +18,9 @@ class SpareMemory {
 public:
     explicit SpareMemory(boost::asio::io_context& io) : timer_{io} { look_later(); }
 
+    // Now, whatever there is.
+    void give_back();
+
 private:
     void look_later();
     void look();

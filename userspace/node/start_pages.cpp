@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "start_pages.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace culvert::node {
+namespace {
+
+constexpr std::array<std::string_view, 10> for_the_start = {
+    "ld-linux", "libbpf.", "libcrypto.", "libelf.", "libm.", "libprometheus", "libssl.", "libyaml-cpp.", "libz.",
+    "libzstd."};
+
+struct Mapping {
+    std::uintptr_t begin = 0;
+    std::uintptr_t end = 0;
+    bool wanted = false;
+};
+
+bool is_for_the_start(std::string_view path) {
+    std::string_view name = path.substr(path.rfind('/') + 1);
+    return std::ranges::any_of(for_the_start, [&](std::string_view start) { return name.starts_with(start); });
+}
+
+// proc(5), /proc/pid/smaps. A mapping of which one page is no longer the file's (a relocation, a debugger's breakpoint)
+// would lose that.
+std::vector<Mapping> unchanged_mappings() {
+    std::vector<Mapping> found;
+    std::ifstream smaps{"/proc/self/smaps"};
+    Mapping now;
+    for (std::string line; std::getline(smaps, line);) {
+        unsigned long begin = 0, end = 0, changed = 0;
+        char rights[5] = {};
+        int path = 0;
+        if (std::sscanf(line.c_str(), "%lx-%lx %4s %*s %*s %*s %n", &begin, &end, rights, &path) == 3 && path > 0)
+            now = {begin, end, std::strchr(rights, 'w') == nullptr && is_for_the_start(line.substr(path))};
+        else if (now.wanted && std::sscanf(line.c_str(), "Anonymous: %lu", &changed) == 1 && changed == 0)
+            found.push_back(now);
+    }
+    return found;
+}
+
+}
+
+void forget_start_pages() noexcept {
+    for (const Mapping& mapping : unchanged_mappings())
+        ::madvise(reinterpret_cast<void*>(mapping.begin), mapping.end - mapping.begin, MADV_DONTNEED);
+}
+
+}
