@@ -63,7 +63,7 @@ std::optional<Packet> parse(std::string_view frame) {
 
 }
 
-Tap::Tap(int netns, const std::string& device) {
+Tap::Tap(int netns, const std::string& device, std::string secret) : secret_{std::move(secret)} {
     socket_ = visit(netns, [&] {
         base::Fd socket{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)};
         sockaddr_ll where{};
@@ -93,9 +93,10 @@ void Tap::record() {
         const ssize_t n = ::recv(socket_.get(), frame.data(), frame.size(), MSG_DONTWAIT);
         if (n > 0) {
             const std::string_view bytes{frame.data(), static_cast<std::size_t>(n)};
+            const bool readable = secret_.empty() || bytes.find(secret_) != std::string_view::npos;
             if (auto packet = parse(bytes)) {
-                packets_.push_back(std::move(*packet));
-            } else {
+                if (readable || !packet->touches(tunnel_port)) packets_.push_back(std::move(*packet));
+            } else if (readable) {
                 others_.emplace_back(bytes);
             }
             continue;

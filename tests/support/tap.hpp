@@ -25,7 +25,9 @@ struct Packet {
 
 class Tap {
 public:
-    Tap(int netns, const std::string& device);
+    Tap(int netns, const std::string& device) : Tap{netns, device, {}} {}
+    // Keeps only what must not pass there: what is outside tunnels, or holds this text.
+    Tap(int netns, const std::string& device, std::string secret);
     Tap(const Tap&) = delete;
     ~Tap();
 
@@ -40,6 +42,7 @@ private:
     void record();
     void catch_up(std::unique_lock<std::mutex>& lock) const;
 
+    const std::string secret_;
     base::Fd socket_;
     mutable std::mutex mutex_;
     std::vector<Packet> packets_;
