@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Daemons that are killed at any moment, for as long as is wanted (scripts/chaos): no byte is wrong, nothing passes in the
-// clear, and the last ones that start carry everything again.
+// Daemons that are killed at any moment, for as long as is wanted (scripts/chaos): no byte is wrong, nothing passes in
+// the clear, and the last ones that start carry everything again.
 //
 // Environment: CULVERT_CHAOS_SECONDS (16), CULVERT_CHAOS_SEED (1). A seed decides who is killed, when and how.
 #include <doctest/doctest.h>
@@ -61,7 +61,7 @@ public:
         kill();
         node_.start();
     }
-    
+
 private:
     Process launch(const std::vector<std::string>& more) const {
         std::vector<std::string> command{culvertd(), "--config", node_.config_path()};
@@ -123,8 +123,7 @@ private:
     void shuffle() {
         todo_ = {How::one, How::both, How::in_start};
         // Rules lead to fixed ports, which two daemons cannot both have.
-        if (capture_mode() == "ebpf")
-            todo_.insert(todo_.end(), {How::successor, How::first, How::all, How::nobody});
+        if (capture_mode() == "ebpf") todo_.insert(todo_.end(), {How::successor, How::first, How::all, How::nobody});
         for (std::size_t left = todo_.size(); left > 1; --left) std::swap(todo_[left - 1], todo_[below(left)]);
     }
     bool kill_both() {
@@ -243,7 +242,8 @@ TEST_CASE("chaos: daemons are killed at any moment, and no byte is wrong, in the
     for (Node* node : {&world.one, &world.two}) {
         const auto failures = failures_in(node->access_log());
         CHECK_FALSE(failures.empty());
-        for (const auto& [text, count] : failures) std::printf("chaos: node %d, %d x %s\n", node->number(), count, text.c_str());
+        for (const auto& [text, count] : failures)
+            std::printf("chaos: node %d, %d x %s\n", node->number(), count, text.c_str());
     }
 
     for (Node* node : {&world.one, &world.two}) {

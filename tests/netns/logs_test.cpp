@@ -8,6 +8,8 @@
 #include <fstream>
 #include <regex>
 
+#include "finally.hpp"
+#include "janitor.hpp"
 #include "kernel_traces.hpp"
 #include "outcome.hpp"
 #include "server.hpp"
@@ -167,6 +169,47 @@ TEST_CASE("log: SIGHUP opens the file anew, and no line is lost on the way" IPV4
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("the third"));
     world.one.access_log().wait_for({{"bytes_sent", "9"}});
     CHECK(rotated.since_mark().size() == 2);
+}
+
+TEST_CASE("log: on a full disk lines wait, connections go on, and there is room for every line in the end" IPV4) {
+    constexpr int calls = 200;  // some 80 KiB of lines
+    std::filesystem::path disk;
+    World world{[&](Mesh& mesh) {
+        disk = mesh.lab->folder() / "disk";
+        std::filesystem::create_directory(disk);
+        janitor::remember("run umount " + disk.string());
+        must({"mount", "-t", "tmpfs", "-o", "size=1m", "culvert-test", disk});
+        std::filesystem::create_symlink(disk / "access", mesh.lab->folder() / (mesh.lab->node_name(1) + ".access"));
+    }};
+    const Finally unmount{[&] {
+        must({"umount", "-l", disk});
+        janitor::forget("run umount " + disk.string());
+    }};
+    Server far{world.far.netns(), 8080, apps::echo};
+    const auto count = [&](const char* what) {
+        return total(world.one.metrics(), std::string{"culvert_access_log_"} + what + "_total");
+    };
+    // All but two pages.
+    std::ofstream{disk / "ballast"} << std::string(std::filesystem::space(disk).available - 8192, 'x');
+    for (int i = 0; i < calls; ++i) REQUIRE(world.client.dial(world.far.at(Family::v4, 8080)).echoes("goes on"));
+    CHECK(eventually(5s, [&] { return count("write_errors") > 0; }));
+    CHECK(count("written") < calls);
+    CHECK(world.one.says({"access log", "cannot be written", "No space left on device"}));
+    CHECK_FALSE(world.one.says({"cannot be written"}, 0ms));  // again
+
+    std::filesystem::remove(disk / "ballast");
+    CHECK(eventually(5s, [&] { return count("written") == calls; }));
+    CHECK(world.one.says({"takes lines again"}));
+    CHECK(count("dropped") + count("lost") == 0);
+    std::ifstream file{disk / "access"};
+    int whole = 0;
+    for (std::string line; std::getline(file, line);) {
+        const auto parsed = parse_access_line(line);
+        REQUIRE_MESSAGE(parsed, line);
+        CHECK((*parsed)["bytes_sent"] == "7");
+        ++whole;
+    }
+    CHECK(whole == calls);
 }
 
 TEST_CASE("flows: while a connection lives, the shared map shows whose it is and what it has carried" BOTH_FAMILIES

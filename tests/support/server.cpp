@@ -56,7 +56,24 @@ void Server::accept_all() {
             guests_.push_back({connection.peer(), connection.local()});
         }
         Session& session = sessions_.emplace_back(std::move(connection));
-        session.thread = std::thread([this, &session] { serve(session.connection); });
+        session.thread = std::thread([this, &session] {
+            serve(session.connection);
+            session.over = true;
+        });
+        forget_old_sessions();
+    }
+}
+
+// The latest stay open: closing one whose app has not read everything would reset it.
+void Server::forget_old_sessions() {
+    constexpr std::size_t kept = 300;
+    for (auto session = sessions_.begin(); sessions_.size() > kept && session != sessions_.end();) {
+        if (session->over) {
+            session->thread.join();
+            session = sessions_.erase(session);
+        } else {
+            ++session;
+        }
     }
 }
 

@@ -47,9 +47,12 @@ private:
     std::vector<Guest> guests_;
     std::vector<std::string> complaints_;
     struct Session {
+        explicit Session(Connection c) : connection{std::move(c)} {}
         Connection connection;
         std::thread thread;
+        std::atomic<bool> over{false};
     };
+    void forget_old_sessions();
     std::list<Session> sessions_;
     std::atomic<bool> ending_{false};
     std::thread acceptor_;

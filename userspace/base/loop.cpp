@@ -8,6 +8,8 @@
 #include <system_error>
 #include <utility>
 
+#include <culvert/base/shortage.hpp>
+
 namespace culvert::base {
 namespace {
 
@@ -116,7 +118,7 @@ void Loop::deliver(int count) {
         else if (event.data.ptr == &alarm_)
             alarm_at_ = Clock::time_point::max();
         else if (event.data.ptr)
-            static_cast<Watch*>(event.data.ptr)->target_->on_ready(event.events);
+            shortage::guard("an event", [&] { static_cast<Watch*>(event.data.ptr)->target_->on_ready(event.events); });
     }
     fetched_count_ = fetched_next_ = 0;
 }
@@ -129,7 +131,7 @@ void Loop::take_mail() {
         std::lock_guard lock{mailbox_lock_};
         mail.swap(mailbox_);
     }
-    for (auto& work : mail) work();
+    for (auto& work : mail) shortage::guard("a change", work);
 }
 
 void Loop::fire_timers() {
@@ -138,7 +140,7 @@ void Loop::fire_timers() {
     while (!timers_.empty() && timers_.begin()->deadline_ <= now) {
         Timer& due = *timers_.begin();
         due.unlink();
-        due.on_expiry_();  // may destroy `due`: nothing of it is touched afterwards
+        shortage::guard("a deadline", due.on_expiry_);  // may destroy `due`: nothing of it is touched afterwards
     }
 }
 
@@ -156,7 +158,7 @@ void Loop::finish_round() {
     while (!ends.empty()) {
         RoundEnd& hook = ends.front();
         ends.pop_front();
-        hook.on_round_end();
+        shortage::guard("the end of a round", [&] { hook.on_round_end(); });
     }
 }
 

@@ -2,6 +2,7 @@
 #include <culvert/base/task.hpp>
 
 #include <culvert/base/log.hpp>
+#include <culvert/base/shortage.hpp>
 
 namespace culvert::base {
 namespace {
@@ -9,6 +10,8 @@ namespace {
 void say_why(const std::exception_ptr& failure) noexcept {
     try {
         std::rethrow_exception(failure);
+    } catch (const std::bad_alloc&) {
+        shortage::note("a connection");
     } catch (const std::exception& e) {
         log::error("base", "a connection's task failed and was ended alone: {}", e.what());
     }

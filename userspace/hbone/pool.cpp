@@ -5,6 +5,8 @@
 #include <functional>
 #include <map>
 
+#include <culvert/base/shortage.hpp>
+
 #include "session.hpp"
 #include "texts.hpp"
 
@@ -35,7 +37,7 @@ public:
 
     void end(const base::Error* why) {
         ended = true;
-        if (!opened) failure = why ? *why : h2_error("the peer closed the tunnel");
+        if (!opened) failure = why ? base::copy_of(*why) : closed_by_peer();
         wake();
         auto alive = shared_from_this();
         on_end_(*this);
@@ -75,6 +77,12 @@ std::uint32_t likely_streams(const std::vector<TunnelPtr>& tunnels) {
     return likely;
 }
 
+// Its openers must not wait for ever.
+void end_for_want_of_memory(Tunnel& tunnel) {
+    auto why = base::shortage::error();
+    if (!tunnel.ended && !tunnel.session) tunnel.end(&why);
+}
+
 base::Error draining_error() {
     return base::problem("pool draining");
 }
@@ -104,6 +112,7 @@ private:
     TunnelPtr usable(const PoolKey& key, const tls::CredentialsPtr& own, const Tunnel* not_this);
     TunnelPtr start(const PoolKey& key, const tls::CredentialsPtr& own);
     base::Task<> dial(TunnelPtr tunnel);
+    base::Task<> dial_once(TunnelPtr tunnel);
     base::Task<base::Result<Stream>> ask(Session& session, const Request& request, std::span<const std::byte> first,
                                          bool& unprocessed);
     void ended(Tunnel& tunnel);
@@ -142,6 +151,15 @@ void Pool::Impl::ended(Tunnel& tunnel) {
 }
 
 base::Task<> Pool::Impl::dial(TunnelPtr tunnel) {
+    try {
+        co_await dial_once(tunnel);
+    } catch (const std::bad_alloc&) {
+        base::shortage::note("a tunnel");
+        end_for_want_of_memory(*tunnel);
+    }
+}
+
+base::Task<> Pool::Impl::dial_once(TunnelPtr tunnel) {
     auto socket = co_await base::within(loop_, settings_.connect, {}, dialer_.dial(tunnel->key));
     if (tunnel->retired) {
         auto why = draining_error();
@@ -162,8 +180,15 @@ base::Task<> Pool::Impl::dial(TunnelPtr tunnel) {
 
 TunnelPtr Pool::Impl::start(const PoolKey& key, const tls::CredentialsPtr& own) {
     auto made = std::make_shared<Tunnel>(key, own, stats, [this](Tunnel& tunnel) { ended(tunnel); });
-    peers[key].push_back(made);
-    dials_.spawn(dial(made));
+    auto& tunnels = peers[key];
+    base::shortage::guard(
+        "a tunnel", [&] { tunnels.push_back(made); },
+        [&] {
+            if (tunnels.empty()) peers.erase(key);
+            throw std::bad_alloc{};
+        });
+    base::shortage::guard(
+        "a tunnel", [&] { dials_.spawn(dial(made)); }, [&] { end_for_want_of_memory(*made); });
     return made;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <culvert/hbone/server.hpp>
 
+#include <culvert/base/shortage.hpp>
+
 #include "session.hpp"
 #include "texts.hpp"
 
@@ -13,14 +15,16 @@ public:
     Tunnel(base::Loop& loop, RequestHandler& handler) noexcept : ended{loop}, handler_{handler} {}
     ~Tunnel() {
         if (!session) return;
-        session->abort(drain_error());
+        base::shortage::guard(
+            "the reason of an end", [this] { session->abort(drain_error()); },
+            [this] { session->abort(base::shortage::error()); });
         session->disown();  // it may be in the middle of something, and end later in this round
     }
 
     void on_open() override {}
     void on_request(Incoming incoming) override { handler_.on_request(std::move(incoming)); }
     void on_closed(const base::Error* why) override {
-        if (why) result = *why;
+        if (why) result = base::copy_of(*why);
         ended.set();
     }
 

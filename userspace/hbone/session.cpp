@@ -61,19 +61,21 @@ void Session::on_socket_ready(base::Socket& socket) {
     if (state_ == State::closing) {
         if (socket.maybe_readable()) transport_->discard();
     } else if (socket.maybe_readable() && !read_later_) {
-        read_round();
+        guard([this] { read_round(); });
     }
     if (socket.maybe_writable() && (transport_->waiting() || more_)) mark();
 }
 
 void Session::on_round_end() {
     Batch batch{*this};
-    // Only once a round; and what stopped for a stuck output goes on when that has moved.
-    if (read_later_ && stopped_in_ != loop_.rounds() && !output_stuck()) {
-        read_later_ = false;
-        if (state_ != State::closing) read_round();
-    }
-    flush();
+    guard([this] {
+        // Only once a round; and what stopped for a stuck output goes on when that has moved.
+        if (read_later_ && stopped_in_ != loop_.rounds() && !output_stuck()) {
+            read_later_ = false;
+            if (state_ != State::closing) read_round();
+        }
+        flush();
+    });
     if (read_later_ && !failure_ && !output_stuck()) mark();
 }
 
@@ -127,6 +129,7 @@ void Session::begin_http2() {
         role_ == Role::client
             ? nghttp2_session_client_new3(&made, Callbacks::all(), this, Callbacks::options(), Callbacks::memory())
             : nghttp2_session_server_new3(&made, Callbacks::all(), this, Callbacks::options(), Callbacks::memory());
+    if (failed == NGHTTP2_ERR_NOMEM) return run_out();
     if (failed) return fail(h2_error(nghttp2_strerror(failed)));
     http2_.reset(made);
     // The order ztunnel sends them in (ztunnel.md §20.5).
@@ -140,10 +143,10 @@ void Session::begin_http2() {
                                              {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings_.server_header_list},
                                              {setting_takes_first_bytes, 1}};
     bool is_client = role_ == Role::client;
-    nghttp2_submit_settings(made, NGHTTP2_FLAG_NONE, is_client ? client : server,
-                            is_client ? std::size(client) : std::size(server));
-    nghttp2_session_set_local_window_size(made, NGHTTP2_FLAG_NONE, 0,
-                                          static_cast<std::int32_t>(settings_.connection_window));
+    check(nghttp2_submit_settings(made, NGHTTP2_FLAG_NONE, is_client ? client : server,
+                                  is_client ? std::size(client) : std::size(server)));
+    check(nghttp2_session_set_local_window_size(made, NGHTTP2_FLAG_NONE, 0,
+                                                static_cast<std::int32_t>(settings_.connection_window)));
     if (const auto& peer = transport_->tls().peer()) info_.identity = std::make_shared<const state::Identity>(*peer);
     state_ = State::open;
     ping_.arm(settings_.ping_interval);
@@ -162,7 +165,7 @@ void Session::deliver() {
     while (!touched_.empty()) {
         StreamPtr stream{&touched_.front()};
         touched_.pop_front();
-        stream->deliver();
+        guard([&] { stream->deliver(); });
     }
 }
 

@@ -120,7 +120,11 @@ private:
         return role_ == Role::client ? settings_.client_header_list : settings_.server_header_list;
     }
 
-    void fail(const base::Error& why);
+    void fail(const base::Error& why) noexcept;
+    void run_out() noexcept;             // of memory
+    void check(int submitted) noexcept;  // nghttp2's answer: short of memory it drops what must be said
+    template <class Work>
+    void guard(Work&& work);
     void settle();
     void say_goodbye();
     void lose_streams(const base::Error& why);

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include <culvert/base/log.hpp>
+#include <culvert/base/shortage.hpp>
 
 #include "texts.hpp"
 
@@ -34,6 +35,18 @@ void leave_empty(std::byte* piece, std::size_t size) noexcept {
 std::string_view text(const std::uint8_t* bytes, std::size_t size) {
     return {reinterpret_cast<const char*>(bytes), size};
 }
+
+// No exception may travel through nghttp2's frames.
+template <auto callback, int otherwise>
+struct Caught;
+template <class... Args, int (*callback)(Args...), int otherwise>
+struct Caught<callback, otherwise> {
+    static int call(Args... args) noexcept {
+        int result = otherwise;
+        base::shortage::guard("a stream", [&] { result = callback(args...); });
+        return result;
+    }
+};
 
 std::string debug_data(const nghttp2_goaway& goaway) {
     std::string words{text(goaway.opaque_data, std::min<std::size_t>(goaway.opaque_data_len, 64))};
@@ -180,12 +193,14 @@ const nghttp2_session_callbacks* Session::Callbacks::all() {
     static const auto made = [] {
         nghttp2_session_callbacks* c = nullptr;
         CV_CHECK(nghttp2_session_callbacks_new(&c) == 0, "a small allocation at start succeeds");
-        nghttp2_session_callbacks_set_on_begin_headers_callback(c, begin_headers);
-        nghttp2_session_callbacks_set_on_header_callback(c, header);
-        nghttp2_session_callbacks_set_on_frame_recv_callback(c, frame_received);
-        nghttp2_session_callbacks_set_on_frame_send_callback(c, frame_sent);
-        nghttp2_session_callbacks_set_on_stream_close_callback(c, stream_closed);
-        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, invalid_frame);
+        // A stream that cannot be made, or has no room for a header, is reset alone.
+        constexpr int alone = NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, all_of_it = NGHTTP2_ERR_CALLBACK_FAILURE;
+        nghttp2_session_callbacks_set_on_begin_headers_callback(c, Caught<begin_headers, alone>::call);
+        nghttp2_session_callbacks_set_on_header_callback(c, Caught<header, alone>::call);
+        nghttp2_session_callbacks_set_on_frame_recv_callback(c, Caught<frame_received, all_of_it>::call);
+        nghttp2_session_callbacks_set_on_frame_send_callback(c, Caught<frame_sent, all_of_it>::call);
+        nghttp2_session_callbacks_set_on_stream_close_callback(c, Caught<stream_closed, all_of_it>::call);
+        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, Caught<invalid_frame, 0>::call);
         return c;
     }();
     return made;
@@ -194,6 +209,8 @@ const nghttp2_session_callbacks* Session::Callbacks::all() {
 void Session::prepare() {
     (void)Callbacks::all();
     (void)Callbacks::options();
+    (void)tunnel_ended();
+    (void)closed_by_peer();
 }
 
 // The C library's, but a large piece starts out without memory: a session has a buffer for frames of 16 KiB, and what

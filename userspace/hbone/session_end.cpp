@@ -36,15 +36,16 @@ void Session::drain() {
     draining_ = true;
     idle_.cancel();
     if (state_ != State::open || role_ == Role::client) return;  // a client's GOAWAY follows its last stream
-    nghttp2_submit_shutdown_notice(http2_.get());  // a PING follows it, and the real GOAWAY the answer: pong()
+    check(nghttp2_submit_shutdown_notice(http2_.get()));  // a PING follows it, and the real GOAWAY the answer: pong()
     mark();
 }
 
 void Session::pong(std::span<const std::uint8_t> payload) {
     if (std::memcmp(payload.data(), drain_payload, sizeof drain_payload) == 0) {
         if (std::exchange(said_goaway_, true)) return;
-        nghttp2_submit_goaway(http2_.get(), NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(http2_.get()),
-                              NGHTTP2_NO_ERROR, nullptr, 0);
+        check(nghttp2_submit_goaway(http2_.get(), NGHTTP2_FLAG_NONE,
+                                    nghttp2_session_get_last_proc_stream_id(http2_.get()), NGHTTP2_NO_ERROR, nullptr,
+                                    0));
     } else if (std::exchange(ping_waits_, false)) {
         ping_.arm(settings_.ping_interval);
     }
@@ -56,10 +57,10 @@ void Session::ping() {
     if (ping_waits_) {
         ping_timed_out_ = true;
         auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(settings_.ping_timeout).count();
-        return fail(h2_error(fmt::format("the peer answered no ping in {} ms", limit)));
+        return guard([&] { fail(h2_error(fmt::format("the peer answered no ping in {} ms", limit))); });
     }
     ping_waits_ = true;
-    nghttp2_submit_ping(http2_.get(), NGHTTP2_FLAG_NONE, alive_payload);
+    check(nghttp2_submit_ping(http2_.get(), NGHTTP2_FLAG_NONE, alive_payload));
     ping_.arm(settings_.ping_timeout);
     mark();
 }
@@ -70,12 +71,14 @@ void Session::stop_waiting_for_settings() {
 
 void Session::limit_reached() {
     Batch batch{*this};
-    if (state_ == State::handshaking)
-        fail(base::problem("tls handshake error: deadline has elapsed"));
-    else if (state_ == State::open)
-        fail(h2_error("deadline has elapsed before the peer's SETTINGS"));
-    else
-        left_ = true;
+    guard([this] {
+        if (state_ == State::handshaking)
+            fail(base::problem("tls handshake error: deadline has elapsed"));
+        else if (state_ == State::open)
+            fail(h2_error("deadline has elapsed before the peer's SETTINGS"));
+        else
+            left_ = true;
+    });
 }
 
 void Session::peer_left() {
@@ -95,8 +98,19 @@ void Session::stream_ended() {
     if (streams_ == 0 && role_ == Role::client && !draining_) idle_.arm(settings_.pool_idle);
 }
 
-void Session::fail(const base::Error& why) {
-    if (!failure_) failure_ = why;
+void Session::fail(const base::Error& why) noexcept {
+    if (!failure_) failure_ = base::copy_of(why);
+}
+
+void Session::run_out() noexcept {
+    fail(base::shortage::error());
+    if (state_ != State::closed) mark();  // it ends at the end of this round, if not of this call
+}
+
+void Session::check(int submitted) noexcept {
+    if (submitted != NGHTTP2_ERR_NOMEM) return;
+    base::shortage::note("a tunnel");
+    run_out();
 }
 
 void Session::abort(const base::Error& why) {
@@ -113,8 +127,9 @@ void Session::settle() {
     if (state_ != State::open) return;
     bool ending = going_away_ || (draining_ && role_ == Role::client);
     if (ending && streams_ == 0 && !std::exchange(said_goaway_, true)) {
-        nghttp2_submit_goaway(http2_.get(), NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(http2_.get()),
-                              NGHTTP2_NO_ERROR, nullptr, 0);
+        check(nghttp2_submit_goaway(http2_.get(), NGHTTP2_FLAG_NONE,
+                                    nghttp2_session_get_last_proc_stream_id(http2_.get()), NGHTTP2_NO_ERROR, nullptr,
+                                    0));
         mark();
     }
     if (!nghttp2_session_want_read(http2_.get()) && !nghttp2_session_want_write(http2_.get())) say_goodbye();
@@ -139,7 +154,8 @@ void Session::lose_streams(const base::Error& why) {
 }
 
 void Session::close_now(const base::Error* why) {
-    std::optional<base::Error> said = why ? std::optional{*why} : std::nullopt;
+    std::optional<base::Error> said;
+    if (why) said = base::copy_of(*why);
     bool spoken = state_ == State::open;
     state_ = State::closed;
     limit_.cancel();
@@ -149,12 +165,12 @@ void Session::close_now(const base::Error* why) {
     auto last_words = goaway(spoken ? nghttp2_session_get_last_proc_stream_id(http2_.get()) : 0);
     transport_->close_at_once(spoken && !said_goaway_ ? last_words : std::span<const std::byte>{});
     transport_.reset();
-    lose_streams(said ? *said : h2_error("the tunnel has ended"));
+    lose_streams(said ? *said : tunnel_ended());
     http2_.reset();
     while (!ready_.empty()) {  // deaf ones, that nghttp2 had forgotten already
         StreamPtr stream{&ready_.front()};
         ready_.pop_front();
-        stream->settle_alone();
+        guard([&] { stream->settle_alone(); });
     }
     if (Owner* owner = std::exchange(owner_, nullptr)) owner->on_closed(said ? &*said : nullptr);
 }

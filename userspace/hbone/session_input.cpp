@@ -3,6 +3,7 @@
 //
 // nghttp2 never sees a payload: of a DATA frame it is shown at most an empty one, when it ends its stream or is not in
 // order, so that stream states and errors stay its affair.
+#include "batch.hpp"
 #include "session.hpp"
 #include "session_callbacks.hpp"
 #include "texts.hpp"
@@ -22,6 +23,7 @@ Stream::Impl* Session::stream_of(std::int32_t id) const noexcept {
 
 bool Session::on_other(std::span<const std::byte> bytes) {
     auto n = nghttp2_session_mem_recv(http2_.get(), raw(bytes.data()), bytes.size());
+    if (n == NGHTTP2_ERR_NOMEM) check(NGHTTP2_ERR_NOMEM);
     if (n < 0) fail(h2_error(nghttp2_strerror(static_cast<int>(n))));
     return n >= 0;
 }
@@ -38,7 +40,7 @@ void Session::on_data_frame(const DataFrame& frame) {
     if (!stream) return show(frame);
     if (stream->in.take(frame.length)) return;
     stream->may_receive = false;
-    nghttp2_submit_rst_stream(http2_.get(), NGHTTP2_FLAG_NONE, frame.stream, NGHTTP2_FLOW_CONTROL_ERROR);
+    check(nghttp2_submit_rst_stream(http2_.get(), NGHTTP2_FLAG_NONE, frame.stream, NGHTTP2_FLOW_CONTROL_ERROR));
 }
 
 void Session::on_payload(const DataFrame& frame, std::span<const std::byte> bytes) {
@@ -88,7 +90,7 @@ void Session::on_window_update(std::int32_t id, std::uint32_t increment) {
 
 void Session::open_window(Stream::Impl& stream, std::uint32_t increment) {
     if (!stream.out.change(increment)) {
-        nghttp2_submit_rst_stream(http2_.get(), NGHTTP2_FLAG_NONE, stream.id, NGHTTP2_FLOW_CONTROL_ERROR);
+        check(nghttp2_submit_rst_stream(http2_.get(), NGHTTP2_FLAG_NONE, stream.id, NGHTTP2_FLOW_CONTROL_ERROR));
     } else if (stream.may_send && stream.has_bytes()) {
         ready(stream);
     }
@@ -113,7 +115,7 @@ void Session::on_broken_frame() {
 }
 
 void Session::end_with(std::uint32_t code) {
-    nghttp2_session_terminate_session(http2_.get(), code);
+    check(nghttp2_session_terminate_session(http2_.get(), code));
     mark();
 }
 
@@ -129,9 +131,11 @@ void Session::give_back(Stream::Impl& stream, std::size_t bytes) {
 
 void Session::announce(std::int32_t stream, std::uint32_t bytes) {
     if (bytes == 0) return;
-    std::size_t at = window_updates_.size();
-    window_updates_.resize(at + window_update_frame);
-    write_window_update(&window_updates_[at], stream, bytes);
+    guard([&] {
+        std::size_t at = window_updates_.size();
+        window_updates_.resize(at + window_update_frame);
+        write_window_update(&window_updates_[at], stream, bytes);
+    });
     mark();
 }
 

@@ -48,6 +48,7 @@ bool Session::put_control() {
     while (produced_ < Buffers::plaintext_out_size) {
         const std::uint8_t* frame = nullptr;
         auto n = nghttp2_session_mem_send(http2_.get(), &frame);
+        if (n == NGHTTP2_ERR_NOMEM) check(NGHTTP2_ERR_NOMEM);
         if (n < 0) fail(h2_error(nghttp2_strerror(static_cast<int>(n))));
         if (n <= 0) return n == 0;
         CV_CHECK(static_cast<std::size_t>(n) <= Buffers::control_room, "nghttp2 cuts header blocks at 16 KiB");
@@ -96,7 +97,7 @@ bool Session::put_data_of(Stream::Impl& stream, std::size_t room) {
     }
     if (filled.outcome == Outcome::end) {
         nghttp2_data_provider end{{}, Callbacks::no_more};
-        nghttp2_submit_data(http2_.get(), NGHTTP2_FLAG_END_STREAM, stream.id, &end);
+        check(nghttp2_submit_data(http2_.get(), NGHTTP2_FLAG_END_STREAM, stream.id, &end));
     }
     if (stream.has_bytes()) ready_.push_back(stream);
     return filled.outcome == Outcome::end;

@@ -48,7 +48,7 @@ void Session::respond(Stream::Impl& stream, int status, const std::string& bagga
     std::size_t count = baggage.empty() ? 1 : 2;
     stream.refused = status != 200;
     std::uint8_t flags = stream.refused ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE;
-    nghttp2_submit_headers(http2_.get(), flags, stream.id, nullptr, headers, count, nullptr);
+    check(nghttp2_submit_headers(http2_.get(), flags, stream.id, nullptr, headers, count, nullptr));
     mark();
 }
 
@@ -69,7 +69,7 @@ void Session::touched(Stream::Impl& stream) {
 
 void Session::reset(Stream::Impl& stream, std::uint32_t code) {
     if (state_ != State::open) return;
-    nghttp2_submit_rst_stream(http2_.get(), NGHTTP2_FLAG_NONE, stream.id, code);
+    check(nghttp2_submit_rst_stream(http2_.get(), NGHTTP2_FLAG_NONE, stream.id, code));
     mark();
 }
 

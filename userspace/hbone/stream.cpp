@@ -69,7 +69,7 @@ void Stream::Impl::touch() {
 
 void Stream::Impl::fail(const base::Error& why) {
     if (failure || abandoned_) return;
-    failure = std::make_unique<base::Error>(why);
+    failure = base::keep(why);
     if (answered) answered->set();
     touch();
 }

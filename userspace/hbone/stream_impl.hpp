@@ -6,6 +6,7 @@
 #pragma once
 #include <vector>
 
+#include <culvert/base/shortage.hpp>
 #include <culvert/hbone/server.hpp>
 #include <culvert/hbone/stream.hpp>
 
@@ -82,7 +83,7 @@ public:
     base::Event* answered = nullptr;                // client: who waits for the answer
     std::unique_ptr<std::vector<std::byte>> first;  // client: to be sent before anything of the user's
     std::unique_ptr<Incoming::Impl> asked;          // server: until the request is complete
-    std::unique_ptr<base::Error> failure;
+    base::KeptError failure;
 
     StreamHook in_session, in_touched, in_ready;
 

@@ -58,4 +58,14 @@ base::Error broken_pipe() {
     return base::problem("io error: broken pipe");
 }
 
+const base::Error& tunnel_ended() {
+    static const base::Error text = h2_error("the tunnel has ended");
+    return text;
+}
+
+const base::Error& closed_by_peer() {
+    static const base::Error text = h2_error("the peer closed the tunnel");
+    return text;
+}
+
 }

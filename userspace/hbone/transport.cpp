@@ -7,6 +7,8 @@
 
 #include <cerrno>
 
+#include <culvert/base/shortage.hpp>
+
 namespace culvert::hbone {
 namespace {
 
@@ -105,8 +107,12 @@ base::Result<> Transport::send(std::span<const std::byte> plaintext) {
     out = waiting_;
     if (!waiting_.empty()) forget(waiting_);
     channel_.write_to(out);
+    struct Back {
+        ~Back() { channel.write_to(waiting); }
+        tls::Channel& channel;
+        tls::Output& waiting;
+    } back{channel_, waiting_};
     auto sealed = channel_.seal(plaintext);
-    channel_.write_to(waiting_);
     if (!sealed) return sealed;
     auto sent = write(out);
     if (!sent) return sent.error();
@@ -125,11 +131,13 @@ void Transport::finish_if_closed() noexcept {
 }
 
 void Transport::close_at_once(std::span<const std::byte> last_words) noexcept {
-    if (!ended_ && !closed_) {
-        if (!last_words.empty()) (void)channel_.seal(last_words).has_value();
-        channel_.close();
-    }
-    if (!ended_ && waiting()) (void)send_waiting().has_value();
+    base::shortage::guard("a goodbye", [&] {
+        if (!ended_ && !closed_) {
+            if (!last_words.empty()) (void)channel_.seal(last_words).has_value();
+            channel_.close();
+        }
+        if (!ended_ && waiting()) (void)send_waiting().has_value();
+    });
     // What we leave unread would turn our FIN into a reset, and a reset makes the peer's kernel forget what we just
     // said.
     if (!ended_) discard();

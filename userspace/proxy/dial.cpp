@@ -12,7 +12,8 @@ namespace {
 
 using SocketResult = base::Result<std::unique_ptr<base::Socket>>;
 
-base::Result<base::Fd> own_socket(Context& context, const LocalPod& pod, int family, capture::OwnSocket kind) {
+base::Result<base::Fd> own_socket(Context& context, const LocalPod& pod, int family, capture::OwnSocket kind,
+                                  WhenClosed when_closed) {
     auto made = base::in_netns(pod.netns->get(), [family]() -> base::Result<base::Fd> {
         base::Fd fd{::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP)};
         if (!fd) return base::errno_while("make a socket in the pod");
@@ -21,6 +22,8 @@ base::Result<base::Fd> own_socket(Context& context, const LocalPod& pod, int fam
     if (!made) return made;
     if (auto claimed = context.shared.capture.claim(made->get(), kind); !claimed) return claimed.error();
     if (auto set = base::set_nodelay(made->get()); !set) return set.error();
+    if (when_closed == WhenClosed::cut)
+        if (auto set = base::set_reset_on_close(made->get(), true); !set) return set.error();
     // A leg never leaves the pod's kernel: neither end can vanish without the other's being told.
     if (kind != capture::OwnSocket::dial) return made;
     if (auto set = base::set_keepalive(made->get(), context.limits.keepalive); !set) return set.error();
@@ -62,7 +65,7 @@ base::Result<> bind_as(int fd, const base::SocketAddress& client) {
 
 base::Task<SocketResult> dial_app_once(Context& context, PodPtr pod, base::IpAddress client, base::SocketAddress app,
                                        capture::OwnSocket kind, base::Loop::Clock::duration limit) {
-    auto fd = own_socket(context, *pod, app.ip.family(), kind);
+    auto fd = own_socket(context, *pod, app.ip.family(), kind, WhenClosed::cut);
     if (!fd) co_return fd.error();
     // A pod that calls itself keeps its own address: the kernel picks it.
     if (client != app.ip) {
@@ -80,8 +83,8 @@ std::string dial_failure(const base::Error& error) {
     return error.code.value() == ETIMEDOUT ? "deadline has elapsed" : error.cause();
 }
 
-base::Task<SocketResult> dial_out(Context& context, PodPtr pod, base::SocketAddress to) {
-    auto fd = own_socket(context, *pod, to.ip.family(), capture::OwnSocket::dial);
+base::Task<SocketResult> dial_out(Context& context, PodPtr pod, base::SocketAddress to, WhenClosed when_closed) {
+    auto fd = own_socket(context, *pod, to.ip.family(), capture::OwnSocket::dial, when_closed);
     if (!fd) co_return fd.error();
     auto work = base::connect(context.loop, std::move(*fd), to);
     auto socket =

@@ -3,6 +3,8 @@
 
 #include <charconv>
 
+#include <culvert/base/shortage.hpp>
+
 #include "dial.hpp"
 #include "headers.hpp"
 #include "pump.hpp"
@@ -148,7 +150,7 @@ base::Task<> answer(Context& context, const PodPtr& pod, hbone::Incoming& incomi
     Leg leg = co_await std::move(opening);
     if (!leg.app) co_return;
 
-    CutGuard cut_app{*leg.app, CutGuard::Set::now};
+    CutGuard cut_app{*leg.app};
     TunnelPump pump{*leg.app, leg.client, {record, flow_row}};
     if (leg.request) {
         auto saying = say_ok(context.loop, pump, std::move(*leg.request), record.entry.destination_workload);
@@ -173,7 +175,8 @@ struct Requests : hbone::RequestHandler {
             context.counters.closed[static_cast<std::size_t>(CloseReason::over_limit)].add();
             return;
         }
-        group.spawn(answer(context, pod, incoming));
+        // Without memory its end answers 503.
+        base::shortage::guard("a connection", [&] { group.spawn(answer(context, pod, incoming)); });
     }
     Context& context;
     PodPtr pod;

@@ -77,13 +77,13 @@ Way open_tunnel(Context& context, PodPtr pod, tls::CredentialsPtr own, state::Wo
 // To its end: what has no tunnel lives here.
 Way carry_plain(Context& context, PodPtr pod, base::SocketAddress to, base::Socket& app, CutGuard& cut_app,
                 ConnectionRecord& record, capture::Flow& flow_row) {
-    auto dialling = dial_out(context, pod, to);
+    auto dialling = dial_out(context, pod, to, WhenClosed::cut);
     auto peer = co_await std::move(dialling);
     if (!peer) {
         record.close(CloseReason::connect_failed, "io error: " + dial_failure(peer.error()));
         co_return hbone::Stream{};
     }
-    CutGuard cut_peer{**peer, CutGuard::Set::now};
+    CutGuard cut_peer{**peer};
     SocketPump pump{app, **peer, {record, flow_row}};
     co_await pump.done();
     if (clean_end(pump, record)) {
@@ -142,7 +142,7 @@ base::Task<> carry_outbound(Context& context, const PodPtr& pod, Accepted& accep
     capture::Flow flow_row = flow_of(context, accepted.fd.get());
     auto app = watch_app(context, std::move(accepted.fd), record);
     if (!app) co_return;
-    CutGuard cut_app{*app, CutGuard::Set::already};
+    CutGuard cut_app{*app};
 
     auto way = find_way(context, pod, accepted.target, *app, cut_app, record, flow_row);
     hbone::Stream tunnel = co_await std::move(way);

@@ -20,7 +20,7 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
         co_return;
     }
     base::Socket& client = **watched;
-    CutGuard cut_client{client, CutGuard::Set::already};
+    CutGuard cut_client{client};
 
     state::SnapshotPtr mesh = context.mesh;
     auto own = mesh->workload_by_uid(pod->uid);
@@ -44,7 +44,7 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
         record.close(CloseReason::connect_failed, "connection failed: " + dial_failure(app.error()));
         co_return;
     }
-    CutGuard cut_app{**app, CutGuard::Set::now};
+    CutGuard cut_app{**app};
     SocketPump pump{**app, client, {record, flow_row}};
     co_await pump.done();
     if (pump.failure()) {

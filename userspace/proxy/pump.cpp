@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <culvert/base/shortage.hpp>
+
 namespace culvert::proxy {
 namespace {
 
@@ -36,7 +38,8 @@ std::unique_ptr<BatchParts> borrow_batch() {
 }
 
 void give_back(std::unique_ptr<BatchParts> batch) {
-    if (spare_batches.size() < most_spare_batches) spare_batches.push_back(std::move(batch));
+    if (spare_batches.size() == most_spare_batches) return;
+    base::shortage::guard("a spare", [&] { spare_batches.push_back(std::move(batch)); });
 }
 
 }
@@ -121,7 +124,8 @@ hbone::Filled TunnelPump::fill(std::span<std::byte> room) {
         return {0, hbone::Outcome::drained};
     }
     if (n < 0 && !is_ordinary_end(errno)) {
-        fail(base::problem("receive: " + base::errno_while({}).cause()));  // and no end of stream for the peer
+        // And no end of stream for the peer.
+        guard([this, error = errno] { fail(base::problem("receive: " + base::errno_while({}, error).cause())); });
         return {0, hbone::Outcome::drained};
     }
     from_app_ended_ = true;
@@ -129,8 +133,13 @@ hbone::Filled TunnelPump::fill(std::span<std::byte> room) {
     return {0, hbone::Outcome::end};
 }
 
-void TunnelPump::fail(base::Error why) {
-    failure_ = std::make_unique<base::Error>(std::move(why));
+template <class Work>
+void TunnelPump::guard(Work&& work) {
+    base::shortage::guard("a connection", work, [this] { fail(base::shortage::error()); });
+}
+
+void TunnelPump::fail(const base::Error& why) {
+    failure_ = base::keep(why);
     from_app_ended_ = to_app_ended_ = true;
     check_done();
 }
@@ -141,8 +150,10 @@ void TunnelPump::on_data(std::span<const std::byte> data) {
         stream_.consumed(data.size());  // the app takes no more; the tunnel's window must not suffer for it
         return;
     }
-    if (!batch_) batch_ = borrow_batch();
-    if (batch_->count == BatchParts::most) write_to_app();
+    guard([this] {
+        if (!batch_) batch_ = borrow_batch();
+        if (batch_->count == BatchParts::most) write_to_app();
+    });
     if (to_app_ended_) {
         stream_.consumed(data.size());
         return;
@@ -152,7 +163,7 @@ void TunnelPump::on_data(std::span<const std::byte> data) {
 
 void TunnelPump::on_batch_end() {
     if (batch_) {
-        if (batch_->count > 0) write_to_app();
+        if (batch_->count > 0) guard([this] { write_to_app(); });
         give_back(std::move(batch_));
     }
     finish_app_when_empty();
@@ -190,7 +201,8 @@ void TunnelPump::app_refuses_bytes(int error) {
     to_app_ended_ = true;
     stream_.consumed(leftover_.size());
     leftover_ = {};
-    if (!is_ordinary_end(error)) return fail(base::problem("send: " + base::errno_while({}, error).cause()));
+    if (!is_ordinary_end(error))
+        return guard([&] { fail(base::problem("send: " + base::errno_while({}, error).cause())); });
     // What the app sent before it went is still read; the error that ends that direction follows by itself.
     stream_.want_to_send();
     check_done();
@@ -222,7 +234,7 @@ void TunnelPump::on_socket_ready(base::Socket& app) {
     }
     if (app.maybe_readable() && !from_app_ended_) {
         if (trickle_.gathers() && !app.peer_half_closed() && !app.hung_up())
-            send_later();
+            guard([this] { send_later(); });
         else
             stream_.want_to_send();
     }
@@ -271,8 +283,14 @@ void SocketPump::on_round_end() {
 }
 
 void SocketPump::move_both() {
-    bool more = move(from_app_);
-    more = move(to_app_) || more;
+    bool more = false;
+    base::shortage::guard(
+        "a connection",
+        [&] {
+            more = move(from_app_);
+            more = move(to_app_) || more;
+        },
+        [this] { fail(base::shortage::error()); });
     // One that had finished its half and then reset the rest: nothing will be read that says so.
     for (auto [way, back] : {std::pair{&from_app_, &to_app_}, std::pair{&to_app_, &from_app_}})
         if (way->to.hung_up() && back->source_ended) way->ended = true;
@@ -285,7 +303,11 @@ void SocketPump::move_both() {
 void SocketPump::broken(Way& way, const char* doing, int error) {
     way.ended = true;
     if (is_ordinary_end(error)) return;
-    failure_ = std::make_unique<base::Error>(base::problem(doing + base::errno_while({}, error).cause()));
+    fail(base::problem(doing + base::errno_while({}, error).cause()));
+}
+
+void SocketPump::fail(const base::Error& why) {
+    failure_ = base::keep(why);
     from_app_.ended = to_app_.ended = true;  // neither side gets an end of stream
 }
 

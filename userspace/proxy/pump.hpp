@@ -13,6 +13,7 @@
 #include <memory>
 #include <vector>
 
+#include <culvert/base/shortage.hpp>
 #include <culvert/base/socket.hpp>
 #include <culvert/capture/flows.hpp>
 #include <culvert/hbone/stream.hpp>
@@ -36,14 +37,12 @@ private:
     bool outbound() const noexcept { return record.entry.direction == telemetry::Direction::outbound; }
 };
 
-// From now on a socket is closed with RST, unless ended() is said: whoever reads from it must not take a failure, the
-// end of this daemon or its being killed for an end of stream. Declared after the socket's owner.
+// A socket is closed with RST, unless ended() is said: whoever reads from it must not take a failure, the end of this
+// daemon or its being killed for an end of stream. So it is from its first moment: what was accepted inherits that from
+// its listener, what we dial has it before connect(). Declared after the socket's owner.
 class CutGuard {
 public:
-    enum class Set { now, already };  // what was accepted inherits it from its listener
-    CutGuard(base::Socket& socket, Set set) noexcept : socket_{socket} {
-        if (set == Set::now) socket_.close_with_reset(true);
-    }
+    explicit CutGuard(base::Socket& socket) noexcept : socket_{socket} {}
     CutGuard(const CutGuard&) = delete;
     CutGuard& operator=(const CutGuard&) = delete;
     void ended() noexcept { socket_.close_with_reset(false); }
@@ -106,7 +105,9 @@ private:
     void app_took(std::size_t bytes);
     void app_refuses_bytes(int error);
     void finish_app_when_empty();
-    void fail(base::Error why);
+    template <class Work>
+    void guard(Work&& work);  // without memory for it the connection fails
+    void fail(const base::Error& why);
     void check_done() noexcept;
 
     base::Socket& app_;
@@ -114,7 +115,7 @@ private:
     Meter meter_;
     base::Event done_;
     base::Event* app_speaks_ = nullptr;
-    std::unique_ptr<base::Error> failure_;
+    base::KeptError failure_;
     std::unique_ptr<BatchParts> batch_;  // in the middle of a batch
     Leftover leftover_;
     Trickle trickle_;
@@ -150,11 +151,12 @@ private:
     bool move(Way& way);
     // The destination takes no more: in order, or failed.
     void broken(Way& way, const char* doing, int error);
+    void fail(const base::Error& why);
     void move_both();
 
     Meter meter_;
     base::Event done_;
-    std::unique_ptr<base::Error> failure_;
+    base::KeptError failure_;
     Way from_app_;
     Way to_app_;
 };

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include <culvert/base/log.hpp>
+#include <culvert/base/shortage.hpp>
 
 #include "acceptor.hpp"
 #include "context.hpp"
@@ -18,6 +19,8 @@
 
 namespace culvert::proxy {
 namespace {
+
+using telemetry::CloseReason;
 
 // One pod as one worker sees it. Its tasks are destroyed first: they use everything above them.
 class PodHere {
@@ -53,18 +56,21 @@ private:
     void take(capture::Arrival arrival, Accepted accepted) {
         if (context_.counters.connections_open.get() >= context_.limits.connections_per_worker) {
             (void)base::set_reset_on_close(accepted.fd.get(), true);
-            context_.counters.closed[static_cast<std::size_t>(telemetry::CloseReason::over_limit)].add();
+            context_.counters.closed[static_cast<std::size_t>(CloseReason::over_limit)].add();
             return;
         }
+        auto lose = [this] { context_.counters.closed[static_cast<std::size_t>(CloseReason::over_limit)].add(); };
+        base::shortage::guard(
+            "a connection", [&] { connections_.spawn(carry(arrival, accepted)); }, lose);
+    }
+
+    base::Task<> carry(capture::Arrival arrival, Accepted& accepted) {
         switch (arrival) {
-            case capture::Arrival::outbound: connections_.spawn(carry_outbound(context_, pod_, accepted)); break;
-            case capture::Arrival::inbound_plain:
-                connections_.spawn(carry_passthrough(context_, pod_, std::move(accepted)));
-                break;
-            case capture::Arrival::inbound_hbone:
-                connections_.spawn(serve_tunnel(context_, pod_, server_, connections_, std::move(accepted)));
-                break;
+            case capture::Arrival::outbound: return carry_outbound(context_, pod_, accepted);
+            case capture::Arrival::inbound_plain: return carry_passthrough(context_, pod_, std::move(accepted));
+            case capture::Arrival::inbound_hbone: break;
         }
+        return serve_tunnel(context_, pod_, server_, connections_, std::move(accepted));
     }
 
     Context& context_;
@@ -174,7 +180,7 @@ private:
     base::Task<base::Result<std::unique_ptr<base::Socket>>> dial(const hbone::PoolKey& key) override {
         auto found = dialling_in_.find(key.pod_uid);
         if (found == dialling_in_.end()) return pod_is_gone();
-        return dial_out(context_, found->second, key.peer);
+        return dial_out(context_, found->second, key.peer, WhenClosed::in_order);
     }
 
     static base::Task<base::Result<std::unique_ptr<base::Socket>>> pod_is_gone() {

@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <atomic>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include <culvert/base/shortage.hpp>
 #include <culvert/telemetry/counters.hpp>
 
 #include "entry_ring.hpp"
@@ -88,6 +90,9 @@ private:
     void rest_until_writable();
     void wait(Clock::duration limit, bool or_writable = false);
     void warn_sometimes(const char* what_happens, int error);
+    void say_that_it_goes_on();
+    void skip_to_next_line();
+    void leave_what_others_cut();
     bool anything_queued() const noexcept {
         return std::ranges::any_of(workers_, [](const auto& worker) { return !worker->ring.empty(); });
     }
@@ -108,6 +113,8 @@ private:
     std::size_t pending_written_ = 0;
     int refused_with_ = 0;  // why the output did not take all of pending_
     Clock::time_point next_warning_{};
+    bool stuck_ = false;  // said, and not yet taken back
+    std::int64_t size_when_stuck_ = 0;
     Counter written_, lost_, write_errors_;
     std::thread writer_;
 };
@@ -139,7 +146,15 @@ void AccessLog::Impl::run() {
 bool AccessLog::Impl::take_entries() {
     AccessEntry entry;
     for (auto& worker : workers_)
-        while (pending_.size() < write_size && worker->ring.pop(entry)) format_entry(pending_, entry, format_);
+        while (pending_.size() < write_size && worker->ring.pop(entry)) {
+            const std::size_t before = pending_.size();
+            base::shortage::guard(
+                "a line of the access log", [&] { format_entry(pending_, entry, format_); },
+                [&] {
+                    pending_.resize(before);  // no half line
+                    lost_.add();
+                });
+        }
     return pending_.size() != 0;
 }
 
@@ -147,6 +162,7 @@ bool AccessLog::Impl::take_entries() {
 bool AccessLog::Impl::write_pending() {
     refused_with_ = 0;
     if (pending().empty()) return true;
+    if (stuck_) leave_what_others_cut();
     auto text = pending();
     auto [bytes, error] = output_.write(text);
     written_.add(lines_in(text.substr(0, bytes)));
@@ -160,11 +176,13 @@ bool AccessLog::Impl::write_pending() {
         if (!is_final(error)) {
             warn_sometimes("cannot be written, lines wait and new ones may be dropped", error);
             refused_with_ = error;
+            size_when_stuck_ = output_.size();
             return false;
         }
         warn_sometimes("has no reader, lines are lost", error);
     }
     give_up_pending();  // usually nothing
+    if (!error && std::exchange(stuck_, false)) say_that_it_goes_on();
     return true;
 }
 
@@ -184,12 +202,20 @@ void AccessLog::Impl::open_again() {
         return;
     }
     write_pending();
-    if (pending_written_ > 0 && pending_[pending_written_ - 1] != '\n') {
-        auto rest = pending();
-        pending_written_ += rest.find('\n') + 1;
-        lost_.add();
-    }
+    skip_to_next_line();
     output_ = std::move(*fresh);
+}
+
+// In a new file, or one that was emptied, the rest of a line would be half a line.
+void AccessLog::Impl::skip_to_next_line() {
+    if (pending_written_ == 0 || pending_.size() == pending_written_ || pending_[pending_written_ - 1] == '\n') return;
+    pending_written_ += pending().find('\n') + 1;
+    lost_.add();
+}
+
+// Who needed room may have emptied the file.
+void AccessLog::Impl::leave_what_others_cut() {
+    if (output_.size() < size_when_stuck_) skip_to_next_line();
 }
 
 void AccessLog::Impl::last_words() {
@@ -239,9 +265,16 @@ void AccessLog::Impl::wait(Clock::duration limit, bool or_writable) {
 void AccessLog::Impl::warn_sometimes(const char* what_happens, int error) {
     if (Clock::now() < next_warning_) return;
     next_warning_ = Clock::now() + between_warnings;
+    stuck_ = true;
     auto [written, dropped, lost, errors] = stats();
     base::log::warn("telemetry", "access log: {} {}: {}; so far {} written, {} dropped, {} lost", output_.name(),
                     what_happens, base::errno_while("", error).cause(), written, dropped, lost);
+}
+
+void AccessLog::Impl::say_that_it_goes_on() {
+    auto [written, dropped, lost, errors] = stats();
+    base::log::warn("telemetry", "access log: {} takes lines again; so far {} written, {} dropped, {} lost",
+                    output_.name(), written, dropped, lost);
 }
 
 base::Result<std::unique_ptr<AccessLog>> AccessLog::open(const std::string& path, base::log::Format format,

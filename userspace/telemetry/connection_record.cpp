@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <culvert/telemetry/connection_record.hpp>
 
+#include <exception>
+
+#include <culvert/base/shortage.hpp>
+
 namespace culvert::telemetry {
 namespace {
 
@@ -25,12 +29,17 @@ void ConnectionRecord::close(CloseReason reason, std::string error) {
     if (closed_) return;
     closed_ = true;
     reason_ = reason;
-    if (reason != CloseReason::ok && error.empty()) error = description(reason);
-    if (!error.empty()) error_ = std::make_unique<std::string>(std::move(error));
+    base::shortage::guard("the reason of an end", [&] {
+        if (reason != CloseReason::ok && error.empty()) error = description(reason);
+        if (!error.empty()) error_ = std::make_unique<std::string>(std::move(error));
+    });
 }
 
 ConnectionRecord::~ConnectionRecord() {
-    if (!closed_) close(CloseReason::drained, "connection closed due to connection drain");
+    if (!closed_ && std::uncaught_exceptions() > 0) close(CloseReason::over_limit, "out of memory");
+    if (!closed_)
+        base::shortage::guard("the reason of an end",
+                              [this] { close(CloseReason::drained, "connection closed due to connection drain"); });
     AccessEntry line{std::move(entry), unix_now_ns()};
     line.duration = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began_);
     if (error_) line.error = std::move(*error_);

@@ -40,6 +40,11 @@ Result<LogOutput> LogOutput::open_standard_output() {
     return LogOutput{std::move(copy), "", kind};
 }
 
+std::int64_t LogOutput::size() const noexcept {
+    struct stat what {};
+    return ::fstat(fd_.get(), &what) == 0 && S_ISREG(what.st_mode) ? what.st_size : 0;
+}
+
 ssize_t LogOutput::write_some(std::string_view text) noexcept {
     if (kind_ == Kind::socket) return ::send(fd_.get(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (kind_ == Kind::borrowed_pipe) {

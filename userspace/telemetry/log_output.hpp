@@ -2,6 +2,7 @@
 // Where access log lines go: a file by its path, or standard output. Writing never waits for a reader.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,7 @@ public:
     };
     Written write(std::string_view text) noexcept;
 
+    std::int64_t size() const noexcept;  // of a file
     int fd() const noexcept { return fd_.get(); }
     std::string name() const { return path_.empty() ? "standard output" : path_; }
     const std::string& path() const noexcept { return path_; }

@@ -11,6 +11,8 @@
 #include <optional>
 #include <string>
 
+#include <culvert/base/shortage.hpp>
+
 namespace culvert::telemetry {
 namespace {
 
@@ -82,6 +84,9 @@ void append_process_metrics(std::vector<MetricFamily>& out) {
     append(out, "process_max_fds", MetricType::Gauge, "File descriptors that may be open.", max_fds());
     append(out, "process_resident_memory_bytes", MetricType::Gauge, "Memory in use, resident.", resident_bytes());
     append(out, "process_cpu_seconds_total", MetricType::Counter, "User and system CPU time used.", cpu_seconds());
+    append(out, "culvert_out_of_memory_total", MetricType::Counter,
+           "Times that memory could not be had, and something was lost for it.",
+           static_cast<double>(base::shortage::count()));
     append(out, "process_start_time_seconds", MetricType::Gauge, "When the process started, in Unix time.",
            start_time());
 }

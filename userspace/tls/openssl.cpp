@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include <culvert/base/log.hpp>
+#include <culvert/base/shortage.hpp>
 
 namespace culvert::tls {
 namespace {
@@ -61,6 +62,7 @@ std::string take_openssl_reason() {
     unsigned long code = ERR_get_error();
     ERR_clear_error();
     if (code == 0) return {};
+    if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) base::shortage::note("what OpenSSL was doing");
     if (const char* text = ERR_reason_error_string(code)) return text;
     return "OpenSSL error " + std::to_string(code);
 }

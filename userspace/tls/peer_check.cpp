@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include <culvert/base/shortage.hpp>
+
 #include "openssl.hpp"
 
 namespace culvert::tls {
@@ -54,7 +56,9 @@ bool name_is_right(PeerCheck& check, const std::vector<std::string>& names) {
 
 }
 
-int verify_peer(X509_STORE_CTX* chain, void*) noexcept {
+namespace {
+
+int check_peer(X509_STORE_CTX* chain) {
     auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx()));
     auto* check = static_cast<PeerCheck*>(SSL_get_app_data(ssl));
     if (!check) return 0;
@@ -76,6 +80,16 @@ int verify_peer(X509_STORE_CTX* chain, void*) noexcept {
         if (check->peer) break;
     }
     return 1;
+}
+
+}
+
+int verify_peer(X509_STORE_CTX* chain, void*) noexcept {
+    int verdict = 0;
+    base::shortage::guard(
+        "a handshake", [&] { verdict = check_peer(chain); },
+        [&] { X509_STORE_CTX_set_error(chain, X509_V_ERR_OUT_OF_MEM); });
+    return verdict;
 }
 
 }

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <culvert/base/loop.hpp>
+#include <culvert/base/shortage.hpp>
 
 namespace culvert::base {
 
@@ -188,7 +189,12 @@ namespace detail {
 
 template <class T>
 Task<> settle(Task<Result<T>> work, std::optional<Result<T>>& into, Event& settled) {
-    into.emplace(co_await std::move(work));
+    try {
+        into.emplace(co_await std::move(work));
+    } catch (const std::bad_alloc&) {
+        shortage::note("an attempt");
+        into.emplace(shortage::error());
+    }
     settled.set();
 }
 

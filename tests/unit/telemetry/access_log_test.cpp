@@ -254,22 +254,24 @@ TEST_CASE("access log: says once, not at every try, that it cannot write") {
                         "dropped: No space left on device (os error 28); so far 0 written") != std::string::npos);
 }
 
+// Files may have 1000 bytes.
+struct LessRoom {
+    rlimit before{};
+    decltype(::signal(SIGXFSZ, SIG_IGN)) handler = ::signal(SIGXFSZ, SIG_IGN);
+    LessRoom() {
+        ::getrlimit(RLIMIT_FSIZE, &before);
+        rlimit less{1000, before.rlim_max};
+        ::setrlimit(RLIMIT_FSIZE, &less);
+    }
+    ~LessRoom() {
+        ::setrlimit(RLIMIT_FSIZE, &before);
+        ::signal(SIGXFSZ, handler);
+    }
+};
+
 TEST_CASE("access log: a disk that was full for a while has every line whole in the end") {
     Folder folder;
     auto path = folder / "access.log";
-    struct LessRoom {
-        rlimit before{};
-        decltype(::signal(SIGXFSZ, SIG_IGN)) handler = ::signal(SIGXFSZ, SIG_IGN);
-        LessRoom() {
-            ::getrlimit(RLIMIT_FSIZE, &before);
-            rlimit less{1000, before.rlim_max};
-            ::setrlimit(RLIMIT_FSIZE, &less);
-        }
-        ~LessRoom() {
-            ::setrlimit(RLIMIT_FSIZE, &before);
-            ::signal(SIGXFSZ, handler);
-        }
-    };
     auto log = open_log(path);
     {
         LessRoom for_now;
@@ -286,6 +288,25 @@ TEST_CASE("access log: a disk that was full for a while has every line whole in 
     REQUIRE(lines.size() == 100);
     for (std::uint64_t n = 0; n < 100; ++n) CHECK(number_of(lines[n]) == n);
     CHECK(log->stats().lost == 0);
+}
+
+TEST_CASE("access log: who empties the file to make room gets whole lines from its beginning") {
+    Folder folder;
+    auto path = folder / "access.log";
+    auto log = open_log(path);
+    {
+        LessRoom for_now;
+        for (std::uint64_t n = 0; n < 100; ++n) log->submit(0, numbered(n));
+        bool failed = eventually([&] { return log->stats().write_errors > 0; });
+        std::filesystem::resize_file(path, 0);
+        ::setrlimit(RLIMIT_FSIZE, &for_now.before);
+        REQUIRE(failed);
+    }
+    REQUIRE(eventually([&] { return log->stats().written + log->stats().lost == 100; }));
+    CHECK(log->stats().lost == 1);  // its first half was in what others threw away
+    auto lines = lines_of(path);
+    REQUIRE_FALSE(lines.empty());
+    for (std::size_t n = 0; n < lines.size(); ++n) CHECK(number_of(lines[n]) == 100 - lines.size() + n);
 }
 
 TEST_CASE("access log: reopened after a rotation, new lines go to the new file and none is lost") {
