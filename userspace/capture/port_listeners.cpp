@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <culvert/base/address.hpp>
+#include <culvert/base/socket.hpp>
 
 #include "rules.hpp"
 
@@ -26,7 +27,7 @@ constexpr Port ports[] = {{Arrival::outbound, outbound_port},
                           {Arrival::inbound_plain, inbound_plain_port},
                           {Arrival::inbound_hbone, tunnel_port}};
 
-Result<Fd> open_listener(int family, std::uint16_t port) {
+Result<Fd> open_listener(int family, Arrival arrival, std::uint16_t port) {
     std::string what = "listen on the pod's port " + std::to_string(port);
     Fd fd{::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     if (!fd) return base::errno_while(what);
@@ -37,6 +38,9 @@ Result<Fd> open_listener(int family, std::uint16_t port) {
                                sizeof one);
     if (!v4) refused |= ::setsockopt(fd.get(), SOL_IPV6, IPV6_V6ONLY, &one, sizeof one);
     if (refused) return base::errno_while(what);
+    // Before listen(): the rules of an earlier daemon send connections at once, and what is accepted inherits this.
+    if (arrival != Arrival::inbound_hbone)
+        if (auto set = base::set_reset_on_close(fd.get(), true); !set) return set.error();
     sockaddr_storage raw{};
     socklen_t size = base::SocketAddress{base::IpAddress::any(family), port}.to(raw);
     if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) != 0 || ::listen(fd.get(), backlog) != 0) {
@@ -59,7 +63,7 @@ Result<std::vector<Listener>> open_port_listeners(unsigned workers, bool ipv6) {
     for (int family : {AF_INET, AF_INET6}) {
         if (family == AF_INET6 && !ipv6) continue;
         for (Port port : ports) {
-            auto fd = open_listener(family, port.port);
+            auto fd = open_listener(family, port.arrival, port.port);
             if (!fd && family == AF_INET6 && says_no_ipv6(fd.error())) break;
             if (!fd) return fd.error();
             for (unsigned worker = 0; worker < workers; ++worker) {

@@ -318,4 +318,8 @@ const PoolStats& Pool::stats() const noexcept {
     return impl_->stats;
 }
 
+void prepare_tunnels_of_this_thread() {
+    (void)Buffers::of_this_thread();
+}
+
 }

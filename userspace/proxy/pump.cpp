@@ -30,6 +30,10 @@ ssize_t send_parts(int fd, iovec* parts, int count) noexcept {
 constexpr std::size_t most_spare_batches = 16;
 thread_local std::vector<std::unique_ptr<BatchParts>> spare_batches;
 
+// One a thread: it holds nothing between calls.
+constexpr std::size_t relay_size = 64 * 1024;
+thread_local std::vector<std::byte> relay;
+
 std::unique_ptr<BatchParts> borrow_batch() {
     if (spare_batches.empty()) return std::make_unique_for_overwrite<BatchParts>();
     auto batch = std::move(spare_batches.back());
@@ -42,6 +46,10 @@ void give_back(std::unique_ptr<BatchParts> batch) {
     base::shortage::guard("a spare", [&] { spare_batches.push_back(std::move(batch)); });
 }
 
+}
+
+void prepare_pumps_of_this_thread() {
+    spare_batches.reserve(most_spare_batches);
 }
 
 void Meter::from_app(std::uint64_t bytes) noexcept {
@@ -312,9 +320,8 @@ void SocketPump::fail(const base::Error& why) {
 }
 
 bool SocketPump::move(Way& way) {
-    // One buffer a thread: it holds nothing between calls.
-    constexpr std::size_t buffer_size = 64 * 1024;
-    thread_local std::vector<std::byte> buffer(buffer_size);
+    auto& buffer = relay;
+    if (buffer.empty()) buffer.resize(relay_size);
     int reads_left = 4;
     while (!way.ended) {
         if (!way.leftover.empty()) {

@@ -24,6 +24,10 @@
 
 namespace culvert::proxy {
 
+// Before a thread's first pump, while there is memory: the C library ends the process when it has none for what belongs
+// to a thread.
+void prepare_pumps_of_this_thread();
+
 // Where a pump says what it moved. Borrowed; the flow may be an empty one.
 struct Meter {
     telemetry::ConnectionRecord& record;

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include <culvert/base/log.hpp>
+#include <culvert/base/netns.hpp>
 #include <culvert/base/shortage.hpp>
 
 #include "acceptor.hpp"
@@ -16,11 +17,21 @@
 #include "inbound.hpp"
 #include "outbound.hpp"
 #include "passthrough.hpp"
+#include "pump.hpp"
 
 namespace culvert::proxy {
 namespace {
 
 using telemetry::CloseReason;
+
+// All that is kept for each thread, while there is memory: without it the C library ends the process.
+void prepare_this_thread() {
+    hbone::prepare_tunnels_of_this_thread();
+    prepare_pumps_of_this_thread();
+    (void)base::detail::home_netns();
+    fmt::memory_buffer nothing;
+    base::log::append_time(nothing, 0);
+}
 
 // One pod as one worker sees it. Its tasks are destroyed first: they use everything above them.
 class PodHere {
@@ -100,6 +111,7 @@ public:
         copy_pool_stats();
         thread_ = std::thread{[this, index] {
             ::pthread_setname_np(::pthread_self(), ("worker-" + std::to_string(index)).c_str());
+            prepare_this_thread();
             loop_.run();
             // On the thread they lived on: their destructors use the loop.
             housekeeping_.cancel_all();

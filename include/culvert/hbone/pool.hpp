@@ -47,6 +47,9 @@ struct PoolStats {
     std::uint64_t ping_timeouts = 0;
 };
 
+// Before a thread's first tunnel, while there is memory: the buffers that its tunnels share.
+void prepare_tunnels_of_this_thread();
+
 class Pool {
 public:
     Pool(base::Loop& loop, Dialer& dialer, const Settings& settings);
