@@ -2,7 +2,7 @@
 // Memory that runs out in a worker, at each place where a connection asks for some: it ends the connection, or the
 // tunnel, and nothing else.
 //
-// Environment: CULVERT_SHORTAGE_TRIES (150), how many places of a tunnel's beginning are tried; its handshake alone has
+// Environment: CULVERT_SHORTAGE_TRIES (100), how many places of a tunnel's beginning are tried; its handshake alone has
 // thousands. CULVERT_SHORTAGE_SEED (1) decides which.
 #include <doctest/doctest.h>
 
@@ -138,7 +138,7 @@ TEST_SUITE("shortage") {
 
 TEST_CASE(
     "shortage: wherever a connection asks for memory and gets none, it ends alone" BOTH_FAMILIES EBPF_ONLY(once)) {
-    const auto most = number_from("CULVERT_SHORTAGE_TRIES", 150);
+    const auto most = number_from("CULVERT_SHORTAGE_TRIES", 100);
     std::mt19937_64 random{number_from("CULVERT_SHORTAGE_SEED", 1)};
     auto preloaded = std::make_unique<Orders::Preloaded>(Shortages::orders);
     World world;
