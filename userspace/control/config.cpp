@@ -198,11 +198,10 @@ std::string printable(std::string text) {
 }
 
 Config parse(const std::string& text, const std::string& file) {
-    std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() != 1)
-        throw Refused{fmt::format("{}:1: found {} YAML documents, expected one", file, documents.size())};
+    if (auto documents = count_documents(text, 2); documents != 1)
+        throw Refused{fmt::format("{}:1: found {} YAML documents, expected one", file, documents)};
     Draft draft;
-    read_all(draft, Cursor{file, documents.front()});
+    read_all(draft, Cursor{file, YAML::Load(text)});
     bring_together(draft);
     return std::move(draft.config);
 }

@@ -6,8 +6,10 @@
 #include <map>
 #include <numeric>
 #include <optional>
+#include <sstream>
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 
 #include <culvert/base/log.hpp>
 
@@ -15,6 +17,21 @@ namespace culvert::control::yaml {
 namespace {
 
 constexpr std::size_t longest_quote = 80;
+
+// Whom the parser tells what it meets, and who does not mind.
+struct Deaf final : YAML::EventHandler {
+    using Mark = YAML::Mark;
+    using Style = YAML::EmitterStyle::value;
+    void OnDocumentStart(const Mark&) override {}
+    void OnDocumentEnd() override {}
+    void OnNull(const Mark&, YAML::anchor_t) override {}
+    void OnAlias(const Mark&, YAML::anchor_t) override {}
+    void OnScalar(const Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+    void OnSequenceStart(const Mark&, const std::string&, YAML::anchor_t, Style) override {}
+    void OnSequenceEnd() override {}
+    void OnMapStart(const Mark&, const std::string&, YAML::anchor_t, Style) override {}
+    void OnMapEnd() override {}
+};
 
 // yaml-cpp counts from 0, and says of a value that was left out -1 or where the next one stands.
 int line_of(const YAML::Node& node, int otherwise) {
@@ -51,6 +68,15 @@ std::string which_key(std::string_view wrong, const std::vector<Field>& table) {
     return "expected " + alternatives(keys);
 }
 
+}
+
+std::size_t count_documents(const std::string& text, std::size_t most) {
+    std::istringstream stream{text};
+    YAML::Parser parser{stream};
+    Deaf nobody;
+    std::size_t documents = 0;
+    while (documents < most && parser.HandleNextDocument(nobody)) ++documents;
+    return documents;
 }
 
 std::string quoted(std::string_view text) {

@@ -92,6 +92,8 @@ TEST_CASE("spoilt file: built to hurt the reader") {
              node + "ca: {ttl: 99999999999999999999h}\n",
              node + "workers: 99999999999999999999\n",
              std::string("\xef\xbb\xbf"),
+             std::string(",a"),  // documents without end
+             node + ",a: b\n",
              std::string("\xff\xfe\0n", 4),
          }) {
         std::string begin = text.substr(0, 60);
