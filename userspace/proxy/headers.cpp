@@ -49,7 +49,9 @@ std::string baggage_of(const state::Workload& workload) {
 
 std::string forwarded_for(const base::SocketAddress& client, const state::Service* service) {
     std::string out = "for=\"" + client.to_string() + "\"";
-    if (service) out += ";host=" + service->hostname;
+    // A name that would need quoting is left out: with a ';' in it, it would say something else to whoever reads this.
+    auto fits = [](unsigned char c) { return plain[c] || c == '*'; };
+    if (service && std::ranges::all_of(service->hostname, fits)) out += ";host=" + service->hostname;
     return out;
 }
 

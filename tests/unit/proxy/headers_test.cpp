@@ -39,6 +39,13 @@ TEST_CASE("forwarded: the client's address, in brackets where it is IPv6, and th
     auto v6 = *base::SocketAddress::parse("[fd71::10]:1403");
     CHECK(proxy::forwarded_for(v4, &service) == "for=\"10.71.1.10:1403\";host=web.default.svc.cluster.local");
     CHECK(proxy::forwarded_for(v6, nullptr) == "for=\"[fd71::10]:1403\"");
+    service.hostname = "*.example.org";
+    CHECK(proxy::forwarded_for(v4, &service) == "for=\"10.71.1.10:1403\";host=*.example.org");
+    for (const char* odd : {"a;for=\"10.0.0.1:80\"", "a\r\nx: y", "a, for=b", "\"a\""}) {
+        CAPTURE(odd);
+        service.hostname = odd;
+        CHECK(proxy::forwarded_for(v4, &service) == "for=\"10.71.1.10:1403\"");
+    }
 }
 
 TEST_CASE("traceparent: of the W3C's shape and never the same twice") {
