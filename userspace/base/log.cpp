@@ -72,7 +72,7 @@ void append_time(fmt::memory_buffer& out, std::int64_t unix_nanoseconds) {
 
 void append_quoted(fmt::memory_buffer& out, std::string_view text) {
     out.push_back('"');
-    auto is_special = [](unsigned char c) { return c < 0x20 || c == '"' || c == '\\'; };
+    auto is_special = [](unsigned char c) { return c < 0x20 || c == 0x7f || c == '"' || c == '\\'; };
     auto plain = std::ranges::find_if(text, is_special) - text.begin();
     append(out, text.substr(0, static_cast<std::size_t>(plain)));
     text.remove_prefix(static_cast<std::size_t>(plain));
@@ -84,7 +84,7 @@ void append_quoted(fmt::memory_buffer& out, std::string_view text) {
             case '\r': append(out, "\\r"); break;
             case '\t': append(out, "\\t"); break;
             default:
-                if (c < 0x20)
+                if (c < 0x20 || c == 0x7f)
                     fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
                 else
                     out.push_back(static_cast<char>(c));

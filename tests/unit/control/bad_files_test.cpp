@@ -193,8 +193,8 @@ TEST_CASE("bad file: workloads") {
          "f.yaml:4: workloads[1].uid: found \"w\", which the workload on line 3 has already; each has its own"},
         {"text too long to show", workload("protocol: " + std::string(100, 'x')),
          "f.yaml:4: workloads[0].protocol: found \"" + std::string(80, 'x') + "\"..., expected TCP or HBONE"},
-        {"text that a terminal should not see", workload("protocol: \"a\\e[31m\\n\""),
-         "f.yaml:4: workloads[0].protocol: found \"a\\u001b[31m\\n\", expected TCP or HBONE"},
+        {"text that a terminal should not see", workload("protocol: \"a\\e[31m\\n\\x7f\""),
+         "f.yaml:4: workloads[0].protocol: found \"a\\u001b[31m\\n\\u007f\", expected TCP or HBONE"},
     });
 }
 
