@@ -42,7 +42,7 @@ void Session::drain() {
 
 void Session::pong(std::span<const std::uint8_t> payload) {
     if (std::memcmp(payload.data(), drain_payload, sizeof drain_payload) == 0) {
-        if (std::exchange(said_goaway_, true)) return;
+        if (!draining_ || std::exchange(said_goaway_, true)) return;  // the answer to something we did not ask
         check(nghttp2_submit_goaway(http2_.get(), NGHTTP2_FLAG_NONE,
                                     nghttp2_session_get_last_proc_stream_id(http2_.get()), NGHTTP2_NO_ERROR, nullptr,
                                     0));

@@ -182,6 +182,21 @@ Task<> asked_again(World& w, const char* how, int times, const char* expected) {
 }
 
 // The server drains: both GOAWAYs, the stream ends in peace, then close_notify.
+// The answer to drain()'s PING, from a peer that has not been asked.
+Task<> answered_unasked(World& w) {
+    auto peer = co_await RawPeer::connected(w);
+    peer->send(PING, ACK, 0, "culvert!");
+    peer->send(HEADERS, END_HEADERS, 1, connect_to("10.0.0.7:80"));
+    std::uint8_t type = SETTINGS;
+    while (type != HEADERS && type != GOAWAY) {
+        auto frame = co_await peer->next();
+        CHECK(frame);
+        if (!frame) co_return;
+        type = frame->type;
+    }
+    CHECK(type == HEADERS);
+}
+
 Task<> server_drains(World& w) {
     auto peer = co_await RawPeer::connected(w);
     peer->send(HEADERS, END_HEADERS, 1, connect_to("10.0.0.7:80"));
@@ -407,6 +422,11 @@ TEST_CASE("end: a request that meets a tunnel going away is asked once more") {
 TEST_CASE("end: a server drains in two steps and leaves with close_notify") {
     World w;
     w.play(server_drains(w));
+}
+
+TEST_CASE("end: an answer to a PING that was never sent says nothing") {
+    World w;
+    w.play(answered_unasked(w));
 }
 
 TEST_CASE("end: both sides drain, and the last stream ends in peace") {
