@@ -13,6 +13,13 @@ run_packages=(
     iproute2 util-linux procps curl openssl tcpdump jq gunicorn python3-httpbin nginx wrk
     iptables ipset python3-h2 python3-pip
 )
+# What scripts/fuzz links with: the run time of libFuzzer and the sanitizers, which Debian keeps apart, for its clang.
+fuzz_package() {
+    case $(debian_release) in
+    12) echo libclang-rt-14-dev ;;
+    13) echo libclang-rt-19-dev ;;
+    esac
+}
 # Of those, the ones that would start a service on the machine. We only want their programs.
 service_packages=(nginx)
 # Programs of the image, beside culvertd and the libraries that it is linked with: what capture: iptables calls.
