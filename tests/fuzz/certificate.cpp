@@ -23,7 +23,7 @@ using Context = base::Handle<X509_STORE_CTX, X509_STORE_CTX_free>;
 // A connection that has agreed on h2, as one has when the peer's certificate comes: a finished one, kept.
 struct World {
     tls::Certificate root = std::move(tls::read_certificates(fuzz::root().certificate)->front());
-    tls::Key key = std::move(*tls::read_key(fuzz::root().key));
+    tls::Key key = *tls::read_key(fuzz::root().key);
     Store store{X509_STORE_new()};
     tls::CredentialsPtr own = fuzz::credentials("server");
     tls::Ssl client{SSL_new(own->client.get())}, server{SSL_new(own->server.get())};
