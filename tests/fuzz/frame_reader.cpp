@@ -54,6 +54,8 @@ struct Heard final : FrameReader::User {
         frames.push_back(increment);
     }
     void on_broken_frame() override { broken = true; }
+    void on_endless_headers() override { broken = true; }
+    bool on_control(std::uint8_t, std::int32_t) override { return true; }
     bool on_other(std::span<const std::byte> bytes) override {
         require(!open && !bytes.empty(), "what is nghttp2's is between frames");
         other.insert(other.end(), bytes.begin(), bytes.end());

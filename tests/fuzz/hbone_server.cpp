@@ -88,7 +88,8 @@ struct World final : hbone::RequestHandler, fuzz::Drive {
     base::Loop loop;
     fuzz::Input& input;
     std::uint32_t kind;
-    hbone::Server server{loop, settings};
+    hbone::Handshakes handshakes{1000, 1000};
+    hbone::Server server{loop, settings, handshakes};
     std::unique_ptr<fuzz::Peer> peer;
     std::deque<hbone::Incoming> waiting;
     std::vector<std::unique_ptr<fuzz::User>> users;

@@ -48,6 +48,7 @@ Reader ca(CaSettings& into) {
         at.fields({{"directory", name(directory, "a directory")},
                    {"certificate", name(into.certificate, "a file")},
                    {"key", name(into.key, "a file")},
+                   {"crl", name(into.crl, "a file")},
                    {"ttl", duration(into.ttl, 1s)}});
         bool has_files = !into.certificate.empty() || !into.key.empty();
         if (has_files && !directory.empty())
@@ -89,6 +90,14 @@ Reader limits(LimitSettings& into) {
         at.fields({{"maxPods", number(into.max_pods, 1, most)},
                    {"maxFlows", number(into.max_flows, 1, most)},
                    {"maxConnectionsPerWorker", number(into.max_connections_per_worker, 1, most)},
+                   {"maxHandshakesPerWorker", number(into.max_handshakes_per_worker, 1, most)},
+                   {"maxHandshakesPerSource", number(into.max_handshakes_per_source, 1, most)},
+                   {"maxTunnelsPerPod", number(into.max_tunnels_per_pod, 1, most)},
+                   {"maxTunnelsPerSource", number(into.max_tunnels_per_source, 1, most)},
+                   {"maxTunnelsPerPeer", number(into.max_tunnels_per_peer, 1, most)},
+                   {"maxStreamsPerTunnel", number(into.max_streams_per_tunnel, 1, 10'000)},
+                   {"maxHeaderBytes", number(into.max_header_bytes, 1024, 1 << 20)},
+                   {"controlFramesPerSecond", number(into.control_frames_per_second, 10, 1'000'000)},
                    {"handshakeTimeout", duration(into.handshake_timeout)},
                    {"connectTimeout", duration(into.connect_timeout)}});
     });

@@ -25,6 +25,8 @@ public:
     // In the order of the wire. A frame may come in pieces.
     class User {
     public:
+        // The head of any frame that carries no bytes and begins no stream. False: reads no further.
+        virtual bool on_control(std::uint8_t type, std::int32_t stream) = 0;
         virtual void on_data_frame(const DataFrame& frame) = 0;
         virtual void on_payload(const DataFrame& frame, std::span<const std::byte> bytes) = 0;
         virtual void on_padding(const DataFrame& frame, std::size_t bytes) = 0;
@@ -32,6 +34,8 @@ public:
         virtual void on_window_update(std::int32_t stream, std::uint32_t increment) = 0;
         // The connection is of no use any more.
         virtual void on_broken_frame() = 0;
+        // A header block that no request needs.
+        virtual void on_endless_headers() = 0;
         // Any other, or one of those above that is malformed or out of place. False: reads no further.
         virtual bool on_other(std::span<const std::byte> bytes) = 0;
 
@@ -50,7 +54,8 @@ private:
 
     bool gather(std::span<const std::byte>& bytes, std::size_t wanted) noexcept;
     bool begin(std::span<const std::byte>& bytes, User& user);
-    bool begin_other(User& user);
+    bool begin_other(std::uint8_t type, std::uint8_t flags, std::uint32_t length, User& user);
+    bool block_goes_on(std::uint8_t type, std::uint8_t flags, std::uint32_t length) noexcept;
     void finish_data(User& user);
 
     Part part_;
@@ -59,6 +64,8 @@ private:
     std::uint8_t padding_ = 0;
     bool said_settings_ = false;    // the first frame is nghttp2's in any case
     bool in_header_block_ = false;  // only CONTINUATION may follow
+    std::uint8_t continuations_ = 0;
+    std::uint32_t block_ = 0;  // its bytes so far
     DataFrame frame_;
     std::array<std::byte, window_update_frame> head_;
     std::size_t head_size_ = 0;

@@ -110,6 +110,7 @@ private:
     base::Task<base::Result<TunnelPtr>> tunnel(const PoolKey& key, const tls::CredentialsPtr& own,
                                                const Tunnel* not_this);
     TunnelPtr usable(const PoolKey& key, const tls::CredentialsPtr& own, const Tunnel* not_this);
+    bool is_full(const PoolKey& key) const;
     TunnelPtr start(const PoolKey& key, const tls::CredentialsPtr& own);
     base::Task<> dial(TunnelPtr tunnel);
     base::Task<> dial_once(TunnelPtr tunnel);
@@ -178,6 +179,11 @@ base::Task<> Pool::Impl::dial_once(TunnelPtr tunnel) {
     tunnel->session = Session::start(Role::client, std::move(*socket), std::move(*channel), settings_, *tunnel);
 }
 
+bool Pool::Impl::is_full(const PoolKey& key) const {
+    auto peer = peers.find(key);
+    return peer != peers.end() && peer->second.size() >= settings_.pool_tunnels;
+}
+
 TunnelPtr Pool::Impl::start(const PoolKey& key, const tls::CredentialsPtr& own) {
     auto made = std::make_shared<Tunnel>(key, own, stats, [this](Tunnel& tunnel) { ended(tunnel); });
     auto& tunnels = peers[key];
@@ -219,6 +225,7 @@ base::Task<base::Result<TunnelPtr>> Pool::Impl::tunnel(const PoolKey& key, const
     for (;;) {
         if (draining_) co_return draining_error();
         TunnelPtr found = usable(key, own, not_this);
+        if (!found && is_full(key)) co_return base::problem("over a limit: tunnels to this peer");
         if (!found) found = start(key, own);
         if (found->opened && !found->ended) co_return found;
         if (!found->ended) {

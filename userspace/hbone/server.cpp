@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <culvert/hbone/server.hpp>
 
+#include <map>
+
 #include <culvert/base/shortage.hpp>
 
 #include "session.hpp"
@@ -10,7 +12,7 @@ namespace culvert::hbone {
 namespace {
 
 // One accepted connection, in the frame of its serve().
-class Tunnel final : public Session::Owner, public base::AutoListHook {
+class Tunnel final : public Session::Owner, public base::AutoListHook, public Handshakes::Guest {
 public:
     Tunnel(base::Loop& loop, RequestHandler& handler) noexcept : ended{loop}, handler_{handler} {}
     ~Tunnel() {
@@ -21,9 +23,10 @@ public:
         session->disown();  // it may be in the middle of something, and end later in this round
     }
 
-    void on_open() override {}
+    void on_open() override { leave(); }
     void on_request(Incoming incoming) override { handler_.on_request(std::move(incoming)); }
     void on_closed(const base::Error* why) override {
+        leave();
         if (why) result = base::copy_of(*why);
         ended.set();
     }
@@ -33,6 +36,10 @@ public:
     base::Result<> result;
 
 private:
+    void put_out() override {
+        leave();
+        session->abort(base::problem("over a limit: handshakes of this node, and this one was the oldest"));
+    }
     RequestHandler& handler_;
 };
 
@@ -41,10 +48,40 @@ private:
 struct Server::Tunnels {
     base::intrusive::list<Tunnel, base::intrusive::constant_time_size<false>> all;
     bool draining = false;
+    std::size_t count = 0;
+    std::map<base::IpAddress, std::uint32_t> sources;
 };
 
-Server::Server(base::Loop& loop, const Settings& settings)
-    : loop_{loop}, settings_{settings}, tunnels_{std::make_shared<Tunnels>()} {
+// A tunnel's place among those of its server.
+class Server::Place {
+public:
+    Place(std::shared_ptr<Tunnels> tunnels, const base::IpAddress& source)
+        : tunnels_{std::move(tunnels)}, source_{source} {
+        ++tunnels_->sources[source_];  // may have no memory
+        ++tunnels_->count;
+    }
+    ~Place() {
+        --tunnels_->count;
+        auto source = tunnels_->sources.find(source_);
+        if (--source->second == 0) tunnels_->sources.erase(source);
+    }
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+
+    const char* too_many(const Settings& limits) const {
+        if (tunnels_->count > limits.server_tunnels) return "over a limit: tunnels to this pod";
+        if (tunnels_->sources[source_] > limits.server_tunnels_of_one)
+            return "over a limit: tunnels from this source to this pod";
+        return nullptr;
+    }
+
+private:
+    std::shared_ptr<Tunnels> tunnels_;
+    base::IpAddress source_;
+};
+
+Server::Server(base::Loop& loop, const Settings& settings, Handshakes& handshakes)
+    : loop_{loop}, settings_{settings}, handshakes_{handshakes}, tunnels_{std::make_shared<Tunnels>()} {
     Session::prepare();
 }
 
@@ -53,9 +90,17 @@ Server::~Server() = default;
 base::Task<base::Result<>> Server::serve(std::unique_ptr<base::Socket> socket, tls::CredentialsPtr own,
                                          RequestHandler& handler) {
     auto tunnels = tunnels_;  // a task may outlive its server
+    auto source = base::peer_address(socket->fd()).ip;
+    Place place{tunnels, source};
+    const char* refusal = place.too_many(settings_);
+    Tunnel tunnel{loop_, handler};
+    if (!refusal && !handshakes_.enter(tunnel, source)) refusal = "over a limit: handshakes from this source";
+    if (refusal) {
+        socket->close_with_reset(true);
+        co_return base::problem(refusal);
+    }
     auto channel = tls::Channel::server(std::move(own));
     if (!channel) co_return channel.error();
-    Tunnel tunnel{loop_, handler};
     tunnel.session = Session::start(Role::server, std::move(socket), std::move(*channel), settings_, tunnel);
     tunnels->all.push_back(tunnel);
     if (tunnels->draining) tunnel.session->drain();

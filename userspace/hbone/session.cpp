@@ -29,6 +29,7 @@ Session::Session(Role role, std::unique_ptr<base::Socket> socket, tls::Channel c
       role_{role},
       owner_{&owner},
       reader_{role == Role::server ? NGHTTP2_CLIENT_MAGIC_LEN : 0u, settings.max_frame},
+      budget_{settings.control_frames_per_second},
       in_{settings.connection_window},
       limit_{loop_, [this] { limit_reached(); }},
       ping_{loop_, [this] { ping(); }},

@@ -15,6 +15,7 @@
 
 #include <culvert/hbone/settings.hpp>
 
+#include "frame_budget.hpp"
 #include "frame_reader.hpp"
 #include "stream_impl.hpp"
 #include "transport.hpp"
@@ -108,9 +109,13 @@ private:
     void on_data_frame_end(const DataFrame& frame) override;
     void on_window_update(std::int32_t stream, std::uint32_t increment) override;
     void on_broken_frame() override;
+    void on_endless_headers() override;
+    bool on_control(std::uint8_t type, std::int32_t stream) override;
+    bool spend();
     bool on_other(std::span<const std::byte> bytes) override;
     Stream::Impl* stream_of(std::int32_t id) const noexcept;
     Stream::Impl* receiver_of(const DataFrame& frame) const noexcept;
+    bool comes_before_its_answer(const DataFrame& frame) const noexcept;
     void show(const DataFrame& frame);
     void open_window(Stream::Impl& stream, std::uint32_t increment);
     void end_with(std::uint32_t code);
@@ -165,6 +170,7 @@ private:
     bool heard_settings_ = false;
     std::uint64_t stopped_in_ = 0;
     FrameReader reader_;
+    FrameBudget budget_;
     InWindow in_;
     OutWindow out_{first_window};
     std::uint32_t peer_stream_window_ = first_window;

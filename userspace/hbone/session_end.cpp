@@ -54,6 +54,7 @@ void Session::pong(std::span<const std::uint8_t> payload) {
 void Session::ping() {
     if (state_ != State::open) return;
     Batch batch{*this};
+    if (transport_->tls().revoked()) return fail(base::problem("tls error: the peer's certificate has been revoked"));
     if (ping_waits_) {
         ping_timed_out_ = true;
         auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(settings_.ping_timeout).count();

@@ -34,9 +34,20 @@ Stream::Impl* Session::receiver_of(const DataFrame& frame) const noexcept {
     return stream && stream->may_receive && !stream->got_end ? stream : nullptr;
 }
 
+// A server's bytes that would be lost: nghttp2, which is shown none, has nothing against them.
+bool Session::comes_before_its_answer(const DataFrame& frame) const noexcept {
+    Stream::Impl* stream = stream_of(frame.stream);
+    return stream && role_ == Role::client && stream->status < 200;
+}
+
 void Session::on_data_frame(const DataFrame& frame) {
     if (!in_.take(frame.length)) end_with(NGHTTP2_FLOW_CONTROL_ERROR);
     Stream::Impl* stream = receiver_of(frame);
+    if (frame.length == 0 && !frame.end_stream && !spend()) return;
+    if (!stream && comes_before_its_answer(frame)) {
+        check(nghttp2_submit_rst_stream(http2_.get(), NGHTTP2_FLAG_NONE, frame.stream, NGHTTP2_PROTOCOL_ERROR));
+        return mark();
+    }
     if (!stream) return show(frame);
     if (stream->in.take(frame.length)) return;
     stream->may_receive = false;
@@ -112,6 +123,21 @@ void Session::peer_settings_changed() {
 
 void Session::on_broken_frame() {
     end_with(NGHTTP2_PROTOCOL_ERROR);
+}
+
+void Session::on_endless_headers() {
+    end_with(NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+// Requests are bounded by their number, their resets by nghttp2 on the server's side.
+bool Session::on_control(std::uint8_t type, std::int32_t stream) {
+    return (type == NGHTTP2_RST_STREAM && stream_of(stream)) || spend();
+}
+
+bool Session::spend() {
+    if (budget_.take()) return true;
+    end_with(NGHTTP2_ENHANCE_YOUR_CALM);
+    return false;
 }
 
 void Session::end_with(std::uint32_t code) {

@@ -12,6 +12,8 @@ namespace {
 
 // What we send at most in one DATA frame: three of them and their headers fit a round's output.
 constexpr std::size_t frame_cap = 64 * 1024;
+// That a peer may answer one frame of DATA with, besides one for each KiB: some announce whatever an app has read.
+constexpr std::uint32_t window_updates_per_frame = 4;
 // Rather wait for the next round than cut a frame shorter than this for want of room.
 constexpr std::size_t room_floor = 4 * 1024;
 
@@ -92,6 +94,7 @@ bool Session::put_data_of(Stream::Impl& stream, std::size_t room) {
     if (filled.bytes > 0) {
         write_frame_header(frame, static_cast<std::uint32_t>(filled.bytes), NGHTTP2_DATA, NGHTTP2_FLAG_NONE, stream.id);
         produced_ += frame_header + filled.bytes;
+        budget_.earn(window_updates_per_frame + static_cast<std::uint32_t>(filled.bytes / 1024));
         out_.spend(filled.bytes);
         stream.out.spend(filled.bytes);
     }

@@ -20,6 +20,7 @@
 
 #include "metrics.hpp"
 #include "notify.hpp"
+#include "revocation_file.hpp"
 #include "spare_memory.hpp"
 #include "start_pages.hpp"
 #include "version.hpp"
@@ -33,6 +34,14 @@ proxy::Limits limits_of(const control::Config& config) {
     limits.connect = config.limits.connect_timeout;
     limits.connections_per_worker = config.limits.max_connections_per_worker;
     limits.hbone.connect = config.limits.connect_timeout;
+    limits.handshakes_per_worker = config.limits.max_handshakes_per_worker;
+    limits.handshakes_per_source = config.limits.max_handshakes_per_source;
+    limits.hbone.server_tunnels = config.limits.max_tunnels_per_pod;
+    limits.hbone.server_tunnels_of_one = config.limits.max_tunnels_per_source;
+    limits.hbone.pool_tunnels = config.limits.max_tunnels_per_peer;
+    limits.hbone.server_streams = config.limits.max_streams_per_tunnel;
+    limits.hbone.server_header_list = config.limits.max_header_bytes;
+    limits.hbone.control_frames_per_second = config.limits.control_frames_per_second;
     limits.hbone.handshake = config.limits.handshake_timeout;
     return limits;
 }
@@ -66,6 +75,7 @@ public:
         watch_ = std::move(*watch);
         if (auto opened = open_parts(); !opened) return opened;  // first: it says best who else runs here
         if (auto opened = open_doors(); !opened) return opened;
+        if (auto opened = open_revocations(); !opened) return opened;
         start_workers();
         publish_mesh();
         std::vector<std::string> uids;
@@ -140,6 +150,19 @@ private:
                                                      .take_over = take_over_});
         if (!capture) return capture.error();
         capture_ = std::move(*capture);
+        return {};
+    }
+
+    base::Result<> open_revocations() {
+        if (config_.ca.crl.empty()) return {};
+        auto file = RevocationFile::open(io_, config_.ca.crl);
+        if (!file) return file.error();
+        revocations_ = std::move(*file);
+        metrics_.add(telemetry::families::revoked, [this] { return static_cast<double>(revocations_->size()); });
+        metrics_.add(telemetry::families::revocation_reloads, [this] {
+            return std::vector<telemetry::Sample>{{"good", static_cast<double>(revocations_->good())},
+                                                  {"bad", static_cast<double>(revocations_->bad())}};
+        });
         return {};
     }
 
@@ -290,6 +313,7 @@ private:
     Reloads reloads_;
     std::unique_ptr<telemetry::AccessLog> access_log_;
     std::unique_ptr<tls::Authority> authority_;
+    std::unique_ptr<RevocationFile> revocations_;
     std::unique_ptr<capture::Capture> capture_;
     std::unique_ptr<tls::CertificateManager> certificates_;
     Workers workers_;

@@ -3,10 +3,13 @@
 #pragma once
 #include <random>
 
+#include <culvert/hbone/handshakes.hpp>
 #include <culvert/hbone/pool.hpp>
 #include <culvert/proxy/worker.hpp>
 #include <culvert/state/route.hpp>
 #include <culvert/telemetry/connection_record.hpp>
+
+#include "refusals.hpp"
 
 namespace culvert::proxy {
 
@@ -17,6 +20,8 @@ struct Context {
     const Limits& limits;
     telemetry::WorkerCounters& counters;
     hbone::Pool& pool;
+    hbone::Handshakes& handshakes;
+    Refusals& refusals;
     state::SnapshotPtr mesh;
     tls::CredentialsMapPtr credentials;
     state::Random random{std::random_device{}()};

@@ -22,6 +22,12 @@ struct Refusal {
     std::string text;
 };
 
+// What a peer has made up may be 64 KiB long.
+std::string shown(const std::string& text) {
+    constexpr std::size_t most = 256;
+    return text.size() <= most ? text : text.substr(0, most) + "...";
+}
+
 // host:port of an authority that is not ip:port.
 std::optional<std::pair<std::string, std::uint16_t>> split_host(const std::string& authority) {
     auto colon = authority.rfind(':');
@@ -65,10 +71,10 @@ std::optional<Refusal> find_app(const state::Snapshot& mesh, const state::Worklo
         auto port = port_behind(mesh, own, host->first, host->second);
         if (!port)
             return Refusal{503, CloseReason::no_route,
-                           "requested service " + authority + " found, but cannot resolve port"};
+                           "requested service " + shown(authority) + " found, but cannot resolve port"};
         app.port = *port;
     } else {
-        return Refusal{400, CloseReason::bad_request, "invalid authority in CONNECT: \"" + authority + "\""};
+        return Refusal{400, CloseReason::bad_request, "invalid authority in CONNECT: \"" + shown(authority) + "\""};
     }
     if (state::is_mesh_port(app.port))
         return Refusal{503, CloseReason::no_route, "attempted recursive call to ourselves"};
@@ -94,7 +100,7 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
     };
 
     if (incoming.method() != "CONNECT")
-        co_return refuse(400, CloseReason::bad_request, "method not allowed: " + incoming.method());
+        co_return refuse(400, CloseReason::bad_request, "method not allowed: " + shown(incoming.method()));
     state::SnapshotPtr mesh = context.mesh;
     auto own = mesh->workload_by_uid(pod->uid);
     if (!own)
@@ -213,7 +219,14 @@ base::Task<> serve_tunnel(Context& context, PodPtr pod, hbone::Server& server, b
     Requests handler{context, pod, requests};
     auto serving = server.serve(std::move(*socket), std::move(own), handler);
     auto ended = co_await std::move(serving);
-    if (!ended) failed(CloseReason::handshake_failed, ended.error().to_string());
+    if (ended) co_return;
+    std::string text = ended.error().to_string();
+    auto fault = fault_of(text);
+    auto reason = fault == telemetry::PeerFault::over_limit ? CloseReason::over_limit : CloseReason::handshake_failed;
+    if (context.refusals.count(fault, accepted.source))
+        failed(reason, std::move(text));
+    else
+        context.counters.closed[static_cast<std::size_t>(reason)].add();
 }
 
 }

@@ -18,6 +18,7 @@ CloseReason reason_of(const base::Error& error) {
     if (begins("http status")) return CloseReason::refused_by_peer;
     if (begins("tls handshake") || begins("identity verification") || begins("h2 failed"))
         return CloseReason::handshake_failed;
+    if (begins("over a limit")) return CloseReason::over_limit;
     if (begins("connection closed due to connection drain")) return CloseReason::drained;
     return CloseReason::connect_failed;
 }

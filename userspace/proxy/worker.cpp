@@ -39,7 +39,7 @@ public:
     PodHere(Context& context, PodPtr pod)
         : context_{context},
           pod_{std::move(pod)},
-          server_{context.loop, context.limits.hbone},
+          server_{context.loop, context.limits.hbone, context.handshakes},
           connections_{context.loop} {}
 
     const PodPtr& pod() const noexcept { return pod_; }
@@ -98,12 +98,16 @@ public:
     Impl(unsigned index, Shared shared, const Limits& limits)
         : limits_{limits},
           pool_{loop_, *this, limits_.hbone},
+          refusals_{loop_, counters_},
+          handshakes_{limits_.handshakes_per_worker, limits_.handshakes_per_source},
           context_{.loop = loop_,
                    .worker = index,
                    .shared = shared,
                    .limits = limits_,
                    .counters = counters_,
                    .pool = pool_,
+                   .handshakes = handshakes_,
+                   .refusals = refusals_,
                    .mesh = {},
                    .credentials = {}},
           housekeeping_{loop_},
@@ -212,6 +216,8 @@ private:
     telemetry::WorkerCounters counters_;
     base::Loop loop_;
     hbone::Pool pool_;
+    Refusals refusals_;
+    hbone::Handshakes handshakes_;
     Context context_;
     std::map<std::string, PodPtr> dialling_in_;  // by enrolment; those that drain included
     std::map<std::string, std::unique_ptr<PodHere>> pods_;

@@ -67,6 +67,15 @@ void append_workers(std::vector<MetricFamily>& out, const Workers& workers) {
     out.push_back(family({"culvert_proxy_connections_closed_total", Kind::counter, "reason",
                           "Connections that ended, by the reason they ended for."},
                          std::move(closed)));
+    std::vector<ClientMetric> faults;
+    for (std::size_t i = 0; i < peer_fault_count; ++i)
+        faults.push_back(metric(Kind::counter,
+                                static_cast<double>(sum(
+                                    workers, [i](auto& w) -> auto& { return w.faults[i]; })),
+                                "fault", std::string{to_string(static_cast<PeerFault>(i))}));
+    out.push_back(family({"culvert_proxy_peer_faults_total", Kind::counter, "fault",
+                          "Tunnels of peers that were refused or cut, by what was wrong."},
+                         std::move(faults)));
 }
 
 void append_access_log(std::vector<MetricFamily>& out, const AccessLogStats& stats) {

@@ -4,6 +4,9 @@
 #include <openssl/err.h>
 
 #include <algorithm>
+#include <utility>
+
+#include <culvert/tls/revocations.hpp>
 
 #include "openssl.hpp"
 #include "peer_check.hpp"
@@ -15,6 +18,8 @@ namespace {
 constexpr std::size_t record_plaintext = 16 * 1024;
 constexpr std::size_t record_overhead = 5 + 1 + 16;  // header, inner type, tag
 // RFC 8446 section 5.5: AES-GCM keys are good for 2^24.5 full records; OpenSSL does not count them.
+// So many bytes of a peer make up for its messages so far: keys wear out by use.
+constexpr std::size_t bytes_per_messages = 64 * 1024;
 constexpr std::uint64_t records_per_key = std::uint64_t{1} << 24;
 
 // Grows geometrically, so that many small seals into one buffer stay linear.
@@ -32,6 +37,8 @@ struct Channel::Impl {
     Ssl ssl;  // after what its callbacks point at
     bool established = false;
     std::uint64_t records_sealed = 0;
+    std::size_t opened_lately = 0;
+    std::uint64_t revocations_seen = Revocations::generation();
     std::optional<base::Error> failure;  // once broken, for ever broken
 
     static base::Result<std::unique_ptr<Impl>> make(CredentialsPtr own, PeerCheck check);
@@ -107,6 +114,7 @@ base::Result<bool> Channel::handshake() {
     int done = SSL_do_handshake(c.ssl.get());
     if (done == 1) {
         c.established = true;
+        c.check.input = &c.wire.input;
         return true;
     }
     if (SSL_get_error(c.ssl.get(), done) == SSL_ERROR_WANT_READ) return false;
@@ -132,6 +140,12 @@ base::Result<std::size_t> Channel::open(std::span<std::byte> plaintext) {
         if (opened == 0) return error;  // else: what was good comes first, the error at the next call
         break;
     }
+    c.opened_lately += opened;
+    if (std::exchange(c.opened_lately, c.opened_lately % bytes_per_messages) >= bytes_per_messages)
+        c.check.messages = 0;
+    if (c.check.messages <= PeerCheck::most_messages) return opened;
+    c.failure = base::problem("tls error: too many tls messages that carry nothing");
+    if (opened == 0) return *c.failure;
     return opened;
 }
 
@@ -164,6 +178,14 @@ void Channel::close() noexcept {
     ERR_clear_error();
     SSL_shutdown(c.ssl.get());
     ERR_clear_error();
+}
+
+bool Channel::revoked() noexcept {
+    Impl& c = *impl_;
+    auto newest = Revocations::generation();
+    if (std::exchange(c.revocations_seen, newest) == newest) return false;
+    const Revocations* list = Revocations::in_force();
+    return list && list->revoke(SSL_get0_verified_chain(c.ssl.get()));
 }
 
 const std::optional<state::Identity>& Channel::peer() const noexcept {

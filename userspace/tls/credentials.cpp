@@ -19,6 +19,10 @@ using Store = base::Handle<X509_STORE, X509_STORE_free>;
 // Length, then the name; both sides speak nothing else.
 constexpr unsigned char only_h2[] = {2, 'h', '2'};
 
+// Of a peer's certificates, in bytes and in steps to a root.
+constexpr long largest_chain = 64 * 1024;
+constexpr int deepest_chain = 8;
+
 struct Chain {
     Certificate leaf;
     std::vector<Certificate> intermediates;
@@ -73,6 +77,9 @@ base::Result<SslCtx> make_context(const SSL_METHOD* method, const Chain& chain) 
     if (!ctx || !set_protocol(ctx.get()) || !set_identity(ctx.get(), chain)) return openssl_problem("set up tls");
     SSL_CTX_set_verify(ctx.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
     SSL_CTX_set_cert_verify_callback(ctx.get(), verify_peer, nullptr);
+    SSL_CTX_set_info_callback(ctx.get(), count_messages);
+    SSL_CTX_set_max_cert_list(ctx.get(), largest_chain);
+    SSL_CTX_set_verify_depth(ctx.get(), deepest_chain);
     SSL_CTX_set_alpn_select_cb(ctx.get(), choose_h2, nullptr);
     return ctx;
 }

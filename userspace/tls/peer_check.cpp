@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include <culvert/base/shortage.hpp>
+#include <culvert/tls/revocations.hpp>
 
 #include "openssl.hpp"
 
@@ -63,6 +64,11 @@ int check_peer(X509_STORE_CTX* chain) {
     auto* check = static_cast<PeerCheck*>(SSL_get_app_data(ssl));
     if (!check) return 0;
     if (X509_verify_cert(chain) != 1) return 0;
+    const Revocations* revocations = Revocations::in_force();
+    if (revocations && revocations->revoke(X509_STORE_CTX_get0_chain(chain))) {
+        X509_STORE_CTX_set_error(chain, X509_V_ERR_CERT_REVOKED);
+        return 0;
+    }
 
     // Here rather than after the handshake, so that the peer gets an alert instead of a silent close.
     if (!speaks_h2(ssl)) {
@@ -90,6 +96,12 @@ int verify_peer(X509_STORE_CTX* chain, void*) noexcept {
         "a handshake", [&] { verdict = check_peer(chain); },
         [&] { X509_STORE_CTX_set_error(chain, X509_V_ERR_OUT_OF_MEM); });
     return verdict;
+}
+
+void count_messages(const SSL* ssl, int where, int) noexcept {
+    auto* check = static_cast<PeerCheck*>(SSL_get_app_data(ssl));
+    if (!(where & SSL_CB_LOOP) || !check || !check->input) return;
+    if (++check->messages > PeerCheck::most_messages) *check->input = {};
 }
 
 }

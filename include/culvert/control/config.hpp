@@ -31,6 +31,7 @@ struct CaSettings {
     std::string directory = "/var/lib/culvert/ca";  // empty when the two below are set
     std::string certificate;
     std::string key;
+    std::string crl;  // a file of revocations; empty: none
     std::chrono::milliseconds ttl = std::chrono::hours{24};
     friend bool operator==(const CaSettings&, const CaSettings&) = default;
 };
@@ -52,6 +53,15 @@ struct LimitSettings {
     std::uint32_t max_pods = 1024;
     std::uint32_t max_flows = 16384;
     std::uint32_t max_connections_per_worker = 16384;
+    // Of peers; each holds for one worker, and the sources are addresses.
+    std::uint32_t max_handshakes_per_worker = 4096;
+    std::uint32_t max_handshakes_per_source = 1024;
+    std::uint32_t max_tunnels_per_pod = 8192;
+    std::uint32_t max_tunnels_per_source = 1024;  // to one pod
+    std::uint32_t max_tunnels_per_peer = 256;     // from one pod
+    std::uint32_t max_streams_per_tunnel = 200;
+    std::uint32_t max_header_bytes = 65536;  // of one request
+    std::uint32_t control_frames_per_second = 1000;
     std::chrono::milliseconds handshake_timeout = std::chrono::seconds{10};
     std::chrono::milliseconds connect_timeout = std::chrono::seconds{10};
     friend bool operator==(const LimitSettings&, const LimitSettings&) = default;

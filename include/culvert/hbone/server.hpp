@@ -7,6 +7,7 @@
 #include <string>
 
 #include <culvert/base/socket.hpp>
+#include <culvert/hbone/handshakes.hpp>
 #include <culvert/hbone/settings.hpp>
 #include <culvert/hbone/stream.hpp>
 #include <culvert/tls/credentials.hpp>
@@ -59,10 +60,11 @@ protected:
 };
 
 // Serves one accepted connection until it ends. An Error is a handshake that failed, or a protocol error that ended
-// the tunnel; a peer that closes is no error. Destroying the task ends the tunnel abruptly.
+// the tunnel; a peer that closes is no error. What is over a limit is closed with RST. Destroying the task ends the tunnel abruptly.
 class Server {
 public:
-    Server(base::Loop& loop, const Settings& settings);
+    // The handshakes of all servers of a worker; borrowed.
+    Server(base::Loop& loop, const Settings& settings, Handshakes& handshakes);
 
     base::Task<base::Result<>> serve(std::unique_ptr<base::Socket> socket, tls::CredentialsPtr own,
                                      RequestHandler& handler);
@@ -73,8 +75,10 @@ public:
 
 private:
     struct Tunnels;
+    class Place;
     base::Loop& loop_;
     Settings settings_;
+    Handshakes& handshakes_;
     std::shared_ptr<Tunnels> tunnels_;  // with every serve() that still runs
 };
 

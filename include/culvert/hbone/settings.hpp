@@ -18,6 +18,14 @@ struct Settings {
     // Streams whose readers stall use up a tunnel's window, and with it everybody's: then new streams get another
     // tunnel, up to so many per peer.
     std::uint32_t pool_tunnels_when_crowded = 4;
+    // Frames of a peer that carry nothing (PING, SETTINGS, empty DATA, WINDOW_UPDATE that nothing of ours called for...),
+    // on one tunnel; saved up for ten seconds. Then the tunnel ends.
+    std::uint32_t control_frames_per_second = 1000;
+    // To one server: tunnels, and those of one source.
+    std::uint32_t server_tunnels = 8192;
+    std::uint32_t server_tunnels_of_one = 1024;
+    // To one peer: a peer may allow few streams on each.
+    std::uint32_t pool_tunnels = 256;
     std::chrono::milliseconds handshake{10'000};  // TLS and the peer's SETTINGS
     std::chrono::milliseconds connect{10'000};    // TCP to the peer
     std::chrono::milliseconds answer{20'000};     // CONNECT to its answer; the peer may dial for 10 s

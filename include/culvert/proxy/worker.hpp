@@ -24,6 +24,8 @@ struct Limits {
     base::KeepAlive keepalive;
     std::chrono::milliseconds connect{10'000};      // TCP to an app or to a plain destination
     std::uint32_t connections_per_worker = 65'536;  // then new ones are refused with RST, and counted
+    std::uint32_t handshakes_per_worker = 4096;     // then the oldest goes
+    std::uint32_t handshakes_per_source = 1024;
 };
 
 struct Shared {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include <culvert/telemetry/close_reason.hpp>
+#include <culvert/telemetry/peer_fault.hpp>
 
 namespace culvert::telemetry {
 
@@ -45,6 +46,7 @@ struct alignas(64) WorkerCounters {
     CULVERT_WORKER_COUNTERS(X)
 #undef X
     std::array<Counter, close_reason_count> closed;  // by CloseReason
+    std::array<Counter, peer_fault_count> faults;    // by PeerFault
 };
 
 }

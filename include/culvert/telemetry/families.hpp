@@ -30,6 +30,9 @@ struct Family {
       "Certificates that were issued to this node, the first of an identity included.")                    \
     X(certificate_failures, "culvert_certificate_failures_total", counter, "",                             \
       "Attempts to get a certificate that failed; they are repeated.")                                     \
+    X(revoked, "culvert_revoked_certificates", gauge, "", "Entries of the revocation lists that are in force.")   \
+    X(revocation_reloads, "culvert_revocation_reloads_total", counter, "result",                           \
+      "Times the revocation lists were read: good, or bad and the earlier ones stay in force.")            \
     X(config_reloads, "culvert_config_reloads_total", counter, "result",                                   \
       "Times the configuration was read again: good, or bad and the earlier one stays in force.")
 

@@ -56,6 +56,9 @@ public:
     // After the handshake: the first SPIFFE URI SAN of the peer (what policy and logs use).
     const std::optional<state::Identity>& peer() const noexcept;
 
+    // The peer's certificate has been taken back since. Looks only where there is a list that it has not seen.
+    bool revoked() noexcept;
+
 private:
     struct Impl;
     explicit Channel(std::unique_ptr<Impl> impl) noexcept;

@@ -17,14 +17,14 @@ TEST_CASE("config: every key of a full file lands where it belongs") {
     const Config& c = *loaded;
     CHECK(c.node == NodeSettings{"node1", "net1", "west", "example.org"});
     CHECK(c.capture == CaptureMode::ebpf);
-    CHECK(c.ca == CaSettings{"/tmp/ca", "", "", 90s});
+    CHECK(c.ca == CaSettings{"/tmp/ca", "", "", "/tmp/crl.pem", 90s});
     CHECK(c.log == LogSettings{base::log::Level::debug, base::log::Format::json, "/var/log/access.log"});
     CHECK(c.workers == 2);
     CHECK(c.shutdown_deadline == 100ms);
     REQUIRE(c.doors.metrics.has_value());
     CHECK(c.doors.metrics->to_string() == "127.0.0.1:1");
     CHECK_FALSE(c.doors.ready.has_value());
-    CHECK(c.limits == LimitSettings{3, 4, 5, 6s, 7s});
+    CHECK(c.limits == LimitSettings{3, 4, 5, 6, 7, 8, 9, 10, 11, 2048, 12, 6s, 7s});
     CHECK(c.keepalive.idle_s == 1);
     CHECK(c.keepalive.interval_s == 2);
     CHECK(c.keepalive.retries == 3);
@@ -92,7 +92,7 @@ TEST_CASE("config: a node's name is enough, the rest has defaults") {
     auto loaded = parse_config("node: {name: n}", "f.yaml");
     REQUIRE(loaded.has_value());
     CHECK(loaded->node == NodeSettings{"n", "", "Kubernetes", "cluster.local"});
-    CHECK(loaded->ca == CaSettings{"/var/lib/culvert/ca", "", "", 24h});
+    CHECK(loaded->ca == CaSettings{"/var/lib/culvert/ca", "", "", "", 24h});
     CHECK(loaded->log == LogSettings{base::log::Level::info, base::log::Format::text, "stdout"});
     CHECK(loaded->workers == 0);
     CHECK(loaded->shutdown_deadline == 5s);
@@ -100,7 +100,7 @@ TEST_CASE("config: a node's name is enough, the rest has defaults") {
     REQUIRE(loaded->doors.ready.has_value());
     CHECK(loaded->doors.metrics->to_string() == "[::]:15020");
     CHECK(loaded->doors.ready->to_string() == "[::]:15021");
-    CHECK(loaded->limits == LimitSettings{1024, 16384, 16384, 10s, 10s});
+    CHECK(loaded->limits == LimitSettings{1024, 16384, 16384, 4096, 1024, 8192, 1024, 256, 200, 65536, 1000, 10s, 10s});
     CHECK(loaded->keepalive.idle_s == 180);
     CHECK(loaded->keepalive.user_timeout_ms == 1'800'000);
     CHECK(loaded->pods.empty());
@@ -109,7 +109,7 @@ TEST_CASE("config: a node's name is enough, the rest has defaults") {
 TEST_CASE("config: a certificate and its key stand in for the directory") {
     auto loaded = parse_config("node: {name: n}\nca: {certificate: c.pem, key: k.pem}", "f.yaml");
     REQUIRE(loaded.has_value());
-    CHECK(loaded->ca == CaSettings{"", "c.pem", "k.pem", 24h});
+    CHECK(loaded->ca == CaSettings{"", "c.pem", "k.pem", "", 24h});
 }
 
 TEST_CASE("config: a uid and another pod's netns may be the same word") {

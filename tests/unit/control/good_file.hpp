@@ -10,7 +10,7 @@ inline constexpr const char* good_file = R"(node:
   clusterId: west
   trustDomain: example.org
 capture: ebpf
-ca: {directory: /tmp/ca, ttl: 90s}
+ca: {directory: /tmp/ca, crl: /tmp/crl.pem, ttl: 90s}
 log: {level: debug, format: json, access: /var/log/access.log}
 workers: 2
 shutdown: {deadline: 100ms}
@@ -19,6 +19,14 @@ limits:
   maxPods: 3
   maxFlows: 4
   maxConnectionsPerWorker: 5
+  maxHandshakesPerWorker: 6
+  maxHandshakesPerSource: 7
+  maxTunnelsPerPod: 8
+  maxTunnelsPerSource: 9
+  maxTunnelsPerPeer: 10
+  maxStreamsPerTunnel: 11
+  maxHeaderBytes: 2048
+  controlFramesPerSecond: 12
   handshakeTimeout: 6s
   connectTimeout: 7s
 keepalive: {time: 1s, interval: 2s, retries: 3, userTimeout: 4s}

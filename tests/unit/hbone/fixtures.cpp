@@ -130,7 +130,7 @@ void Echo::on_reset(const base::Error& why) {
 }
 
 World::World(hbone::Settings client, hbone::Settings server_settings) {
-    server = std::make_unique<hbone::Server>(loop, server_settings);
+    server = std::make_unique<hbone::Server>(loop, server_settings, handshakes);
     pool = std::make_unique<hbone::Pool>(loop, *this, client);
     base::Fd fd = tcp_socket();
     sockaddr_in any{};

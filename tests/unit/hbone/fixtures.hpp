@@ -97,6 +97,7 @@ struct World final : hbone::Dialer, hbone::RequestHandler {
     hbone::PoolKey key(const std::string& pod = "pod-1") const;
 
     Loop loop;
+    hbone::Handshakes handshakes{1000, 1000};
     base::TaskGroup tasks{loop};
     tls::CredentialsPtr client_credentials = credentials("client");
     tls::CredentialsPtr server_credentials = credentials("server");
