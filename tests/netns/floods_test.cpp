@@ -98,7 +98,7 @@ TEST_CASE("flood: thousands of calls that are cut at once leave no descriptor, n
     World& world = World::shared();
     Server near{world.near.netns(), 8080, apps::echo};
     const auto flows = [&] {
-        return capture_mode() == "ebpf" ? total(world.one.metrics(), "culvert_capture_map_entries{map=\"cv_flows\"}")
+        return capture_mode() == "ebpf" ? total(world.one.metrics(), "culvert_map_entries{map=\"cv_flows\"}")
                                         : 0;
     };
     CHECK(world.client.dial(world.near.at(Family::v4, 8080)).echoes("warm"));
