@@ -239,12 +239,13 @@ TEST_CASE("chaos: daemons are killed at any moment, and no byte is wrong, in the
         CHECK_MESSAGE(eventually(20s, [&] { return (held = sockets_of(*pod)).empty(); }), held);
     }
     // What happened is in the words of those who lived.
-    for (Node* node : {&world.one, &world.two}) {
-        const auto failures = failures_in(node->access_log());
-        CHECK_FALSE(failures.empty());
-        for (const auto& [text, count] : failures)
+    std::size_t told = 0;
+    for (Node* node : {&world.one, &world.two})
+        for (const auto& [text, count] : failures_in(node->access_log())) {
+            ++told;
             std::printf("chaos: node %d, %d x %s\n", node->number(), count, text.c_str());
-    }
+        }
+    CHECK(told > 0);
 
     for (Node* node : {&world.one, &world.two}) {
         CAPTURE(node->number());

@@ -43,6 +43,14 @@ std::string last_lines(const std::string& text, int lines) {
     return text.substr(at);
 }
 
+std::string lines_with(const std::string& text, const std::string& word) {
+    std::string found;
+    std::istringstream all{text};
+    for (std::string line; std::getline(all, line);)
+        if (line.find(word) != std::string::npos) found += line + "\n";
+    return found;
+}
+
 std::string cleanup_command(const std::string& config) {
     return culvertd() + " cleanup --config " + config;
 }
@@ -66,8 +74,8 @@ Node::Node(const Lab& lab, int number)
 
 Node::~Node() {
     std::erase(living, this);
-    // A failed REQUIRE takes the world down before its case has ended: this is the last chance to say where to look.
-    if (std::uncaught_exceptions() > 0) std::fputs(where_to_look().c_str(), stderr);
+    // A world of the case's own is gone before the case has ended: this is the last chance to say where to look.
+    if (std::uncaught_exceptions() > 0 || this_case_failed()) std::fputs(where_to_look().c_str(), stderr);
     if (running()) {
         count_reasons();
         signal(SIGTERM);
@@ -180,7 +188,8 @@ std::map<std::string, Milliseconds> Node::thread_cpu() const {
 
 std::string Node::where_to_look() const {
     return "--- " + name_ + ": nsenter --net=/run/netns/" + name_ + "   configuration " + config_ +
-           "\n--- the end of " + log_ + ":\n" + last_lines(slurp(log_), 25) + "\n";
+           "\n--- the end of " + log_ + ":\n" + last_lines(slurp(log_), 25) + "\n--- the last errors in its access log:\n" +
+           last_lines(lines_with(slurp(access_log_.path()), " error="), 10) + "\n";
 }
 
 std::vector<Node*> Node::all() {

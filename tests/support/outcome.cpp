@@ -16,6 +16,7 @@ namespace culvert::test {
 namespace {
 
 std::atomic<bool> failed{false};
+std::atomic<bool> case_failed{false};
 std::string case_description;
 
 using Place = std::pair<std::string, unsigned>;  // file and line
@@ -40,6 +41,10 @@ public:
 
     void test_case_start(const doctest::TestCaseData& test) override {
         case_description = test.m_description ? test.m_description : "";
+        case_failed = false;
+    }
+    void log_assert(const doctest::AssertData& check) override {
+        if (check.m_failed) case_failed = true;
     }
     void test_case_end(const doctest::CurrentTestCaseStats& stats) override {
         if (stats.failure_flags == 0) return;
@@ -72,6 +77,10 @@ private:
 
 REGISTER_REPORTER(matrix_reporter, 1, MatrixReporter);
 
+}
+
+bool this_case_failed() {
+    return case_failed;
 }
 
 bool anything_failed() {

@@ -23,6 +23,7 @@
 namespace culvert::test {
 
 bool anything_failed();
+bool this_case_failed();
 // A failure outside of any assertion: leftovers, a daemon that crashed while it was torn down.
 void note_failure(const std::string& what);
 

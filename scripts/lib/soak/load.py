@@ -143,6 +143,7 @@ class Resets:
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "resets.py")
         server = self._lab.server
         self._start(server, [script, "serve", RESET_PORT])
+        self._processes[-1].stdout.readline()  # it listens
         self._start(self._lab.client, [script, "visit", server.ip4, server.ip6, ECHO_PORT, SINK_PORT, RESET_PORT])
 
     def finish(self):

@@ -32,6 +32,7 @@ def reset(sock):
 
 def serve(port):
     listener = socket.create_server(("::", port), family=socket.AF_INET6, backlog=128, dualstack_ipv6=True)
+    print("listening", flush=True)
     while True:
         sock, _ = listener.accept()
         sock.settimeout(2)
