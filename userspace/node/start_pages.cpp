@@ -16,9 +16,10 @@
 namespace culvert::node {
 namespace {
 
-constexpr std::array<std::string_view, 10> for_the_start = {
-    "ld-linux", "libbpf.", "libcrypto.", "libelf.", "libm.", "libprometheus", "libssl.", "libyaml-cpp.", "libz.",
-    "libzstd."};
+// Not libbpf: each connection of capture: ebpf needs it.
+constexpr std::array<std::string_view, 9> for_the_start = {"ld-linux",      "libcrypto.", "libelf.",      "libm.",
+                                                           "libprometheus", "libssl.",    "libyaml-cpp.", "libz.",
+                                                           "libzstd."};
 
 struct Mapping {
     std::uintptr_t begin = 0;
