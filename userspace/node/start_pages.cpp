@@ -17,9 +17,8 @@ namespace culvert::node {
 namespace {
 
 // Not libbpf: each connection of capture: ebpf needs it.
-constexpr std::array<std::string_view, 9> for_the_start = {"ld-linux",      "libcrypto.", "libelf.",      "libm.",
-                                                           "libprometheus", "libssl.",    "libyaml-cpp.", "libz.",
-                                                           "libzstd."};
+constexpr std::array<std::string_view, 9> for_the_start = {
+    "ld-linux", "libcrypto.", "libelf.", "libm.", "libprometheus", "libssl.", "libyaml-cpp.", "libz.", "libzstd."};
 
 struct Mapping {
     std::uintptr_t begin = 0;
