@@ -31,7 +31,7 @@ void shell(const std::string& script, int netns = -1) {
 // Ids of the daemon's kernel objects of this name, as its own descriptors tell: other daemons have their like.
 std::string ids_held_by(const Node& node, const std::string& field, const std::string& kind, const std::string& name) {
     std::string ids = must({"sh", "-c",
-                            "cat /proc/" + std::to_string(node.pid()) + "/fdinfo/* | awk '/^" + field +
+                            "cat /proc/" + std::to_string(node.pid()) + "/fdinfo/* 2>/dev/null | awk '/^" + field +
                                 ":/ {print $2}' | sort -u | while read id; do bpftool " + kind +
                                 " show id $id | grep -q 'name " + name + " ' && echo $id; done; true"});
     std::ranges::replace(ids, '\n', ' ');
