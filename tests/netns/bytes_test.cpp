@@ -4,6 +4,7 @@
 
 #include <future>
 
+#include "exchange.hpp"
 #include "outcome.hpp"
 #include "pattern.hpp"
 #include "server.hpp"
@@ -13,7 +14,6 @@ using namespace culvert::test;
 
 namespace {
 
-constexpr std::uint64_t mebibyte = 1 << 20;
 const Pattern up{1};
 const Pattern down{2};
 
@@ -29,29 +29,8 @@ TEST_CASE("bytes: 64 MiB each way at once arrive as they were sent" BOTH_FAMILIE
             if (family == Family::v6 && &path.server == &world.near) continue;  // cost without news
             CAPTURE(path.name);
             CAPTURE(to_string(family));
-            std::promise<Received> at_server;
-            Server server{path.server.netns(), 8080, [&](Connection& connection) {
-                              connection.limit(30s);
-                              auto sending = std::async(std::launch::async, [&] {
-                                  pour(connection, down, size);
-                                  connection.end_sending();
-                              });
-                              at_server.set_value(drain(connection, up));
-                              sending.get();
-                          }};
-            Connection app = path.client.dial(path.server.at(family, 8080));
-            app.limit(30s);
-            auto sending = std::async(std::launch::async, [&] {
-                pour(app, up, size);
-                app.end_sending();
-            });
-            const Received at_client = drain(app, down);
-            sending.get();
-            const Received there = at_server.get_future().get();
-            CHECK(at_client.bytes == size);
-            CHECK_FALSE(at_client.first_wrong);
-            CHECK(there.bytes == size);
-            CHECK_FALSE(there.first_wrong);
+            // Both ends have all bytes, and each is right.
+            CHECK(exchange(path.client, path.server.at(family, 8080), path.server, size) == "");
         }
     }
 }

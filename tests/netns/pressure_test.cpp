@@ -20,7 +20,6 @@ using namespace culvert::test;
 
 namespace {
 
-constexpr std::uint64_t mebibyte = 1 << 20;
 base::Result<base::Fd> one_after_another(std::uint16_t port) {
     base::Fd listener{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     sockaddr_storage raw;

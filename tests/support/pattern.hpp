@@ -11,6 +11,8 @@
 
 namespace culvert::test {
 
+inline constexpr std::uint64_t mebibyte = 1 << 20;
+
 class Pattern {
 public:
     explicit Pattern(std::uint64_t seed);

@@ -9,8 +9,6 @@
 
 namespace culvert::test {
 
-inline constexpr std::uint64_t mebibyte = 1 << 20;
-
 // Who ends sending once it has said all: both at their own time, or the server after the client.
 enum class Ends { each, client_first };
 
