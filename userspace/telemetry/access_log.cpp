@@ -172,11 +172,11 @@ bool AccessLog::Impl::write_pending() {
         return false;
     }
     if (error) {
+        size_when_stuck_ = output_.size();  // before anybody hears of it, and empties the file
         write_errors_.add();
         if (!is_final(error)) {
             warn_sometimes("cannot be written, lines wait and new ones may be dropped", error);
             refused_with_ = error;
-            size_when_stuck_ = output_.size();
             return false;
         }
         warn_sometimes("has no reader, lines are lost", error);
