@@ -2,17 +2,19 @@
 // The only file that sees Beast.
 #include <fcntl.h>
 
+#include <optional>
 #include <set>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
@@ -23,6 +25,7 @@
 #include <culvert/base/log.hpp>
 
 #include "listen.hpp"
+#include "local_socket.hpp"
 
 namespace culvert::admin {
 namespace {
@@ -30,7 +33,9 @@ namespace {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
-using asio::ip::tcp;
+using Protocol = asio::generic::stream_protocol;  // TCP and unix sockets alike
+using ClientSocket = Protocol::socket;
+using Stream = beast::basic_stream<Protocol>;
 using namespace std::chrono_literals;
 using Request = http::request_parser<http::string_body>;
 using Response = http::response<http::string_body>;
@@ -71,14 +76,20 @@ Answer complaint(const boost::system::error_code& failed) {
 
 class Door::Impl : public std::enable_shared_from_this<Door::Impl> {
 public:
-    Impl(asio::io_context& io, base::Fd listener, const base::SocketAddress& address, Routes routes, DoorLimits limits)
-        : acceptor_{io}, routes_{std::move(routes)}, limits_{limits}, address_{base::local_address(listener.get())} {
-        acceptor_.assign(address.ip.is_v4() ? tcp::v4() : tcp::v6(), listener.release());
+    // `path` empty: not a unix socket.
+    Impl(asio::io_context& io, base::Fd listener, int family, std::string path, AskedRoutes routes, DoorLimits limits)
+        : acceptor_{io},
+          routes_{std::move(routes)},
+          limits_{limits},
+          path_{std::move(path)},
+          address_{base::local_address(listener.get())} {
+        acceptor_.assign(Protocol{family, 0}, listener.release());
     }
 
     void start() { spawn(accept(shared_from_this())); }
     void close() {
         closed_ = true;
+        if (!path_.empty()) leave_path(path_);
         boost::system::error_code ignored;
         acceptor_.close(ignored);
         for (auto* stream : streams_) stream->close();
@@ -89,7 +100,7 @@ private:
     using Self = std::shared_ptr<Impl>;
     // An open connection, known to the door while it lives.
     struct Connection {
-        Connection(Impl& d, std::size_t& as, tcp::socket socket) : door{d}, counted_as{as}, stream{std::move(socket)} {
+        Connection(Impl& d, std::size_t& as, ClientSocket socket) : door{d}, counted_as{as}, stream{std::move(socket)} {
             door.streams_.insert(&stream);
             ++counted_as;
         }
@@ -101,23 +112,24 @@ private:
         Connection& operator=(const Connection&) = delete;
         Impl& door;
         std::size_t& counted_as;
-        beast::tcp_stream stream;
+        Stream stream;
     };
 
     void spawn(asio::awaitable<void> task);
     // Coroutines: they keep the door alive, and so take it by value.
     static asio::awaitable<void> accept(Self door);
-    static asio::awaitable<void> serve(Self door, tcp::socket socket);
-    static asio::awaitable<void> refuse(Self door, tcp::socket socket);
+    static asio::awaitable<void> serve(Self door, ClientSocket socket);
+    static asio::awaitable<void> refuse(Self door, ClientSocket socket);
     static asio::awaitable<bool> answer(Self door, Connection& connection, Answer answer, bool keep_alive);
     static asio::awaitable<void> see_off(Connection& connection);
-    Answer answer_to(const Request::value_type& request) const;
+    static asio::awaitable<Answer> answer_to(Self door, const Request::value_type& request);
 
-    tcp::acceptor acceptor_;
-    const Routes routes_;
+    asio::basic_socket_acceptor<Protocol> acceptor_;
+    const AskedRoutes routes_;
     const DoorLimits limits_;
+    const std::string path_;
     const base::SocketAddress address_;
-    std::set<beast::tcp_stream*> streams_;
+    std::set<Stream*> streams_;
     std::size_t serving_ = 0;
     std::size_t refusing_ = 0;  // bounded as well; what comes beyond is closed without a word
     bool closed_ = false;
@@ -141,7 +153,7 @@ asio::awaitable<void> Door::Impl::accept(Self door) {
             co_await pause.async_wait(with_ec);
             continue;
         }
-        tcp::socket socket{std::move(accepted)};
+        ClientSocket socket{std::move(accepted)};
         ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);  // Asio does not ask for it
         if (door->serving_ < door->limits_.connections)
             door->spawn(serve(door, std::move(socket)));
@@ -150,7 +162,7 @@ asio::awaitable<void> Door::Impl::accept(Self door) {
     }
 }
 
-asio::awaitable<void> Door::Impl::serve(Self door, tcp::socket socket) {
+asio::awaitable<void> Door::Impl::serve(Self door, ClientSocket socket) {
     Connection connection{*door, door->serving_, std::move(socket)};
     auto& stream = connection.stream;
     beast::flat_buffer buffer{door->limits_.header_bytes + body_bytes};
@@ -170,7 +182,11 @@ asio::awaitable<void> Door::Impl::serve(Self door, tcp::socket socket) {
         auto [failed, bytes] = co_await http::async_read(stream, buffer, request, with_ec);
         if (door->closed_) co_return;
         keep_alive = !failed && request.keep_alive();
-        auto reply = failed ? complaint(failed) : door->answer_to(request.get());
+        Answer reply;
+        if (failed)
+            reply = complaint(failed);
+        else
+            reply = co_await answer_to(door, request.get());
         if (reply.status == 0) co_return;
         if (request.get().method() == http::verb::head) reply.body.clear();
         bool sent = co_await answer(door, connection, std::move(reply), keep_alive);
@@ -179,7 +195,7 @@ asio::awaitable<void> Door::Impl::serve(Self door, tcp::socket socket) {
     co_await see_off(connection);
 }
 
-asio::awaitable<void> Door::Impl::refuse(Self door, tcp::socket socket) {
+asio::awaitable<void> Door::Impl::refuse(Self door, ClientSocket socket) {
     Connection connection{*door, door->refusing_, std::move(socket)};
     bool sent = co_await answer(door, connection, text(503, "too many connections to this door, try again\n"), false);
     if (!sent) co_return;
@@ -196,7 +212,7 @@ asio::awaitable<bool> Door::Impl::answer(Self door, Connection& connection, Answ
 // Closing on unread bytes would send a reset, and a client that is still writing might never see our answer.
 asio::awaitable<void> Door::Impl::see_off(Connection& connection) {
     boost::system::error_code ignored;
-    connection.stream.socket().shutdown(tcp::socket::shutdown_send, ignored);
+    connection.stream.socket().shutdown(ClientSocket::shutdown_send, ignored);
     connection.stream.expires_after(last_bytes);
     char unread[4096];
     for (int reads = 0; reads < 64; ++reads) {
@@ -205,29 +221,56 @@ asio::awaitable<void> Door::Impl::see_off(Connection& connection) {
     }
 }
 
-Answer Door::Impl::answer_to(const Request::value_type& request) const {
-    std::string path{request.target().substr(0, request.target().find('?'))};
-    auto route = routes_.find(path);
-    if (route == routes_.end()) {
+asio::awaitable<Answer> Door::Impl::answer_to(Self door, const Request::value_type& request) {
+    std::string_view target{request.target().data(), request.target().size()};
+    std::string path{target.substr(0, target.find('?'))};
+    auto route = door->routes_.find(path);
+    if (route == door->routes_.end()) {
         std::string body = "not found; this door has:";
-        for (const auto& [known, ignored] : routes_) body += " " + known;
-        return text(404, body + "\n");
+        for (const auto& [known, ignored] : door->routes_) body += " " + known;
+        co_return text(404, body + "\n");
     }
-    if (request.method() != http::verb::get) return text(405, "only GET is served here\n");
+    if (request.method() != http::verb::get) co_return text(405, "only GET is served here\n");
+    // The reply may come when nobody waits for it any more.
+    struct Pending {
+        asio::steady_timer until;
+        std::optional<Answer> answer;
+    };
+    auto pending = std::make_shared<Pending>(Pending{asio::steady_timer{door->acceptor_.get_executor()}, {}});
+    pending->until.expires_after(door->limits_.answer);
     try {
-        return route->second();
+        Query query{path.size() < target.size() ? target.substr(path.size() + 1) : ""};
+        route->second(query, [pending](Answer answer) {
+            pending->answer = std::move(answer);
+            pending->until.cancel();
+        });
     } catch (const std::exception& failed) {
         base::log::error("admin", "GET {}: {}", path, failed.what());
-        return text(500, "internal error; the log says more\n");
+        pending->answer = text(500, "internal error; the log says more\n");
     }
+    if (!pending->answer) co_await pending->until.async_wait(with_ec);
+    if (!pending->answer) co_return text(503, "no answer in time; the daemon is very busy, or paused\n");
+    co_return std::move(*pending->answer);
 }
 
 base::Result<std::unique_ptr<Door>> Door::open(asio::io_context& io, const base::SocketAddress& address, Routes routes,
                                                DoorLimits limits) {
     auto listener = listen_on(address);
     if (!listener) return listener.error();
-    auto bound = base::local_address(listener->get());
-    auto impl = std::make_shared<Impl>(io, std::move(*listener), bound, std::move(routes), limits);
+    int family = base::local_address(listener->get()).ip.family();
+    AskedRoutes asked;
+    for (auto& [path, answer] : routes)
+        asked[path] = [answer = std::move(answer)](const Query&, const Reply& reply) { reply(answer()); };
+    auto impl = std::make_shared<Impl>(io, std::move(*listener), family, "", std::move(asked), limits);
+    impl->start();
+    return std::unique_ptr<Door>{new Door{std::move(impl)}};
+}
+
+base::Result<std::unique_ptr<Door>> Door::open_local(asio::io_context& io, const std::string& path, AskedRoutes routes,
+                                                     DoorLimits limits) {
+    auto listener = listen_at(path);
+    if (!listener) return listener.error();
+    auto impl = std::make_shared<Impl>(io, std::move(*listener), AF_UNIX, path, std::move(routes), limits);
     impl->start();
     return std::unique_ptr<Door>{new Door{std::move(impl)}};
 }

@@ -20,6 +20,11 @@ bool Readiness::ready() const {
     return pending_.empty();
 }
 
+std::vector<std::string> Readiness::waits_for() const {
+    std::lock_guard lock{lock_};
+    return {pending_.begin(), pending_.end()};
+}
+
 std::string Readiness::text() const {
     std::lock_guard lock{lock_};
     if (pending_.empty()) return "ready\n";

@@ -85,6 +85,15 @@ Reader door(std::optional<base::SocketAddress>& into) {
             }};
 }
 
+Reader local_door(std::optional<std::string>& into) {
+    constexpr std::string_view what = R"(the absolute path of a unix socket, or "" for no door)";
+    return {std::string{what}, [&into, what](const Cursor& at) {
+                into = at.text(what);
+                bool fits = into->size() < 104 && into->find('\0') == std::string::npos;
+                if (!into->empty() && (!into->starts_with('/') || into->ends_with('/') || !fits)) at.expected(what);
+            }};
+}
+
 Reader limits(LimitSettings& into) {
     return section([&into](const Cursor& at) {
         at.fields({{"maxPods", number(into.max_pods, 1, most)},
@@ -165,7 +174,9 @@ void read_all(Draft& draft, const Cursor& root) {
     Config& c = draft.config;
     auto shutdown = [&c](const Cursor& at) { at.fields({{"deadline", duration(c.shutdown_deadline, 0ms)}}); };
     auto doors = [&c](const Cursor& at) {
-        at.fields({{"metrics", door(c.doors.metrics)}, {"ready", door(c.doors.ready)}});
+        at.fields({{"metrics", door(c.doors.metrics)},
+                   {"ready", door(c.doors.ready)},
+                   {"control", local_door(c.doors.control)}});
     };
     root.fields({{"node", node(c.node), required},
                  {"capture", capture(c.capture)},

@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include <culvert/admin/control_socket.hpp>
+#include <culvert/admin/doors.hpp>
 #include <culvert/base/log.hpp>
 #include <culvert/capture/capture.hpp>
 #include <culvert/control/config.hpp>
@@ -45,7 +47,7 @@ constexpr char help[] = R"(culvertd: an ambient mesh dataplane for one Linux nod
 signals   TERM, INT: finish connections until shutdown.deadline, then end; a second one ends now.
           HUP: reopen the access log, read FILE again.
 exit      0 ended as asked   1 cannot run (the message says why)   2 wrong usage   3 FILE is bad
-doors     15020 /metrics   15021 /healthz/ready   (doors: in FILE)
+doors     15020 /metrics   15021 /healthz/ready   (doors: in FILE)   culvertctl shows what the node does
 )";
 
 int usage_error(const std::string& what) {
@@ -68,16 +70,19 @@ int check(const std::string& file) {
 
 int cleanup(const std::vector<std::string>& arguments) {
     std::string instance;
+    std::string socket;
     if (arguments.size() == 1) {
         instance = arguments[0];
     } else if (arguments.size() == 2 && arguments[0] == "--config") {
         auto config = control::load_config(arguments[1]);
         if (!config) return say(bad_config, config.error());
         instance = config->node.name;
+        socket = config->doors.control.value_or("");
     } else {
         return usage_error("cleanup wants a node's name, or --config FILE");
     }
     if (auto done = capture::Capture::cleanup(instance); !done) return say(cannot_run, done.error());
+    admin::remove_dead_socket(socket.empty() ? admin::control_socket(instance) : socket);
     return ok;
 }
 
@@ -145,8 +150,8 @@ int main_with(const std::vector<std::string>& arguments) {
 
 }
 
-// The first thread only waits. Others visit the namespaces of pods, but /proc/PID/ns/net is the first one's: whoever ends a
-// pod by ending what is in its netns ("ip netns pids") must not find us there.
+// The first thread only waits. Others visit the namespaces of pods, but /proc/PID/ns/net is the first one's: whoever
+// ends a pod by ending what is in its netns ("ip netns pids") must not find us there.
 int main(int argc, char** argv) {
     have_standard_descriptors();
     int status = cannot_run;

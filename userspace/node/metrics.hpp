@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the metrics door shows: every counter of every component, under the names of docs/DEBUGGING.md.
 #pragma once
+#include <chrono>
+
 #include <culvert/capture/capture.hpp>
 #include <culvert/telemetry/metrics.hpp>
 #include <culvert/tls/certificates.hpp>
@@ -12,6 +14,8 @@ namespace culvert::node {
 struct Reloads {
     std::uint64_t applied = 0;
     std::uint64_t refused = 0;
+    std::chrono::system_clock::time_point last = std::chrono::system_clock::now();  // the start counts as one
+    std::string error;  // of the last one; empty: it was good
 };
 
 // Registers the sources; everything is borrowed and read on the control thread.

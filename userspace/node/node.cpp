@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include <culvert/admin/control_socket.hpp>
 #include <culvert/admin/doors.hpp>
 #include <culvert/base/log.hpp>
 #include <culvert/control/changes.hpp>
@@ -18,6 +19,7 @@
 #include <culvert/tls/authority.hpp>
 #include <culvert/tls/rehearsal.hpp>
 
+#include "inspect.hpp"
 #include "metrics.hpp"
 #include "notify.hpp"
 #include "revocation_file.hpp"
@@ -129,6 +131,22 @@ private:
             if (!door) return door.error();
             doors_.push_back(std::move(*door));
         }
+        return open_control_door();
+    }
+
+    // Nobody asked for the usual one: without it the node works all the same.
+    base::Result<> open_control_door() {
+        auto path = config_.doors.control.value_or(admin::control_socket(config_.node.name));
+        if (path.empty()) return {};
+        Inspected inspected{io_,         file_,    config_,       readiness_, reloads_,
+                            access_log_, capture_, certificates_, workers_,   pods_};
+        auto door = admin::Door::open_local(io_, path, control_routes(inspected));
+        if (door)
+            doors_.push_back(std::move(*door));
+        else if (config_.doors.control || take_over_)
+            return door.error();
+        else
+            base::log::warn("node", "no culvertctl: {}", door.error().to_string());
         return {};
     }
 
@@ -216,12 +234,16 @@ private:
         auto fresh = control::load_config(file_);
         if (!fresh) {
             ++reloads_.refused;
+            reloads_.last = std::chrono::system_clock::now();
+            reloads_.error = fresh.error().to_string();
             base::log::error("control", "{}. The last good configuration goes on", fresh.error().to_string());
             return;
         }
         auto changes = control::diff(config_, *fresh);
+        reloads_.error.clear();
         if (changes.none()) return;
         ++reloads_.applied;
+        reloads_.last = std::chrono::system_clock::now();
         for (const auto& key : changes.need_restart)
             base::log::warn("control", "{}: the new value of {} waits for a restart", file_, key);
         // What waits for a restart must be found different again by the next reload.

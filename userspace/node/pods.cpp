@@ -181,12 +181,20 @@ void Pods::replace(const control::Pod& pod, const control::Pod& successor) {
 
 void Pods::end_connections(const control::Pod& pod, std::uint64_t netns_inode, std::chrono::milliseconds deadline,
                            bool keep_closed) {
-    leaving_[pod.uid] = {{}, netns_inode, keep_closed};
+    leaving_[pod.uid] = {pod, {}, netns_inode, keep_closed};
     auto left = std::make_shared<std::atomic<std::size_t>>(workers_.size());
     auto one_worker_less = [this, left, pod] {
         if (--*left == 0) boost::asio::post(io_, [this, pod] { gone(pod); });
     };
     for (auto& worker : workers_) worker->remove_pod(pod.uid, deadline, one_worker_less);
+}
+
+std::vector<Pods::View> Pods::view() const {
+    std::vector<View> all;
+    for (const auto& [uid, here] : here_) all.push_back({here.pod, "in the mesh", ""});
+    for (const auto& [uid, leaving] : leaving_) all.push_back({leaving.pod, "leaving", ""});
+    for (const auto& [uid, waiting] : waiting_) all.push_back({waiting.pod, "waiting", waiting.said});
+    return all;
 }
 
 void Pods::gone(const control::Pod& pod) {

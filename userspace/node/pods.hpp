@@ -46,6 +46,13 @@ public:
     // A pod whose path leads to another netns (the pod was made anew) follows it; one whose path leads nowhere is let
     // go and tried again, as above.
 
+    // A pod, and what it is doing.
+    struct View {
+        control::Pod pod;
+        std::string state;  // "in the mesh", "waiting", "leaving"
+        std::string why;    // of one that waits
+    };
+    std::vector<View> view() const;
     // In the mesh; and those that could not join yet.
     std::size_t size() const noexcept { return here_.size(); }
     std::size_t waiting() const noexcept { return waiting_.size(); }
@@ -82,6 +89,7 @@ private:
     std::chrono::milliseconds drain_deadline_;
     std::map<std::string, Here> here_;
     struct Leaving {
+        control::Pod pod;
         std::optional<control::Pod> next;  // who joins when it has left
         std::uint64_t netns_inode;
         bool closed;  // nothing is let past us until then

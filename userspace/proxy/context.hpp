@@ -19,6 +19,7 @@ struct Context {
     Shared shared;
     const Limits& limits;
     telemetry::WorkerCounters& counters;
+    telemetry::Recorder recorder;
     hbone::Pool& pool;
     hbone::Handshakes& handshakes;
     Refusals& refusals;

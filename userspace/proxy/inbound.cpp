@@ -148,8 +148,8 @@ base::Task<> say_ok(base::Loop& loop, TunnelPump& pump, hbone::Incoming request,
 // Its frame lives as long as the connection: only what bytes need, all else is in the frame of open_leg(). Pod and
 // request are borrowed until the first wait.
 base::Task<> answer(Context& context, const PodPtr& pod, hbone::Incoming& incoming) {
-    ConnectionRecord record{context.shared.access_log,     context.worker,         context.counters,
-                            telemetry::Direction::inbound, incoming.tunnel().peer, incoming.tunnel().local};
+    ConnectionRecord record{context.recorder, telemetry::Direction::inbound, incoming.tunnel().peer,
+                            incoming.tunnel().local};
     context.counters.connections_inbound_hbone.add();
     capture::Flow flow_row;
     auto opening = open_leg(context, pod, std::move(incoming), record, flow_row);
@@ -197,8 +197,7 @@ base::Task<> serve_tunnel(Context& context, PodPtr pod, hbone::Server& server, b
     // The line of a tunnel that never came to a request (ztunnel: one WARN with src and dst). With requests, theirs
     // count.
     auto failed = [&](CloseReason reason, std::string text) {
-        ConnectionRecord record{context.shared.access_log,     context.worker,  context.counters,
-                                telemetry::Direction::inbound, accepted.source, accepted.target};
+        ConnectionRecord record{context.recorder, telemetry::Direction::inbound, accepted.source, accepted.target};
         record.close(reason, std::move(text));
     };
     auto own = context.credentials_of(pod->identity);

@@ -137,8 +137,7 @@ std::unique_ptr<base::Socket> watch_app(Context& context, base::Fd fd, Connectio
 
 // Its frame lives as long as the connection: only what a tunnel's bytes need, all else is in frames that it waits for.
 base::Task<> carry_outbound(Context& context, const PodPtr& pod, Accepted& accepted) {
-    ConnectionRecord record{context.shared.access_log,      context.worker,  context.counters,
-                            telemetry::Direction::outbound, accepted.source, accepted.target};
+    ConnectionRecord record{context.recorder, telemetry::Direction::outbound, accepted.source, accepted.target};
     context.counters.connections_outbound.add();
     capture::Flow flow_row = flow_of(context, accepted.fd.get());
     auto app = watch_app(context, std::move(accepted.fd), record);

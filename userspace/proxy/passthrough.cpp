@@ -10,8 +10,7 @@ using telemetry::CloseReason;
 using telemetry::ConnectionRecord;
 
 base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) {
-    ConnectionRecord record{context.shared.access_log,     context.worker,  context.counters,
-                            telemetry::Direction::inbound, accepted.source, accepted.target};
+    ConnectionRecord record{context.recorder, telemetry::Direction::inbound, accepted.source, accepted.target};
     context.counters.connections_inbound_plain.add();
     capture::Flow flow_row = flow_of(context, accepted.fd.get());
     auto watched = base::Socket::watch(context.loop, std::move(accepted.fd));

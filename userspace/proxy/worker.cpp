@@ -58,6 +58,8 @@ public:
         }
     }
 
+    std::size_t listeners() const noexcept { return acceptors_.size(); }
+
     void wind_down() {
         acceptors_.clear();
         server_.drain();
@@ -105,6 +107,7 @@ public:
                    .shared = shared,
                    .limits = limits_,
                    .counters = counters_,
+                   .recorder = {shared.access_log, index, counters_},
                    .pool = pool_,
                    .handshakes = handshakes_,
                    .refusals = refusals_,
@@ -155,6 +158,12 @@ public:
 
     void drain(std::chrono::milliseconds deadline, std::function<void()> drained) {
         housekeeping_.spawn(let_all_go(deadline, std::move(drained)));
+    }
+
+    std::map<std::string, PodUse> uses() const {
+        auto uses = connections_of_pods(context_.recorder);
+        for (const auto& [uid, pod] : pods_) uses[uid].listeners = pod->listeners();
+        return uses;
     }
 
 private:
@@ -255,6 +264,16 @@ void Worker::remove_pod(const std::string& uid, std::chrono::milliseconds deadli
 
 void Worker::drain(std::chrono::milliseconds deadline, std::function<void()> drained) {
     impl_->loop().post([this, deadline, drained = std::move(drained)] { impl_->drain(deadline, drained); });
+}
+
+void Worker::list(ConnectionQuery query, std::function<void(ConnectionPage)> reply) {
+    impl_->loop().post([this, query = std::move(query), reply = std::move(reply)] {
+        reply(page_of(impl_->context().recorder, query));
+    });
+}
+
+void Worker::list_pods(std::function<void(std::map<std::string, PodUse>)> reply) {
+    impl_->loop().post([this, reply = std::move(reply)] { reply(impl_->uses()); });
 }
 
 const telemetry::WorkerCounters& Worker::counters() const noexcept {

@@ -15,14 +15,15 @@ std::int64_t unix_now_ns() {
 
 }
 
-ConnectionRecord::ConnectionRecord(AccessLog& log, unsigned worker, WorkerCounters& counters, Direction direction,
-                                   const base::SocketAddress& source, const base::SocketAddress& destination)
-    : log_{log}, counters_{counters}, worker_{worker} {
+ConnectionRecord::ConnectionRecord(Recorder& recorder, Direction direction, const base::SocketAddress& source,
+                                   const base::SocketAddress& destination)
+    : recorder_{recorder} {
     entry.early = true;
     entry.direction = direction;
     entry.source = source;
     entry.destination = destination;
-    counters_.connections_open.add();
+    recorder_.counters.connections_open.add();
+    recorder_.live.push_back(*this);
 }
 
 void ConnectionRecord::close(CloseReason reason, std::string error) {
@@ -41,11 +42,11 @@ ConnectionRecord::~ConnectionRecord() {
         base::shortage::guard("the reason of an end",
                               [this] { close(CloseReason::drained, "connection closed due to connection drain"); });
     AccessEntry line{std::move(entry), unix_now_ns()};
-    line.duration = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began_);
+    line.duration = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began_);
     if (error_) line.error = std::move(*error_);
-    counters_.connections_open.sub();
-    counters_.closed[static_cast<std::size_t>(reason_)].add();
-    log_.submit(worker_, std::move(line));
+    recorder_.counters.connections_open.sub();
+    recorder_.counters.closed[static_cast<std::size_t>(reason_)].add();
+    recorder_.log.submit(recorder_.worker, std::move(line));
 }
 
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small HTTP doors for machines that look at us: metrics and readiness.
+// Small HTTP doors for whoever looks at us: metrics and readiness for machines, the control socket for people.
 #pragma once
 #include <chrono>
 #include <cstddef>
@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include <culvert/admin/query.hpp>
 #include <culvert/admin/readiness.hpp>
 #include <culvert/base/address.hpp>
 #include <culvert/base/result.hpp>
@@ -30,6 +31,11 @@ struct Answer {
 // Path, without a query, to what answers a GET there. Called on the io_context's thread; one that throws is a 500.
 using Routes = std::map<std::string, std::function<Answer()>>;
 
+// The same for what has to ask others first: the reply is given on the io_context's thread, once, then or later. Within
+// DoorLimits::answer, or the client is told that nobody knows.
+using Reply = std::function<void(Answer)>;
+using AskedRoutes = std::map<std::string, std::function<void(const Query&, Reply)>>;
+
 // What a client may cost us.
 struct DoorLimits {
     std::chrono::milliseconds request = std::chrono::seconds{2};  // from its first byte (or the accept) to its last
@@ -45,6 +51,9 @@ public:
     // [::] takes IPv4 as well, and is 0.0.0.0 on a node without IPv6. Fails in words that name the address.
     static base::Result<std::unique_ptr<Door>> open(boost::asio::io_context& io, const base::SocketAddress& address,
                                                     Routes routes, DoorLimits limits = {});
+    // A unix socket that only our own user may open. One that a dead process left is replaced, a living one's is not.
+    static base::Result<std::unique_ptr<Door>> open_local(boost::asio::io_context& io, const std::string& path,
+                                                          AskedRoutes routes, DoorLimits limits = {});
     // Cuts the connections; no route is called any more.
     ~Door();
 
@@ -55,6 +64,9 @@ private:
     explicit Door(std::shared_ptr<Impl> impl);
     std::shared_ptr<Impl> impl_;
 };
+
+// Removes a unix socket that nobody answers on any more.
+void remove_dead_socket(const std::string& path) noexcept;
 
 Routes metrics_routes(const telemetry::Metrics& metrics);  // /metrics, /stats/prometheus
 Routes readiness_routes(const Readiness& readiness);       // /healthz/ready

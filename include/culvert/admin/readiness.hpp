@@ -4,6 +4,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace culvert::admin {
 
@@ -15,6 +16,7 @@ public:
     void done(const std::string& part);
 
     bool ready() const;
+    std::vector<std::string> waits_for() const;
     std::string text() const;  // "ready\n", or "not ready, pending: a, b\n": in ztunnel's words
 
 private:

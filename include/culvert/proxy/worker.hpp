@@ -5,6 +5,7 @@
 // parts, which must outlive it.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include <culvert/base/socket.hpp>
 #include <culvert/capture/capture.hpp>
 #include <culvert/hbone/settings.hpp>
+#include <culvert/proxy/live.hpp>
 #include <culvert/state/snapshot.hpp>
 #include <culvert/telemetry/access_log.hpp>
 #include <culvert/telemetry/counters.hpp>
@@ -60,6 +62,11 @@ public:
     void remove_pod(const std::string& uid, std::chrono::milliseconds deadline, std::function<void()> gone);
     // The same for all pods: GOAWAY to peers, close_notify, and what still lives at the deadline is ended.
     void drain(std::chrono::milliseconds deadline, std::function<void()> drained);
+
+    // What lives, between two rounds of the loop: a page of connections, and what each pod has here, those that leave
+    // included. The reply is given on the worker.
+    void list(ConnectionQuery query, std::function<void(ConnectionPage)> reply);
+    void list_pods(std::function<void(std::map<std::string, PodUse>)> reply);
 
     const telemetry::WorkerCounters& counters() const noexcept;
 

@@ -6,19 +6,23 @@
 #include <memory>
 #include <string>
 
+#include <culvert/base/loop.hpp>
 #include <culvert/telemetry/access_log.hpp>
 #include <culvert/telemetry/close_reason.hpp>
 #include <culvert/telemetry/counters.hpp>
 
 namespace culvert::telemetry {
 
+struct Recorder;
+
 // Made when a connection is accepted; its destructor writes the line and counts the reason, also when the task that
 // holds it is destroyed where it waits: that connection was drained.
-// Lives on: one worker. Borrows: the log and the worker's counters.
-class ConnectionRecord {
+// Lives on: one worker. Borrows: what its records have in common.
+class ConnectionRecord : public base::AutoListHook {
 public:
-    ConnectionRecord(AccessLog& log, unsigned worker, WorkerCounters& counters, Direction direction,
-                     const base::SocketAddress& source, const base::SocketAddress& destination);
+    using Clock = std::chrono::steady_clock;
+    ConnectionRecord(Recorder& recorder, Direction direction, const base::SocketAddress& source,
+                     const base::SocketAddress& destination);
     ~ConnectionRecord();
     ConnectionRecord(const ConnectionRecord&) = delete;
     ConnectionRecord& operator=(const ConnectionRecord&) = delete;
@@ -29,7 +33,8 @@ public:
     // Bytes that our pod's app sent, and that it got.
     void sent(std::uint64_t bytes) noexcept { entry.bytes_sent += bytes; }
     void received(std::uint64_t bytes) noexcept { entry.bytes_received += bytes; }
-    WorkerCounters& counters() noexcept { return counters_; }
+    WorkerCounters& counters() noexcept;
+    Clock::time_point began() const noexcept { return began_; }
 
     // How it ended. The first word stands: what comes after it is a consequence.
     // A reason other than ok without a text gets the reason's own sentence.
@@ -39,13 +44,23 @@ public:
     OpenEntry entry;  // to be filled in; bytes are this class's
 
 private:
-    AccessLog& log_;
-    WorkerCounters& counters_;
-    std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+    Recorder& recorder_;
+    Clock::time_point began_ = Clock::now();
     std::unique_ptr<std::string> error_;  // null: success
-    unsigned worker_;
     CloseReason reason_ = CloseReason::drained;
     bool closed_ = false;
 };
+
+// What the records of one worker have in common, and those that live.
+struct Recorder {
+    AccessLog& log;
+    unsigned worker;
+    WorkerCounters& counters;
+    base::intrusive::list<ConnectionRecord, base::intrusive::constant_time_size<false>> live = {};  // oldest first
+};
+
+inline WorkerCounters& ConnectionRecord::counters() noexcept {
+    return recorder_.counters;
+}
 
 }

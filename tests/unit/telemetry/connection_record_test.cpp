@@ -15,6 +15,7 @@ struct Scene {
     Folder folder;
     std::unique_ptr<AccessLog> log = std::move(*AccessLog::open(folder / "access.log", base::log::Format::text, 1));
     WorkerCounters counters;
+    Recorder recorder{*log, 0, counters};
     base::SocketAddress client = base::SocketAddress::parse("10.0.0.1:4000").value();
     base::SocketAddress server = base::SocketAddress::parse("10.0.0.2:80").value();
 
@@ -36,7 +37,7 @@ TEST_SUITE("telemetry") {
 TEST_CASE("connection record: one line, one reason, and the open gauge goes up and down") {
     Scene scene;
     {
-        ConnectionRecord record{*scene.log, 0, scene.counters, Direction::outbound, scene.client, scene.server};
+        ConnectionRecord record{scene.recorder, Direction::outbound, scene.client, scene.server};
         CHECK(scene.counters.connections_open.get() == 1);
         record.context_known();
         record.close(CloseReason::ok);
@@ -52,7 +53,7 @@ TEST_CASE("connection record: one line, one reason, and the open gauge goes up a
 TEST_CASE("connection record: bytes are told from the reporting side's view") {
     Scene scene;
     {
-        ConnectionRecord record{*scene.log, 0, scene.counters, Direction::outbound, scene.client, scene.server};
+        ConnectionRecord record{scene.recorder, Direction::outbound, scene.client, scene.server};
         record.context_known();
         record.sent(10);
         record.sent(20);
@@ -65,7 +66,7 @@ TEST_CASE("connection record: bytes are told from the reporting side's view") {
 TEST_CASE("connection record: destroyed without a word, it was drained") {
     Scene scene;
     {
-        ConnectionRecord record{*scene.log, 0, scene.counters, Direction::inbound, scene.client, scene.server};
+        ConnectionRecord record{scene.recorder, Direction::inbound, scene.client, scene.server};
         record.context_known();
     }
     CHECK(scene.closed(CloseReason::drained) == 1);
@@ -77,7 +78,7 @@ TEST_CASE("connection record: destroyed without a word, it was drained") {
 TEST_CASE("connection record: refused before its context was known is a failed connection") {
     Scene scene;
     {
-        ConnectionRecord record{*scene.log, 0, scene.counters, Direction::outbound, scene.client, scene.server};
+        ConnectionRecord record{scene.recorder, Direction::outbound, scene.client, scene.server};
         record.close(CloseReason::no_route, "no healthy upstream: 10.0.0.2:80");
     }
     CHECK(scene.closed(CloseReason::no_route) == 1);
@@ -89,7 +90,7 @@ TEST_CASE("connection record: refused before its context was known is a failed c
 TEST_CASE("connection record: the first reason stands, and a failure without a text gets the reason's sentence") {
     Scene scene;
     {
-        ConnectionRecord record{*scene.log, 0, scene.counters, Direction::outbound, scene.client, scene.server};
+        ConnectionRecord record{scene.recorder, Direction::outbound, scene.client, scene.server};
         record.context_known();
         record.close(CloseReason::over_limit);
         record.close(CloseReason::ok);

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// What commands make of a daemon's answer.
+#include <ctl/commands.hpp>
+#include <ctl/screen.hpp>
+
+#include <boost/json/parse.hpp>
+
+#include <doctest/doctest.h>
+
+using namespace culvert::ctl;
+namespace json = boost::json;
+
+namespace {
+
+bool has(const std::string& text, std::string_view part) {
+    return text.find(part) != std::string::npos;
+}
+
+std::string shown(const Command& command, std::string_view answer, const Options& options = {}) {
+    return command.show(json::parse({answer.data(), answer.size()}), options, {});
+}
+
+}
+
+TEST_SUITE("ctl") {
+
+TEST_CASE("connections: a tunnel is shown with its other end, on both sides") {
+    auto text = shown(connections_command, R"({"open": 2, "more": false, "connections": [
+        {"direction": "outbound", "path": "HBONE", "tunnel_peer": "10.0.2.1:15008", "age_seconds": 65,
+         "bytes_sent": 10, "bytes_received": 2048,
+         "source": {"address": "10.0.1.1:4000", "pod": "ns/a", "identity": "spiffe://td/ns/ns/sa/a"},
+         "destination": {"address": "10.0.2.1:80", "pod": "ns/b", "identity": "spiffe://td/ns/ns/sa/b"}},
+        {"direction": "inbound", "path": "plaintext", "tunnel_peer": null, "age_seconds": 1, "bytes_sent": 0,
+         "bytes_received": 0, "source": {"address": "10.9.9.9:1", "pod": null, "identity": null},
+         "destination": {"address": "10.0.1.1:80", "pod": "ns/a", "identity": null}}]})");
+    CHECK(has(text,
+              "outbound   10.0.1.1:4000 ns/a  td/ns/ns/sa/a    10.0.2.1:80 ns/b  td/ns/ns/sa/b         HBONE to "
+              "10.0.2.1:15008  1m05s  10 B   2.0 KiB\n"));
+    CHECK(
+        has(text, "inbound    10.9.9.9:1          -                10.0.1.1:80 ns/a  -                     plaintext"));
+    CHECK_FALSE(has(text, "and more"));
+}
+
+TEST_CASE("connections: none, and more than were asked for, are said") {
+    Options of_a;
+    of_a.pod = "a";
+    CHECK(shown(connections_command, R"({"connections": []})", of_a) == "no connections of a\n");
+    auto text = shown(connections_command, R"({"open": 9, "more": true, "connections": [{"direction": "outbound"}]})");
+    CHECK(has(text, "and more: 9 are open on this node\n"));
+}
+
+TEST_CASE("reasons: two looks make rates, and a daemon that started anew does not count backwards") {
+    auto before = json::parse(R"({"at_ns": 0, "reasons": [{"name": "A", "count": 10}, {"name": "B", "count": 7}]})");
+    auto now = json::parse(R"({"at_ns": 2000000000,
+        "reasons": [{"name": "A", "text": "a", "count": 110}, {"name": "B", "count": 1}, {"name": "C", "count": 0}]})");
+    auto compared = reasons_command.compare(before, now);
+    auto text = reasons_command.show(compared, {}, {});
+    CHECK(has(text, "A               50    110  a\n"));
+    CHECK(has(text, "B                0      1\n"));
+    CHECK_FALSE(has(text, "\nC "));
+    Options all;
+    all.all = true;
+    CHECK(has(reasons_command.show(compared, all, {}), "\nC "));
+}
+
+TEST_CASE("pods: one that waits says for what") {
+    auto text = shown(pods_command, R"({"pods": [{"uid": "u", "name": "a", "namespace": "ns", "state": "waiting",
+        "identity": "spiffe://td/ns/ns/sa/a", "certificate_expires": null, "netns": "/run/netns/a",
+        "why": "pod ns/a: open netns /run/netns/a: no such file", "listeners": 0, "connections": 0}]})");
+    CHECK(has(text, "ns/a  waiting  td/ns/ns/sa/a  none "));
+    CHECK(has(text, "\npod ns/a: open netns /run/netns/a: no such file\n"));
+}
+
+TEST_CASE("status: a node that is not ready says what it waits for, and is told from the exit status") {
+    constexpr std::string_view answer = R"({"ready": false, "pending": ["pods", "certificates"],
+        "pods": {"in_mesh": 1, "waiting": 2}, "config": {"file": "/etc/c.yaml", "error": "/etc/c.yaml:3: nonsense"},
+        "repairs": [{"part": "rule", "count": 2}, {"part": "route", "count": 0}],
+        "access_log": {"written": 5, "dropped": 3}})";
+    auto text = shown(status_command, answer);
+    CHECK(has(text, "not ready, waits for: pods, certificates\n"));
+    CHECK(has(text, "1 in the mesh, 2 waiting"));
+    CHECK(has(text, "/etc/c.yaml:3: nonsense"));
+    CHECK(has(text, "2 rule\n"));
+    CHECK(has(text, "5 lines written, 3 dropped\n"));
+    CHECK(status_command.exit_status(json::parse({answer.data(), answer.size()})) == not_ready);
+    CHECK(status_command.exit_status(json::parse(R"({"ready": true})")) == fine);
+}
+
+TEST_CASE("answers: one that lacks everything is shown, not choked on") {
+    for (const Command* command : {&status_command, &pods_command, &connections_command, &reasons_command})
+        CHECK_FALSE(shown(*command, "{}").empty());
+}
+
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Asks a daemon. A connection for each question: the daemon may be another one by the next.
+#pragma once
+#include <boost/json/value.hpp>
+
+#include <chrono>
+#include <string>
+
+#include <culvert/base/result.hpp>
+
+namespace culvert::ctl {
+
+class Client {
+public:
+    explicit Client(std::string socket) : socket_{std::move(socket)} {}
+    // Fails in words for people, who may have forgotten to start a daemon.
+    base::Result<boost::json::value> get(const std::string& target) const;
+    const std::string& socket() const noexcept { return socket_; }
+
+private:
+    std::string socket_;
+};
+
+// The one daemon that answers here, when nobody says which.
+base::Result<std::string> find_socket();
+
+}

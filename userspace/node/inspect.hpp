@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the control socket tells of this node, as JSON: culvertctl makes tables of it.
+//
+//   GET /status        the daemon, its configuration, what it waits for
+//   GET /pods          each pod, where it is, what it has
+//   GET /connections   what lives, a page at a time: ?limit=N&pod=NAME&from=CURSOR, the next page's cursor is in "next"
+//   GET /reasons       how often the kernel programs decided what
+#pragma once
+#include <boost/asio/io_context.hpp>
+
+#include <culvert/admin/doors.hpp>
+#include <culvert/telemetry/access_log.hpp>
+
+#include "metrics.hpp"
+#include "pods.hpp"
+
+namespace culvert::node {
+
+// The parts of a node; all are there, and stay, when the first request comes.
+struct Inspected {
+    boost::asio::io_context& io;
+    const std::string& file;
+    const control::Config& config;
+    const admin::Readiness& readiness;
+    const Reloads& reloads;
+    const std::unique_ptr<telemetry::AccessLog>& access_log;
+    const std::unique_ptr<capture::Capture>& capture;
+    const std::unique_ptr<tls::CertificateManager>& certificates;
+    const Workers& workers;
+    const std::unique_ptr<Pods>& pods;
+};
+
+admin::AskedRoutes control_routes(const Inspected& inspected);
+
+}
