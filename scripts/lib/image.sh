@@ -76,7 +76,7 @@ build_inside() { in_builder scripts/lib/image_inside.sh /out/root /out/debug; }
 
 # The new files take the place of the old at once: a daemon that runs from the old ones keeps them.
 publish() {
-    local part
+    local part program
     for part in root debug; do
         rm -rf "$image/$part.old"
         [[ ! -e $image/$part ]] || mv "$image/$part" "$image/$part.old"
@@ -85,7 +85,9 @@ publish() {
     done
     write_launcher
     "$image/culvertd" --version
-    chroot "$files" /usr/sbin/culvertd --version >/dev/null || die "culvertd does not start from the image's files alone"
+    for program in /usr/sbin/culvertd /usr/bin/culvertctl; do
+        chroot "$files" "$program" --version >/dev/null || die "${program##*/} does not start from the image's files alone"
+    done
     du -sh "$files" | sed 's/\t.*/ in build\/image\/root/'
 }
 

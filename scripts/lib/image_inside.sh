@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # scripts/lib/image_inside.sh FILES DEBUG: in a Debian 13 root that has what `scripts/deps --build` installs: builds
-# culvertd, lays the files of the image out in FILES, and its debug information in DEBUG. Called by scripts/image and by
-# manifests/Dockerfile, so that both are the same image.
+# culvertd and culvertctl, lays the files of the image out in FILES, and their debug information in DEBUG. Called by
+# scripts/image and by manifests/Dockerfile, so that both are the same image.
 #
-# FILES holds culvertd, what capture: iptables calls, the libraries that these are linked with, where they come from
-# (dpkg's records, licences), and nothing else: no shell, no package manager. The symbol table stays in culvertd, so that
-# perf and backtraces show names; line numbers are in DEBUG.
+# FILES holds culvertd, culvertctl, what capture: iptables calls, the libraries that these are linked with, where they come
+# from (dpkg's records, licences), and nothing else: no shell, no package manager. The symbol tables stay in our programs,
+# so that perf and backtraces show names; line numbers are in DEBUG.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -53,17 +53,19 @@ lay_out_folders() {
 }
 
 # perf and gdb find the file in DEBUG by the build id.
+# split_debug_information BUILT FILE: FILE of the image is BUILT without its line numbers.
 split_debug_information() {
     local built=$1 id
     id=$(readelf -n "$built" | sed -nE 's/.*Build ID: ([0-9a-f]+).*/\1/p')
     mkdir -p "$debug/.build-id/${id::2}"
     objcopy --only-keep-debug "$built" "$debug/.build-id/${id::2}/${id:2}.debug"
-    strip --strip-debug -o "$files/usr/sbin/culvertd" "$built"
+    strip --strip-debug -o "$files$2" "$built"
 }
 
 lay_out_programs() {
     local kind family action names=()
-    split_debug_information build/release/bin/culvertd
+    split_debug_information build/release/bin/culvertd /usr/sbin/culvertd
+    split_debug_information build/release/bin/culvertctl /usr/bin/culvertctl
     keep /usr/sbin/xtables-{nft,legacy}-multi /usr/sbin/ipset "$libraries"/xtables/*.so
     for kind in nft legacy; do
         for family in ip ip6; do
@@ -75,7 +77,7 @@ lay_out_programs() {
 
 lay_out_libraries() {
     local wanted
-    mapfile -t wanted < <(needed_libraries build/release/bin/culvertd "${!kept[@]}")
+    mapfile -t wanted < <(needed_libraries build/release/bin/{culvertd,culvertctl} "${!kept[@]}")
     keep "${wanted[@]}"
 }
 
@@ -106,5 +108,5 @@ lay_out() {
 cd "$root"
 umask 022
 configure_preset release -DBUILD_TESTING=OFF -DCULVERT_BPF_ARM64=OFF
-compile_preset release culvertd
+compile_preset release culvertd culvertctl
 lay_out

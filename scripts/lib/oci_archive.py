@@ -17,7 +17,7 @@ import platform
 import tarfile
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-OURS = ("usr/sbin/culvertd", "usr/share/doc/culvert")
+OURS = ("usr/sbin/culvertd", "usr/bin/culvertctl", "usr/share/doc/culvert")
 MEDIA = "application/vnd.oci.image."
 
 

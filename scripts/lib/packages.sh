@@ -22,7 +22,7 @@ fuzz_package() {
 }
 # Of those, the ones that would start a service on the machine. We only want their programs.
 service_packages=(nginx)
-# Programs of the image, beside culvertd and the libraries that it is linked with: what capture: iptables calls.
+# Programs of the image, beside ours and the libraries that they are linked with: what capture: iptables calls.
 image_packages=(iptables ipset)
 # What scripts/image calls, and scripts/image --dockerfile.
 image_maker_packages=(mmdebstrap debian-archive-keyring git python3)

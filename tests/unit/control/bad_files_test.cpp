@@ -84,7 +84,7 @@ TEST_CASE("bad file: keys") {
         {"unknown", node + "shutdown:\n  whatever: 3\n",
          "f.yaml:3: shutdown.whatever: found an unknown key, expected deadline"},
         {"unknown among many", node + "doors: {admin: 1}\n",
-         "f.yaml:2: doors.admin: found an unknown key, expected metrics or ready"},
+         "f.yaml:2: doors.admin: found an unknown key, expected metrics, ready or control"},
         {"strange", node + "\"a b\": 3\n",
          "f.yaml:2: [\"a b\"]: found an unknown key, expected node, capture, ca, log, workers, shutdown, doors, "
          "limits, "
