@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <ctime>
 #include <fstream>
 #include <utility>
@@ -16,15 +17,22 @@ using namespace std::chrono_literals;
 
 constexpr auto between_looks = 5s;
 constexpr auto between_tries_under_load = 30s;
-constexpr std::size_t worthwhile = 256 * 1024;
-constexpr std::size_t worth_a_pause = 8 * 1024 * 1024;
+constexpr std::int64_t worthwhile = 256 * 1024;
+constexpr std::int64_t worth_a_pause = 1024 * 1024;
 
-// What the process has in memory that comes from no file, in bytes: proc(5), /proc/pid/statm. 0 where nobody says.
-std::size_t anonymous_memory() {
+// A backlog of a reader that stalls, not what a tunnel seals at once: that is 290 KB at most and comes all the time.
+constexpr int large_block = 1024 * 1024;
+constexpr int most_kept_on_top = 512 * 1024;
+
+// What the process has in memory that comes from no file and is no block in use, in bytes: proc(5), /proc/pid/statm.
+// Stacks and tables of libraries are in it, too. By what is resident: malloc counts pages that were given back, and
+// those that came again, as free alike.
+std::int64_t unused_memory() {
     std::ifstream statm{"/proc/self/statm"};
-    std::size_t size = 0, resident = 0, of_files = 0;
+    std::int64_t size = 0, resident = 0, of_files = 0;
     statm >> size >> resident >> of_files;
-    return statm ? (resident - std::min(resident, of_files)) * static_cast<std::size_t>(::getpagesize()) : 0;
+    const auto blocks = ::mallinfo2();
+    return (resident - of_files) * ::getpagesize() - static_cast<std::int64_t>(blocks.uordblks + blocks.hblkhd);
 }
 
 std::chrono::nanoseconds cpu_of_this_process() {
@@ -33,6 +41,14 @@ std::chrono::nanoseconds cpu_of_this_process() {
     return std::chrono::seconds{used.tv_sec} + std::chrono::nanoseconds{used.tv_nsec};
 }
 
+}
+
+// Left alone, the C library learns from large blocks that are freed to keep more: a few stalled readers, and each thread
+// would keep megabytes on top of its heap, which malloc_trim() does not reach.
+SpareMemory::SpareMemory(boost::asio::io_context& io) : timer_{io} {
+    ::mallopt(M_MMAP_THRESHOLD, large_block);
+    ::mallopt(M_TRIM_THRESHOLD, most_kept_on_top);
+    look_later();
 }
 
 void SpareMemory::look_later() {
@@ -52,9 +68,8 @@ bool SpareMemory::quiet() {
     return spent < between_looks / 20 || spent < busiest_ / 4;
 }
 
-// Measured by what is resident: malloc counts pages that were given back, and those that came again, as free alike.
 void SpareMemory::look() {
-    std::size_t now = anonymous_memory();
+    const std::int64_t now = unused_memory();
     left_ = std::min(left_, now);
     ++looks_;
     bool under_load = !quiet();
@@ -65,7 +80,7 @@ void SpareMemory::look() {
 
 void SpareMemory::give_back() {
     ::malloc_trim(0);
-    left_ = anonymous_memory();
+    left_ = unused_memory();
     looks_ = 0;
     busiest_ = 0ns;
 }
