@@ -9,6 +9,7 @@
  */
 #include "lib/address.h"
 #include "lib/count.h"
+#include "lib/exclude.h"
 #include "lib/note.h"
 #include "lib/parse.h"
 #include "lib/pod.h"
@@ -79,10 +80,20 @@ static __always_inline int is_early(struct __sk_buff* skb) {
     return sk && sk->state == BPF_TCP_SYN_RECV;
 }
 
-static __always_inline int answers_probe(struct __sk_buff* skb, __u64 netns, const struct packet* packet) {
+/* Of a socket that was let past the proxy, and still to where it was let: a rule in the pod may have changed that. */
+static __always_inline int may_leave(struct __sk_buff* skb, const struct cv_pod* pod, const struct packet* packet) {
+    struct cv_note_key to = {};
+
+    return !read_tuple(skb, packet, &to) && excluded_outbound(pod, &to) != CV_REASON_COUNT;
+}
+
+/* From a port that takes connections past us, or to a probe. */
+static __always_inline int may_answer(struct __sk_buff* skb, __u64 netns, const struct cv_pod* pod,
+                                      const struct packet* packet) {
     struct cv_note_key answer = {}, probe = {.netns_cookie = netns};
 
     if (read_tuple(skb, packet, &answer)) return 0;
+    if (pod && excluded_inbound(pod, answer.source_port)) return 1;
     __builtin_memcpy(probe.source_ip, answer.destination_ip, 16);
     __builtin_memcpy(probe.destination_ip, answer.source_ip, 16);
     probe.source_port = answer.destination_port;
@@ -91,24 +102,37 @@ static __always_inline int answers_probe(struct __sk_buff* skb, __u64 netns, con
     return is_fresh(bpf_map_lookup_elem(&cv_probes, &probe));
 }
 
+/* The same number. The verifier does not know it any more, and follows what comes next once, not for each way there. */
+static __always_inline __u32 forget(struct __sk_buff* skb, __u32 number) {
+    __u32 any = skb->len, same = any;
+
+    barrier_var(same);
+    return number + (any - same);
+}
+
 static __always_inline enum cv_reason look_for_handshake(struct __sk_buff* skb, enum l2 l2, __u64 netns,
-                                                         const struct cv_pod* pod, struct packet* packet) {
+                                                         const struct cv_pod* pod, const struct cv_sock* known,
+                                                         struct packet* packet) {
     enum parsed found = parse(skb, l2, packet);
     __u8 flags;
 
+    packet->network = forget(skb, packet->network);
+    packet->next = forget(skb, packet->next);
     if (found == PARSED) found = read_flags(skb, packet, &flags);
     if (found == PARSED_UNREADABLE) return CV_REASON_GUARD_UNREADABLE;
     if (found != PARSED) return GUARD_PASS;
-    if (flags == TCP_SYN) return CV_REASON_GUARD_SYN;
+    if (flags == TCP_SYN)
+        return pod && known && known->note == CV_SOCK_EXCLUDED && may_leave(skb, pod, packet) ? GUARD_PASS
+                                                                                              : CV_REASON_GUARD_SYN;
     if (flags != (TCP_SYN | TCP_ACK) && !is_early(skb)) return GUARD_PASS;
-    if (is_our_answer(skb) || (pod && is_virtual_interface(pod, skb->ifindex)) || answers_probe(skb, netns, packet))
+    if (is_our_answer(skb) || (pod && is_virtual_interface(pod, skb->ifindex)) || may_answer(skb, netns, pod, packet))
         return GUARD_PASS;
     return CV_REASON_GUARD_ANSWER;
 }
 
 static __always_inline enum cv_reason leaving(struct __sk_buff* skb, enum l2 l2, struct packet* packet) {
     struct bpf_sock* sk = skb->sk;
-    struct cv_sock* known;
+    struct cv_sock* known = 0;
     struct cv_pod* pod;
     __u64 netns;
 
@@ -124,7 +148,7 @@ static __always_inline enum cv_reason leaving(struct __sk_buff* skb, enum l2 l2,
     pod = find_pod(netns);
     /* No row: somebody has taken the interface out of its pod, to where nothing is captured. */
     if (pod && pod->state != CV_POD_CAPTURING) return GUARD_PASS;
-    return look_for_handshake(skb, l2, netns, pod, packet);
+    return look_for_handshake(skb, l2, netns, pod, known, packet);
 }
 
 static __always_inline int is_noted_leg(struct __sk_buff* skb, __u64 netns, const struct packet* packet) {

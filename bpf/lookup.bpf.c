@@ -7,6 +7,7 @@
  */
 #include "lib/address.h"
 #include "lib/count.h"
+#include "lib/exclude.h"
 #include "lib/note.h"
 #include "lib/pod.h"
 #include "maps.h"
@@ -54,7 +55,8 @@ static __always_inline enum cv_reason by_port(const struct cv_note_key* syn) {
 
 /* To an address of the pod. Not told by interface alone: what is looped to an own address reports the interface that
  * has the address, and that may be a bridge of VMs. */
-static __always_inline enum cv_reason classify_arriving(const struct cv_note_key* syn, int is_virtual) {
+static __always_inline enum cv_reason classify_arriving(const struct cv_pod* pod, const struct cv_note_key* syn,
+                                                        int is_virtual) {
     struct cv_note* note;
 
     /* The proxy's own come first: a leg may carry any client's address, also the pod's. None comes by an interface:
@@ -68,6 +70,7 @@ static __always_inline enum cv_reason classify_arriving(const struct cv_note_key
     if (is_virtual) return CV_REASON_TO_OUTBOUND;
     note = bpf_map_lookup_elem(&cv_probes, syn);
     if (is_fresh(note)) return CV_REASON_PASS_PROBE;
+    if (excluded_inbound(pod, syn->destination_port)) return CV_REASON_PASS_EXCLUDED;
     return by_port(syn);
 }
 
@@ -77,7 +80,7 @@ static __always_inline enum cv_reason classify(const struct cv_pod* pod, const s
 
     if (is_loopback(syn->destination_ip, syn->family))
         return CV_REASON_PASS_LOOPBACK; /* the kernel drops such packets from outside before us */
-    if (is_own(pod_netns, syn->destination_ip, syn->family)) return classify_arriving(syn, is_virtual);
+    if (is_own(pod_netns, syn->destination_ip, syn->family)) return classify_arriving(pod, syn, is_virtual);
 
     /* The own source is for device-bound sockets, which loop by their device. Outside packets cannot claim it:
      * cv_in_guard. */
@@ -176,6 +179,7 @@ static __always_inline int verdict(enum cv_reason reason) {
         case CV_REASON_PASS_SELF:
         case CV_REASON_PASS_PROBE:
         case CV_REASON_PASS_LEG:
+        case CV_REASON_PASS_EXCLUDED:
         case CV_REASON_PASS_LEAVING: return SK_PASS;
         default: return SK_DROP;
     }

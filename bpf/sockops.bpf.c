@@ -10,6 +10,7 @@
  */
 #include "lib/address.h"
 #include "lib/count.h"
+#include "lib/exclude.h"
 #include "lib/flow.h"
 #include "lib/pod.h"
 #include "maps.h"
@@ -91,10 +92,9 @@ static __always_inline enum cv_reason let_own_through(struct bpf_sock_ops* ctx, 
 static __always_inline enum cv_reason leave_alone(struct bpf_sock_ops* ctx, struct bpf_sock* sk, enum cv_reason why) {
     struct cv_sock* known = bpf_sk_storage_get(&cv_socks, sk, 0, 0);
 
-    if (known && known->note == CV_SOCK_CAPTURED) {
-        known->note = CV_SOCK_PLAIN;
-        set_our_bits(ctx, sk, 0);
-    }
+    if (!known) return why;
+    if (known->note == CV_SOCK_CAPTURED) set_our_bits(ctx, sk, 0);
+    known->note = CV_SOCK_PLAIN;
     return why;
 }
 
@@ -111,10 +111,21 @@ static __always_inline enum cv_reason capture(struct bpf_sock_ops* ctx, struct b
     return known ? CV_REASON_CONNECT_CAPTURED : CV_REASON_CONNECT_NO_STORAGE;
 }
 
+/* The guard lets no other SYN out, so without a note it is captured, which is refused then. */
+static __always_inline enum cv_reason exclude(struct bpf_sock_ops* ctx, struct bpf_sock* sk, enum cv_reason why) {
+    struct cv_sock* known = bpf_sk_storage_get(&cv_socks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+    if (!known) return capture(ctx, sk);
+    leave_alone(ctx, sk, why);
+    known->note = CV_SOCK_EXCLUDED;
+    return why;
+}
+
 static __always_inline enum cv_reason on_connect(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
     struct cv_note_key to = {.netns_cookie = bpf_get_netns_cookie(ctx)};
     struct cv_pod* pod = find_pod(to.netns_cookie);
     struct cv_own_sock* own;
+    enum cv_reason why;
 
     if (!pod && to.netns_cookie != node_netns) return CV_REASON_COUNT;
 
@@ -125,7 +136,8 @@ static __always_inline enum cv_reason on_connect(struct bpf_sock_ops* ctx, struc
     if (is_loopback(to.destination_ip, to.family)) return leave_alone(ctx, sk, CV_REASON_CONNECT_LOOPBACK);
     if (is_own(to.netns_cookie, to.destination_ip, to.family)) return leave_alone(ctx, sk, CV_REASON_CONNECT_SELF);
     if (pod->state != CV_POD_CAPTURING) return leave_alone(ctx, sk, CV_REASON_CONNECT_LEAVING);
-    return capture(ctx, sk);
+    why = excluded_outbound(pod, &to);
+    return why == CV_REASON_COUNT ? capture(ctx, sk) : exclude(ctx, sk, why);
 }
 
 /* A SYN is about to be sent again: its note has died meanwhile. */

@@ -279,6 +279,31 @@ TEST_CASE("guard: an app answers nobody but a probe that has just been noted") {
     CHECK(run(programs->progs.cv_out_guard, ethernet(ip4, ipv4(pod4, 6, tcp(syn_ack)))) == TC_ACT_UNSPEC);
 }
 
+TEST_CASE("guard: an app answers anybody from a port that the pod excludes, and from no other") {
+    // Answers come from port 40000, to port 80.
+    auto verdict = [](const Bytes& packet, const state::Exclusions& excluded) {
+        Programs programs;
+        programs.exclude(excluded);
+        int said = run(programs->progs.cv_out_guard, packet);
+        CHECK(programs.count(&cv_counts::GUARD_ANSWER) == (said == TC_ACT_SHOT));
+        return said;
+    };
+    for (const Bytes& answer : {ethernet(ip4, ipv4(pod4, 6, tcp(syn_ack))), ethernet(ip6, ipv6(pod6, 6, tcp(syn_ack))),
+                                ethernet(ip6, ipv6(pod6, 60, extension(6) + tcp(syn_ack)))}) {
+        CHECK(verdict(answer, {.inbound_ports = {9100, 40000}}) == TC_ACT_UNSPEC);
+        CHECK(verdict(answer, {.inbound_ports = {80, 39999, 40001}}) == TC_ACT_SHOT);
+        CHECK(verdict(answer, {.outbound_ports = {80, 40000}}) == TC_ACT_SHOT);
+    }
+}
+
+TEST_CASE("guard: a SYN to what the pod excludes does not leave without the socket that was let past") {
+    Programs programs;
+    programs.exclude({.outbound_ports = {80}, .outbound_cidrs = {*state::Cidr::parse("10.0.0.0/8")}});
+    CHECK(run(programs->progs.cv_out_guard, ethernet(ip4, ipv4(pod4, 6, tcp(syn)))) == TC_ACT_REDIRECT);
+    CHECK(run(programs->progs.cv_out_guard, ethernet(ip6, ipv6(pod6, 6, tcp(syn)))) == TC_ACT_REDIRECT);
+    CHECK(programs.count(&cv_counts::GUARD_SYN) == 2);
+}
+
 TEST_CASE("guard: a SYN from outside that looks like a leg of ours is forged") {
     const char *client4 = "10.0.0.66", *client6 = "fd00::66";
     auto verdict = [&](const Bytes& packet, __u64 cv_counts::*reason, __u64 age = 0) {

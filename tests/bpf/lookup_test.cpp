@@ -213,6 +213,55 @@ TEST_CASE("lookup: a pod that is not there or leaves gets its connections itself
     CHECK(leaving.count(&cv_counts::PASS_LEAVING) == 1);
 }
 
+TEST_CASE("lookup: a port that the pod excludes is the app's own, and no other; tunnels and legs go their way") {
+    struct Row {
+        const char* name;
+        Syn syn;
+        __u64 cv_counts::*reason;
+    };
+    const Row rows[] = {
+        {"the first of the list", {CV_IPV4, peer4, pod4, 9100}, &cv_counts::PASS_EXCLUDED},
+        {"the last, IPv6", {CV_IPV6, peer6, pod6, 9115}, &cv_counts::PASS_EXCLUDED},
+        {"one below", {CV_IPV4, peer4, pod4, 9099}, &cv_counts::TO_INBOUND},
+        {"one above", {CV_IPV6, peer6, pod6, 9116}, &cv_counts::TO_INBOUND},
+        {"its bytes the other way round", {CV_IPV4, peer4, pod4, 0x8c23}, &cv_counts::TO_INBOUND},
+        {"port 0", {CV_IPV4, peer4, pod4, 0}, &cv_counts::TO_INBOUND},
+        {"a tunnel", {CV_IPV4, peer4, pod4, 15008}, &cv_counts::TO_TUNNEL},
+        {"from the pod itself", {CV_IPV4, pod4, pod4, 9100}, &cv_counts::PASS_SELF},
+        {"from the pod outward", {CV_IPV4, pod4, peer4, 9100}, &cv_counts::TO_OUTBOUND},
+        {"to an address that is not the pod's", {CV_IPV4, peer4, "10.0.0.8", 9100}, &cv_counts::DROP_FOREIGN},
+    };
+    state::Exclusions exclusions{.outbound_ports = {9099}};
+    for (std::uint16_t port = 9100; port < 9116; ++port) exclusions.inbound_ports.push_back(port);
+    base::Fd listen4 = listener(AF_INET), listen6 = listener(AF_INET6);
+    auto judge = [&](const Syn& syn, const state::Exclusions& excluded, __u64 cv_counts::*reason) {
+        Programs programs;
+        programs.exclude(excluded);
+        give_addresses(programs);
+        for (cv_arrival arrival : {CV_ARRIVAL_OUTBOUND, CV_ARRIVAL_INBOUND_PLAIN, CV_ARRIVAL_INBOUND_TUNNEL}) {
+            fill(programs, arrival, AF_INET, listen4);
+            fill(programs, arrival, AF_INET6, listen6);
+        }
+        run(programs, syn);
+        CHECK(programs.total() == 1);
+        return programs.count(reason) == 1;
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.name);
+        CHECK(judge(row.syn, exclusions, row.reason));
+    }
+    CHECK(judge({CV_IPV4, peer4, pod4, 9100}, {.outbound_ports = {9100}}, &cv_counts::TO_INBOUND));
+    // Where only some places are used, the others hold 0.
+    CHECK(judge({CV_IPV4, peer4, pod4, 0}, {.inbound_ports = {9100}}, &cv_counts::TO_INBOUND));
+
+    Programs programs;
+    programs.exclude(exclusions);
+    give_addresses(programs);
+    note(programs, programs->maps.cv_legs, {CV_IPV4, peer4, pod4, 9100}, CV_NOTE_LEG);
+    run(programs, {CV_IPV4, peer4, pod4, 9100});
+    CHECK(programs.count(&cv_counts::PASS_LEG) == 1);
+}
+
 TEST_CASE("lookup: UDP is not looked at") {
     Programs programs;
     bpf_sk_lookup ctx = context({CV_IPV4, peer4, pod4, 53});

@@ -11,6 +11,8 @@
 
 #include <cv_cap.skel.h>
 
+#include <capture/exclusions.hpp>
+
 #include <culvert/base/address.hpp>
 #include <culvert/base/fd.hpp>
 #include <culvert/bpf/pod.h>
@@ -37,6 +39,12 @@ public:
         cv_pod pod{};
         pod.state = state;
         std::copy(virtual_interfaces.begin(), virtual_interfaces.end(), pod.virtual_interfaces);
+        update(cap_->maps.cv_pods, cv_pod_key{pod_netns}, pod);
+    }
+    void exclude(const state::Exclusions& exclusions) {
+        cv_pod pod{};
+        pod.state = CV_POD_CAPTURING;
+        if (!capture::put_exclusions(pod, exclusions)) throw std::runtime_error{"cannot exclude so much"};
         update(cap_->maps.cv_pods, cv_pod_key{pod_netns}, pod);
     }
     void own(cv_family family, const char* ip) {

@@ -24,7 +24,7 @@ std::string head(const Mesh& mesh, int node) {
     const std::string folder = mesh.lab->folder();
     const std::string name = mesh.lab->node_name(node);
     return fmt::format(
-        "node: {{name: {0}, network: \"\", clusterId: Kubernetes, trustDomain: cluster.local}}\n"
+        "node: {{name: {0}, network: \"\", clusterId: Kubernetes, trustDomain: cluster.local, exclude: {8}}}\n"
         "capture: {1}\n"
         "ca: {{directory: {2}/ca, ttl: {3}}}\n"
         "log: {{level: debug, format: {4}, access: {2}/{0}.access}}\n"
@@ -32,15 +32,16 @@ std::string head(const Mesh& mesh, int node) {
         "shutdown: {{deadline: {6}}}\n"
         "doors: {{metrics: \"[::]:15020\", ready: \"[::]:15021\"}}\n{7}",
         name, capture_mode(), folder, settings.certificate_ttl, settings.log_format, settings.workers,
-        settings.deadline, settings.extra);
+        settings.deadline, settings.extra, settings.exclude);
 }
 
 std::string pod_line(const Workload& workload) {
     const Pod& pod = *workload.pod;
     return fmt::format(
-        "- {{uid: \"{}\", name: {}, namespace: ns, serviceAccount: {}, netns: {}, virtualInterfaces: [{}]}}\n",
+        "- {{uid: \"{}\", name: {}, namespace: ns, serviceAccount: {}, netns: {}, virtualInterfaces: [{}], "
+        "exclude: {}}}\n",
         Mesh::uid(pod), pod.name(), workload.service_account, pod.netns_path(),
-        fmt::join(workload.virtual_interfaces, ", "));
+        fmt::join(workload.virtual_interfaces, ", "), workload.exclude);
 }
 
 std::string workload_line(const Mesh& mesh, const Workload& workload) {

@@ -19,6 +19,7 @@ struct Workload {
     bool enrolled = true;                   // listed under `pods` of its node
     std::map<std::string, Ports> services;  // by the service's short name
     std::vector<std::string> virtual_interfaces = {};
+    std::string exclude = "{}";  // YAML, as in the file
 };
 
 struct Service {
@@ -36,7 +37,8 @@ struct DaemonSettings {
     std::string log_format = "text";
     std::string deadline = "5s";
     int workers = 2;
-    std::string extra;  // appended as it is
+    std::string exclude = "{}";  // the node's
+    std::string extra;           // appended as it is
 };
 
 struct Mesh {

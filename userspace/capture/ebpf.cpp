@@ -187,6 +187,12 @@ Result<> EbpfCapture::refill(const std::string& uid, const std::vector<Listener>
     return pod->second->fill_slots(listeners);
 }
 
+Result<> EbpfCapture::exclude(const std::string& uid, const state::Exclusions& exclusions) {
+    auto pod = pods_.find(uid);
+    if (pod == pods_.end()) return base::problem(uid + " is not enrolled");
+    return pod->second->exclude(exclusions);
+}
+
 Result<> EbpfCapture::stop_capturing(const std::string& uid) {
     auto pod = pods_.find(uid);
     if (pod == pods_.end()) return {};

@@ -30,6 +30,7 @@ public:
     base::Result<std::vector<Listener>> listen(const PodSpec& pod) override;
     base::Result<> enrol(const PodSpec& pod, const std::vector<Listener>& listeners) override;
     base::Result<> refill(const std::string& uid, const std::vector<Listener>& listeners) override;
+    base::Result<> exclude(const std::string& uid, const state::Exclusions& exclusions) override;
     base::Result<> stop_capturing(const std::string& uid) override;
     base::Result<> close(const std::string& uid) override;
     base::Result<> release(const std::string& uid) override;

@@ -68,6 +68,12 @@ Result<> IptablesCapture::refill(const std::string& uid, const std::vector<Liste
     return {};
 }
 
+Result<> IptablesCapture::exclude(const std::string& uid, const state::Exclusions& exclusions) {
+    auto pod = pods_.find(uid);
+    if (pod == pods_.end()) return base::problem(uid + " is not enrolled");
+    return pod->second->exclude(exclusions);
+}
+
 Result<> IptablesCapture::stop_capturing(const std::string& uid) {
     auto pod = pods_.find(uid);
     if (pod == pods_.end()) return {};

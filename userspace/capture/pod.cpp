@@ -15,6 +15,7 @@
 #include <culvert/bpf/sock.h>
 
 #include "addresses.hpp"
+#include "exclusions.hpp"
 #include "expedite.hpp"
 #include "kernel.hpp"
 #include "netns_search.hpp"
@@ -44,7 +45,7 @@ std::uint32_t slot_of(const Listener& listener, unsigned workers) {
 Result<std::unique_ptr<Pod>> Pod::enrol(const NodeSide& node, const PodSpec& spec,
                                         const std::vector<Listener>& listeners) {
     std::unique_ptr<Pod> pod{new Pod{node, spec}};
-    if (auto done = pod->enter(spec.netns); !done) return done.error();
+    if (auto done = pod->enter(spec); !done) return done.error();
     if (auto done = pod->install(listeners); !done) {
         // What was captured before stays closed; what was not must not keep half of it.
         if (!pod->taken_over_) (void)pod->release();
@@ -77,8 +78,8 @@ void Pod::end_connecting() {
         base::log::info("capture", "{}: ended {} connections that were just being made", name_, *ended);
 }
 
-Result<> Pod::enter(int netns) {
-    netns_ = Fd{::fcntl(netns, F_DUPFD_CLOEXEC, 3)};
+Result<> Pod::enter(const PodSpec& spec) {
+    netns_ = Fd{::fcntl(spec.netns, F_DUPFD_CLOEXEC, 3)};
     if (!netns_) return base::errno_while("keep the netns of " + name_);
     auto visit = [this]() -> Result<> {
         auto cookie = netns_cookie();
@@ -121,7 +122,7 @@ Result<> Pod::enter(int netns) {
     std::memset(row_.name, 0, sizeof row_.name);
     copy_cut(row_.uid, uid_);
     copy_cut(row_.name, name_);
-    return {};
+    return put_exclusions(row_, spec.exclusions);
 }
 
 Result<> Pod::fill_slots(const std::vector<Listener>& listeners) {
@@ -314,6 +315,11 @@ Result<> Pod::close() {
     row_.daemon = 0;
     closed_ = true;
     return write_row();
+}
+
+Result<> Pod::exclude(const state::Exclusions& exclusions) {
+    if (auto put = put_exclusions(row_, exclusions); !put) return put;
+    return say(row_.state);
 }
 
 Result<> Pod::stop_capturing() {

@@ -45,6 +45,8 @@ public:
     Pod& operator=(const Pod&) = delete;
 
     base::Result<> fill_slots(const std::vector<Listener>&);
+    // What is not written at once, check() writes.
+    base::Result<> exclude(const state::Exclusions&);
     base::Result<> stop_capturing();
     // After it, for a pod that is wanted again: its new connections are refused until it is enrolled anew.
     base::Result<> close();
@@ -73,7 +75,7 @@ private:
           virtual_interfaces_{spec.virtual_interfaces},
           may_follow_{node.io} {}
 
-    base::Result<> enter(int netns);
+    base::Result<> enter(const PodSpec&);
     base::Result<> install(const std::vector<Listener>&);
     base::Result<> attach();
     base::Result<> say(cv_pod_state);

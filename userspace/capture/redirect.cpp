@@ -9,7 +9,6 @@
 
 #include "netlink.hpp"
 #include "routing.hpp"
-#include "rules.hpp"
 #include "undo.hpp"
 
 namespace culvert::capture {
@@ -37,12 +36,13 @@ Result<> put_routing(Rtnetlink& netlink, int family) {
     return netlink.add(mark_rule(family));
 }
 
-Result<> put_tables(const Tables& tables, int family, const std::vector<std::string>& virtual_interfaces) {
+Result<> put_tables(const Tables& tables, int family, const RulesOfPod& pod) {
     auto saved = tables.save(family);
     if (!saved) return saved.error();
-    std::string wanted = pod_rules(family, virtual_interfaces);
+    std::string wanted = pod_rules(family, pod);
     if (holds(*saved, wanted, Place::pod)) return {};
     if (!has_traces(*saved, Place::pod)) return tables.restore(family, wanted);
+    if (std::string text = exchange_rules(*saved, wanted); !text.empty()) return tables.restore(family, text);
     if (without_guard(*saved).empty())
         if (auto done = tables.restore(family, guard_rules()); !done) return done;
     if (std::string old = without_chains(*saved, Place::pod); !old.empty())
@@ -71,13 +71,13 @@ Result<> take_out(const Tables& tables, TextFor text_for) {
 
 }
 
-Result<> put_redirect(const Tables& tables, const std::vector<std::string>& virtual_interfaces) {
+Result<> put_redirect(const Tables& tables, const RulesOfPod& pod) {
     auto netlink = Rtnetlink::open();
     if (!netlink) return netlink.error();
     for (int family : {AF_INET, AF_INET6}) {
         if (family == AF_INET6 && !kernel_has_ipv6()) continue;
         if (auto done = put_routing(*netlink, family); !done) return done;
-        if (auto done = put_tables(tables, family, virtual_interfaces); !done) return done;
+        if (auto done = put_tables(tables, family, pod); !done) return done;
     }
     return {};
 }

@@ -6,12 +6,14 @@
 
 #include <culvert/base/result.hpp>
 
+#include "rules.hpp"
 #include "tables.hpp"
 
 namespace culvert::capture {
 
-// Leaves equal rules alone; others are replaced while nothing can pass.
-base::Result<> put_redirect(const Tables&, const std::vector<std::string>& virtual_interfaces);
+// Leaves equal rules alone. Where ours are hooked as they should be, a table's new rules replace the old ones in one
+// step; else they are replaced while nothing can pass.
+base::Result<> put_redirect(const Tables&, const RulesOfPod&);
 // Whether somebody's chains of these names are here, in the rules of any kind of iptables.
 base::Result<bool> finds_chains(const std::string& lock);
 

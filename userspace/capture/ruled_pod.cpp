@@ -19,7 +19,7 @@ using base::Fd;
 using base::Result;
 
 RuledPod::RuledPod(const RulesSide& node, const PodSpec& spec)
-    : node_{node}, virtual_interfaces_{spec.virtual_interfaces} {
+    : node_{node}, rules_{spec.virtual_interfaces, spec.exclusions} {
     record_.node = node.node;
     record_.uid = spec.uid;
     record_.name = spec.name;
@@ -80,7 +80,7 @@ Result<> RuledPod::claim_netns() {
 Result<> RuledPod::install() {
     auto visit = [this]() -> Result<> {
         ipv6_on_lo_ = ipv6_of("lo");
-        if (auto done = put_redirect(node_.tables, virtual_interfaces_); !done) return done;
+        if (auto done = put_redirect(node_.tables, rules_); !done) return done;
         // The node has changed its kind of iptables since. New rules first: the pod is never open.
         if (taken_over_ && earlier_tables_ != node_.tables.kind())
             return remove_chains(Tables::of(earlier_tables_, node_.records.lock_file()));
@@ -97,7 +97,7 @@ Result<> RuledPod::follow_addresses() {
     auto interfaces = netlink_->interfaces();
     if (!interfaces) return interfaces.error();
     std::erase_if(*interfaces, [this](const Interface& one) {
-        return std::ranges::find(virtual_interfaces_, one.name) != virtual_interfaces_.end();
+        return std::ranges::find(rules_.virtual_interfaces, one.name) != rules_.virtual_interfaces.end();
     });
     std::vector<std::string> now;
     for (const InterfaceAddress& address : *addresses) {
@@ -126,7 +126,7 @@ void RuledPod::on_change() {
     keep_first(done, base::in_netns(netns_.get(), [this]() -> Result<> {
                    if (ipv6_of("lo") == ipv6_on_lo_) return {};
                    ipv6_on_lo_ = ipv6_of("lo");
-                   return put_redirect(node_.tables, virtual_interfaces_);
+                   return put_redirect(node_.tables, rules_);
                }));
     if (!done)
         base::log::warn("capture", "{}: its interfaces changed, and: {}", record_.name, done.error().to_string());
@@ -138,6 +138,11 @@ void RuledPod::end_connecting() {
         base::log::warn("capture", "{}: {}", record_.name, ended.error().to_string());
     else if (*ended > 0)
         base::log::info("capture", "{}: ended {} connections that were just being made", record_.name, *ended);
+}
+
+Result<> RuledPod::exclude(const state::Exclusions& exclusions) {
+    rules_.exclusions = exclusions;
+    return base::in_netns(netns_.get(), [this] { return put_redirect(node_.tables, rules_); });
 }
 
 Result<> RuledPod::stop_capturing() {

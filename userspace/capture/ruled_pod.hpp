@@ -15,6 +15,7 @@
 #include "host_probes.hpp"
 #include "netlink.hpp"
 #include "records.hpp"
+#include "rules.hpp"
 #include "routing.hpp"
 #include "tables.hpp"
 
@@ -35,6 +36,7 @@ public:
     RuledPod(const RuledPod&) = delete;
     RuledPod& operator=(const RuledPod&) = delete;
 
+    base::Result<> exclude(const state::Exclusions&);
     base::Result<> stop_capturing();
     base::Result<> close() { return install(); }  // the rules are back, and lead to ports that nobody has
     base::Result<> release();
@@ -55,7 +57,7 @@ private:
     void end_connecting();
 
     RulesSide node_;
-    std::vector<std::string> virtual_interfaces_;
+    RulesOfPod rules_;
     Record record_;
     base::Fd netns_;
     bool taken_over_ = false;

@@ -93,7 +93,7 @@ std::string in_table(const std::string& name, const std::string& lines) {
 
 }
 
-std::string pod_rules(int family, const std::vector<std::string>& virtual_interfaces) {
+std::string pod_rules(int family, const RulesOfPod& pod) {
     std::string_view local = loopback(family), bits = one_address(family), probe = probe_source(family);
     constexpr std::string_view head =
         ":ISTIO_PRERT - [0:0]\n:ISTIO_OUTPUT - [0:0]\n"
@@ -107,19 +107,28 @@ std::string pod_rules(int family, const std::vector<std::string>& virtual_interf
 
     std::string nat{head};
     // V1, V2: a VM's or nested container's traffic comes in by its interface, and is the pod's outbound.
-    for (const std::string& interface : virtual_interfaces)
+    for (const std::string& interface : pod.virtual_interfaces)
         nat += fmt::format(
             "-A ISTIO_PRERT -i {0} -p tcp -j REDIRECT --to-ports {1}\n-A ISTIO_PRERT -i {0} -p tcp -j RETURN\n",
             interface, outbound_port);
+    // X1: what the pod excludes is the app's own business.
+    for (unsigned port : pod.exclusions.inbound_ports)
+        nat += fmt::format("-A ISTIO_PRERT -p tcp -m tcp --dport {} -j ACCEPT\n", port);
     // P1: probes pass. I1: all else to us, but tunnels are there already.
     nat += fmt::format("-A ISTIO_PRERT -s {}{} -p tcp -j ACCEPT\n", probe, bits);
     nat +=
         fmt::format("-A ISTIO_PRERT ! -d {} -p tcp -m tcp ! --dport {} -m mark ! --mark {} -j REDIRECT --to-ports {}\n",
                     local, tunnel_port, own, inbound_plain_port);
-    // P2, O1, O2: answers to probes, answers to our legs, what a pod says to itself. O3: all else to us.
+    // P2, O1, O2: answers to probes, answers to our legs, what a pod says to itself. X2: what it excludes. O3: all else
+    // to us.
     nat += fmt::format("-A ISTIO_OUTPUT -d {}{} -p tcp -j ACCEPT\n", probe, bits);
     nat += fmt::format("-A ISTIO_OUTPUT -p tcp -m mark --mark {} -j ACCEPT\n", reply);
     nat += fmt::format("-A ISTIO_OUTPUT ! -d {} -o lo -j ACCEPT\n", local);
+    for (unsigned port : pod.exclusions.outbound_ports)
+        nat += fmt::format("-A ISTIO_OUTPUT -p tcp -m tcp --dport {} -j ACCEPT\n", port);
+    for (const state::Cidr& range : pod.exclusions.outbound_cidrs)
+        if (range.ip.family() == family)
+            nat += fmt::format("-A ISTIO_OUTPUT -d {} -p tcp -j ACCEPT\n", range.to_string());
     nat += fmt::format("-A ISTIO_OUTPUT ! -d {} -p tcp -m mark ! --mark {} -j REDIRECT --to-ports {}\n", local, own,
                        outbound_port);
     return in_table("mangle", mangle) + in_table("nat", nat);
@@ -159,6 +168,24 @@ bool holds(const std::string& saved, const std::string& wanted, Place place) {
     return std::ranges::equal(have, want, [](const Table& a, const Table& b) {
         return a.name == b.name && a.chains == b.chains && a.hooks == b.hooks && a.rules == b.rules && a.guards.empty();
     });
+}
+
+std::string exchange_rules(const std::string& saved, const std::string& wanted) {
+    auto have = read(saved, Place::pod), want = read(wanted, Place::pod);
+    if (!std::ranges::equal(have, want, [](const Table& a, const Table& b) {
+            return a.name == b.name && a.chains == b.chains && a.hooks == b.hooks && a.guards.empty();
+        }))
+        return {};
+    std::string text;
+    for (std::size_t i = 0; i < want.size(); ++i) {
+        const Table& table = want[i];
+        if (table.rules == have[i].rules) continue;
+        std::string lines;
+        for (const std::string& chain : table.chains) lines += "-F " + chain + "\n";
+        for (const std::string& rule : table.rules) lines += rule + "\n";
+        text += in_table(table.name, lines);
+    }
+    return text;
 }
 
 bool has_traces(const std::string& saved, Place place) {

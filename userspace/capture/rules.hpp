@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <culvert/bpf/marks.h>
+#include <culvert/state/exclusions.hpp>
 
 namespace culvert::capture {
 
@@ -25,7 +26,13 @@ constexpr std::uint16_t tunnel_port = CV_TUNNEL_PORT;
 // Between the CNI's rules and the main table, as istio-cni has it.
 constexpr std::uint32_t mark_rule_priority = 32764;
 
-std::string pod_rules(int family, const std::vector<std::string>& virtual_interfaces);
+// What one pod's rules differ in from another's.
+struct RulesOfPod {
+    std::vector<std::string> virtual_interfaces = {};
+    state::Exclusions exclusions = {};
+};
+
+std::string pod_rules(int family, const RulesOfPod& pod);
 std::string node_rules(int family);
 
 // The set of pods' addresses that node_rules() looks into.
@@ -40,6 +47,9 @@ enum class Place { pod, node };
 
 // Whether the tables of `saved` hold exactly the rules of `wanted` in Istio's chains, each hooked once.
 bool holds(const std::string& saved, const std::string& wanted, Place place);
+// The text that makes a pod's rules the wanted ones, a table at a time, where only rules of our chains differ; else
+// empty.
+std::string exchange_rules(const std::string& saved, const std::string& wanted);
 // Whether there is anything of Istio's chains, or a guard of ours.
 bool has_traces(const std::string& saved, Place place);
 

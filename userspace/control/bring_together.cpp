@@ -102,6 +102,7 @@ void join_pods(Draft& draft, const Index& index) {
         same(at.at("namespace"), pod.identity.namespace_, workload.namespace_, place);
         same(at.at("serviceAccount"), pod.identity.service_account, workload.service_account, place);
         pod.identity.trust_domain = workload.trust_domain;
+        add_exclusions(pod.exclude, draft.exclude, at.at("exclude"));
     }
 }
 

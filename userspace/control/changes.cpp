@@ -11,14 +11,32 @@ auto values(const base::KeepAlive& k) {
     return std::tuple{k.idle_s, k.interval_s, k.retries, k.user_timeout_ms};
 }
 
+bool differ_in_exclusions_only(const Pod& a, Pod b) {
+    if (a.exclude == b.exclude) return false;
+    b.exclude = a.exclude;
+    return a == b;
+}
+
 // Those of `pods` that are not in `others` as they are.
 std::vector<Pod> without(const std::vector<Pod>& pods, const std::vector<Pod>& others) {
     std::map<std::string_view, const Pod*> known;
     for (const Pod& other : others) known.emplace(other.uid, &other);
     std::vector<Pod> rest;
     for (const Pod& pod : pods)
-        if (auto same = known.find(pod.uid); same == known.end() || *same->second != pod) rest.push_back(pod);
+        if (auto same = known.find(pod.uid);
+            same == known.end() || (*same->second != pod && !differ_in_exclusions_only(*same->second, pod)))
+            rest.push_back(pod);
     return rest;
+}
+
+std::vector<Pod> excluding_anew(const std::vector<Pod>& old, const std::vector<Pod>& fresh) {
+    std::map<std::string_view, const Pod*> known;
+    for (const Pod& pod : old) known.emplace(pod.uid, &pod);
+    std::vector<Pod> found;
+    for (const Pod& pod : fresh)
+        if (auto same = known.find(pod.uid); same != known.end() && differ_in_exclusions_only(*same->second, pod))
+            found.push_back(pod);
+    return found;
 }
 
 }
@@ -27,6 +45,7 @@ Changes diff(const Config& old, const Config& fresh) {
     Changes changes;
     changes.left = without(old.pods, fresh.pods);
     changes.joined = without(fresh.pods, old.pods);
+    changes.excluding = excluding_anew(old.pods, fresh.pods);
     changes.mesh = old.workloads != fresh.workloads || old.services != fresh.services;
     changes.log_level = old.log.level != fresh.log.level;
 

@@ -23,12 +23,13 @@ namespace {
 constexpr auto required = Need::required;
 constexpr std::uint32_t most = std::numeric_limits<std::int32_t>::max();
 
-Reader node(NodeSettings& into) {
-    return section([&into](const Cursor& at) {
+Reader node(NodeSettings& into, state::Exclusions& excluded) {
+    return section([&into, &excluded](const Cursor& at) {
         at.fields({{"name", name(into.name, "this node's name"), required},
                    {"network", text(into.network)},
                    {"clusterId", name(into.cluster_id, "a cluster's name")},
-                   {"trustDomain", name(into.trust_domain, "a trust domain such as cluster.local")}});
+                   {"trustDomain", name(into.trust_domain, "a trust domain such as cluster.local")},
+                   {"exclude", exclude(excluded)}});
     });
 }
 
@@ -166,7 +167,8 @@ Reader pod(Pod& into) {
                    {"namespace", name(into.identity.namespace_, "the pod's namespace"), required},
                    {"serviceAccount", name(into.identity.service_account, "the pod's service account"), required},
                    {"netns", name(into.netns, "the path of the pod's network namespace"), required},
-                   {"virtualInterfaces", virtual_interfaces(into.virtual_interfaces)}});
+                   {"virtualInterfaces", virtual_interfaces(into.virtual_interfaces)},
+                   {"exclude", exclude(into.exclude)}});
     });
 }
 
@@ -178,7 +180,7 @@ void read_all(Draft& draft, const Cursor& root) {
                    {"ready", door(c.doors.ready)},
                    {"control", local_door(c.doors.control)}});
     };
-    root.fields({{"node", node(c.node), required},
+    root.fields({{"node", node(c.node, draft.exclude), required},
                  {"capture", capture(c.capture)},
                  {"ca", ca(c.ca)},
                  {"log", log(c.log)},

@@ -265,8 +265,10 @@ private:
         };
         for (const auto& pod : changes.joined)
             if (is_new(pod)) pods_->join(pod);
-        base::log::info("control", "{} applied: {} pods joined, {} left{}", file_, changes.joined.size(),
-                        changes.left.size(), changes.mesh ? ", the mesh changed" : "");
+        for (const auto& pod : changes.excluding) pods_->exclude(pod);
+        base::log::info("control", "{} applied: {} pods joined, {} left{}{}", file_, changes.joined.size(),
+                        changes.left.size(), changes.mesh ? ", the mesh changed" : "",
+                        changes.excluding.empty() ? "" : ", exclusions changed");
     }
 
     void wait_for_signal() {

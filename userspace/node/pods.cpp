@@ -65,6 +65,8 @@ void Pods::look_after() {
         follow_netns();
         auto again = waiting_;
         for (auto& [uid, entry] : again) join(entry.pod);
+        for (auto& [uid, here] : here_)
+            if (!here.not_excluding.empty()) say_exclusions(here);
         look_after();
     });
 }
@@ -94,7 +96,7 @@ base::Result<> Pods::try_to_join(const control::Pod& pod) {
     std::string name = pod.identity.namespace_ + "/" + pod.name;
     auto netns = base::open_netns(pod.netns);
     if (!netns) return base::problem("pod " + name + ": " + netns.error().to_string() + "; is the pod running?");
-    capture::PodSpec spec{pod.uid, name, netns->get(), pod.virtual_interfaces};
+    capture::PodSpec spec{pod.uid, name, netns->get(), pod.virtual_interfaces, pod.exclude};
 
     if (auto issued = certificates_.add(pod.identity); !issued)
         return base::problem("pod " + name + ": " + issued.error().to_string());
@@ -120,8 +122,9 @@ base::Result<> Pods::try_to_join(const control::Pod& pod) {
     hand_out(std::move(*listeners), [&](proxy::Worker& worker, std::vector<capture::Listener> share) {
         worker.add_pod(local, std::move(share));
     });
-    here_[pod.uid] = {pod, inode_of(pod.netns)};
+    here_[pod.uid] = {.pod = pod, .netns_inode = inode_of(pod.netns)};
     base::log::info("node", "pod {} ({}) is in the mesh as {}", name, pod.uid, pod.identity.to_string());
+    if (!pod.exclude.empty()) base::log::info("node", "pod {}: {}", name, pod.exclude.to_string());
     return {};
 }
 
@@ -148,6 +151,30 @@ void Pods::renew_listeners(const std::string& uid) {
     hand_out(std::move(*listeners), [&](proxy::Worker& worker, std::vector<capture::Listener> share) {
         worker.add_listeners(uid, std::move(share));
     });
+}
+
+void Pods::exclude(const control::Pod& pod) {
+    if (auto waiting = waiting_.find(pod.uid); waiting != waiting_.end()) waiting->second.pod = pod;
+    if (auto leaving = leaving_.find(pod.uid); leaving != leaving_.end() && leaving->second.next)
+        leaving->second.next = pod;
+    auto here = here_.find(pod.uid);
+    if (here == here_.end() || left_to_successor_) return;
+    here->second.pod = pod;
+    say_exclusions(here->second);
+}
+
+void Pods::say_exclusions(Here& here) {
+    const control::Pod& pod = here.pod;
+    std::string name = pod.identity.namespace_ + "/" + pod.name;
+    if (auto done = capture_.exclude(pod.uid, pod.exclude); !done) {
+        std::string text = done.error().to_string();
+        if (here.not_excluding != text)
+            base::log::error("node", "pod {}: what bypasses the mesh is not changed yet: {}. Trying again", name, text);
+        here.not_excluding = std::move(text);
+        return;
+    }
+    here.not_excluding.clear();
+    base::log::info("node", "pod {}: {} from now on", name, pod.exclude.to_string());
 }
 
 void Pods::leave_to_successor() {

@@ -38,6 +38,9 @@ public:
     // is let past us in between.
     void replace(const control::Pod& pod, const control::Pod& successor);
 
+    // Of a pod that is what it was, but for what it excludes: new connections go by it, open ones keep their way.
+    void exclude(const control::Pod& pod);
+
     // Opens listeners anew for a pod whose own have died, and gives them to the workers.
     void renew_listeners(const std::string& uid);
     // From now on the pods are somebody else's: nothing is joined, followed or released any more.
@@ -62,20 +65,23 @@ public:
     void on_change(std::function<void()> callback) { changed_ = std::move(callback); }
 
 private:
+    struct Here {
+        control::Pod pod;
+        std::uint64_t netns_inode;
+        bool path_lost = false;
+        std::string not_excluding = {};  // why capture has not its last exclusions yet; tried again
+    };
+
     base::Result<> try_to_join(const control::Pod& pod);
     void look_after();
     void follow_netns();
+    void say_exclusions(Here& here);
     void end_connections(const control::Pod& pod, std::uint64_t netns_inode, std::chrono::milliseconds deadline,
                          bool keep_closed);
     void gone(const control::Pod& pod);
     void hand_out(std::vector<capture::Listener> listeners,
                   const std::function<void(proxy::Worker&, std::vector<capture::Listener>)>& give);
 
-    struct Here {
-        control::Pod pod;
-        std::uint64_t netns_inode;
-        bool path_lost = false;
-    };
     struct Waiting {
         control::Pod pod;
         std::string said;  // the last error, so that it is logged once and not at every try

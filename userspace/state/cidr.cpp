@@ -30,6 +30,16 @@ bool Cidr::contains(const base::IpAddress& candidate) const noexcept {
     return rest == 0 || (ip.bytes[whole] ^ candidate.bytes[whole]) >> (8 - rest) == 0;
 }
 
+base::IpAddress Cidr::network() const noexcept {
+    base::IpAddress first = ip;
+    int bits = static_cast<int>(prefix_length) + (ip.is_v4() ? 96 : 0);
+    for (std::uint8_t& byte : first.bytes) {
+        byte &= static_cast<std::uint8_t>(0xff00u >> std::clamp(bits, 0, 8));
+        bits -= 8;
+    }
+    return first;
+}
+
 std::string Cidr::to_string() const {
     return ip.to_string() + "/" + std::to_string(prefix_length);
 }

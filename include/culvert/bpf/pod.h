@@ -7,7 +7,7 @@
 
 /* Goes up when a pinned struct, or the meaning of one, changes. */
 #ifndef CV_SCHEMA_VERSION /* tests build a daemon that speaks the next one */
-#define CV_SCHEMA_VERSION 3
+#define CV_SCHEMA_VERSION 4
 #endif
 
 /* Frozen layout: a daemon of any version can read it. */
@@ -30,6 +30,22 @@ enum cv_pod_state {
     CV_POD_LEAVING = 2, /* new connections are the app's own business, those that live go on */
 };
 
+/* What of a pod's traffic bypasses the proxy. In the pod's own row, so that one write changes all of it. */
+#define CV_EXCLUDED_PORTS 16
+#define CV_EXCLUDED_RANGES 16
+
+/* Which lists have something in them: a pod that excludes nothing pays for one look at this. */
+#define CV_EXCLUDES_OUTBOUND 1
+#define CV_EXCLUDES_INBOUND 2
+
+struct cv_range {
+    __u8 ip[16]; /* IPv4 as ::ffff:a.b.c.d; no bit that the mask has not */
+    __u8 mask[16];
+    enum cv_family family; /* 0: unused, and fits nothing */
+    __u32 prefix;          /* its length in the family's own bits, for people */
+};
+CV_SHARED(cv_range, 40);
+
 /* A pod that is in the mesh. This row is the switch: no program touches a pod without one. */
 struct cv_pod {
     __u64 daemon; /* the alive program of this daemon, and of no other, opens the pod */
@@ -38,12 +54,16 @@ struct cv_pod {
     __u8 tcp_fwmark_accept_was; /* the sysctls before us, put back when the pod leaves */
     __u8 fwmark_reflect_was;
     __u8 fwmark_reflect6_was;
-    __u8 pad[5];                                     /* always 0 */
+    __u8 excludes;                                   /* CV_EXCLUDES_* */
+    __u8 pad[4];                                     /* always 0 */
     __u32 virtual_interfaces[CV_VIRTUAL_INTERFACES]; /* ifindexes, of VMs and nested containers; 0: unused */
     char uid[64];
     char name[128];
+    __u16 outbound_ports[CV_EXCLUDED_PORTS]; /* excluded, as what follows; 0: unused */
+    __u16 inbound_ports[CV_EXCLUDED_PORTS];
+    struct cv_range outbound_ranges[CV_EXCLUDED_RANGES];
 };
-CV_SHARED(cv_pod, 248);
+CV_SHARED(cv_pod, 952);
 
 /* An address of the pod's own, on any of its interfaces. */
 struct cv_own_ip_key {

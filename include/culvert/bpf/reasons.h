@@ -18,7 +18,9 @@
     X(CONNECT_SELF, "an app connected to the pod's own address, left alone")                             \
     X(CONNECT_PROBE, "a process of the node connected to a pod, let through")                            \
     X(CONNECT_LEAVING, "an app connected while its pod was leaving the mesh, left alone")                \
-    X(CONNECT_NO_STORAGE, "no room to note a captured socket; its connect is refused")                   \
+    X(CONNECT_EXCLUDED_PORT, "an app connected to a port that its pod excludes, past the proxy")         \
+    X(CONNECT_EXCLUDED_CIDR, "an app connected to a range that its pod excludes, past the proxy")        \
+    X(CONNECT_NO_STORAGE, "no room to note an app's socket; its connect is refused")                     \
     X(CONNECT_MARK_FAILED, "the kernel refused our mark; the guard drops what the socket sends")         \
     X(LISTEN_MARK_ZEROED, "an app's mark was taken off its listener, replies must be able to come home") \
     X(FLOW_OPENED, "a row of cv_flows was written")                                                      \
@@ -31,6 +33,7 @@
     X(PASS_PROBE, "a noted probe of the node's, given to the app")                                       \
     X(PASS_LEG, "the proxy's own connection, given to the app")                                          \
     X(PASS_LEAVING, "the pod joins or leaves the mesh, given to the app")                                \
+    X(PASS_EXCLUDED, "to a port that the pod excludes, given to the app")                                \
     X(DROP_FOREIGN, "neither to nor from an address of the pod")                                         \
     X(DROP_NO_LISTENER, "the proxy is not listening; refused, never let past")                           \
     X(DROP_ASSIGN_FAILED, "the kernel refused the proxy's listener")                                     \

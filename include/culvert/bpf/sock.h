@@ -9,6 +9,7 @@ enum cv_sock_note {
     CV_SOCK_PLAIN = 0,
     CV_SOCK_CAPTURED =
         1, /* an app's, at either end, and in the proxy's hands: nothing of it may leave by an interface */
+    CV_SOCK_EXCLUDED = 2, /* an app's, connecting to what its pod excludes: its SYN may leave */
 };
 
 struct cv_sock {

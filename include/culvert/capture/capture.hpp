@@ -15,6 +15,7 @@
 #include <culvert/base/result.hpp>
 #include <culvert/base/socket.hpp>
 #include <culvert/capture/flows.hpp>
+#include <culvert/state/exclusions.hpp>
 
 namespace boost::asio {
 class io_context;
@@ -51,6 +52,8 @@ struct PodSpec {
     int netns;         // borrowed for the call; capture keeps its own duplicate
     // Interfaces in the pod behind which VMs or nested containers live: what they forward is the pod's outbound.
     std::vector<std::string> virtual_interfaces;
+    // Of the pod's own sockets; what comes by virtual interfaces is always captured.
+    state::Exclusions exclusions = {};
 };
 
 enum class Mode { ebpf, iptables };
@@ -115,6 +118,9 @@ public:
     virtual base::Result<> enrol(const PodSpec& pod, const std::vector<Listener>& listeners) = 0;
     // Steers an enrolled pod to these listeners from now on; those that it had are somebody's no more.
     virtual base::Result<> refill(const std::string& uid, const std::vector<Listener>& listeners) = 0;
+    // Of an enrolled pod, from now on. Connections that are open keep their way. After a failure some of what is no
+    // longer excluded may still be: try again.
+    virtual base::Result<> exclude(const std::string& uid, const state::Exclusions& exclusions) = 0;
     // First step of leaving: new connections are no longer captured; those that live go on.
     virtual base::Result<> stop_capturing(const std::string& uid) = 0;
     // Takes the first step back, for a pod that is wanted again before it was released: its new connections are refused

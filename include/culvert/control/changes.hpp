@@ -9,12 +9,15 @@ struct Changes {
     // A pod that is not what it was (netns, identity, name) has left and joined: let go before you take on.
     std::vector<Pod> left;
     std::vector<Pod> joined;
-    bool mesh = false;       // workloads or services: publish a new snapshot
-    bool log_level = false;  // may be set at once
+    std::vector<Pod> excluding;  // others that are what they were, but for what they exclude
+    bool mesh = false;           // workloads or services: publish a new snapshot
+    bool log_level = false;      // may be set at once
     // Settings whose new value waits for a restart, by their keys in the file: "ca", "log.access".
     std::vector<std::string> need_restart;
 
-    bool none() const noexcept { return left.empty() && joined.empty() && !mesh && !log_level && need_restart.empty(); }
+    bool none() const noexcept {
+        return left.empty() && joined.empty() && excluding.empty() && !mesh && !log_level && need_restart.empty();
+    }
 };
 
 Changes diff(const Config& old, const Config& fresh);

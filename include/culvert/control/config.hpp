@@ -12,6 +12,7 @@
 #include <culvert/base/log.hpp>
 #include <culvert/base/result.hpp>
 #include <culvert/base/socket.hpp>
+#include <culvert/state/exclusions.hpp>
 #include <culvert/state/workload.hpp>
 
 namespace culvert::control {
@@ -77,6 +78,7 @@ struct Pod {
     std::string netns;  // path, as given
     // Interfaces in the pod that lead to VMs or nested containers: what those open is the pod's outbound.
     std::vector<std::string> virtual_interfaces;
+    state::Exclusions exclude;  // the node's and its own
     friend bool operator==(const Pod&, const Pod&) = default;
 };
 

@@ -12,6 +12,7 @@ struct Cidr {
     // A bare address is a range of one.
     static std::optional<Cidr> parse(std::string_view text);
     bool contains(const base::IpAddress& candidate) const noexcept;  // never across families
+    base::IpAddress network() const noexcept;                        // without host bits
     std::string to_string() const;
 
     friend auto operator<=>(const Cidr&, const Cidr&) = default;

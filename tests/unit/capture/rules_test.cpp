@@ -55,6 +55,47 @@ TEST_CASE("rules: what iptables-save prints of ours is what we asked for") {
     CHECK(has_traces(saved_pod, Place::pod));
 }
 
+TEST_CASE("rules: what a pod excludes is accepted before the rules that would take it, ranges in their own family") {
+    const RulesOfPod excluding{.exclusions = {.outbound_ports = {3306},
+                                              .outbound_cidrs = {*culvert::state::Cidr::parse("10.9.0.0/16"),
+                                                                 *culvert::state::Cidr::parse("fd00:9::/32")},
+                                              .inbound_ports = {9100}}};
+    // As iptables-save prints them.
+    const std::string inbound = "-A ISTIO_PRERT -p tcp -m tcp --dport 9100 -j ACCEPT\n";
+    const std::string port = "-A ISTIO_OUTPUT -p tcp -m tcp --dport 3306 -j ACCEPT\n";
+    const std::string last = "-A ISTIO_OUTPUT ! -d 127.0.0.1/32 -p tcp";
+    const std::string saved =
+        replaced(replaced(saved_pod, last, port + "-A ISTIO_OUTPUT -d 10.9.0.0/16 -p tcp -j ACCEPT\n" + last),
+                 "-A ISTIO_PRERT -s", inbound + "-A ISTIO_PRERT -s");
+    const std::string wanted = pod_rules(AF_INET, excluding);
+    CHECK(holds(saved, wanted, Place::pod));
+    CHECK_FALSE(holds(saved_pod, wanted, Place::pod));
+    CHECK_FALSE(holds(saved, pod_rules(AF_INET, {}), Place::pod));
+    CHECK(pod_rules(AF_INET6, excluding).find("-A ISTIO_OUTPUT -d fd00:9::/32 -p tcp -j ACCEPT\n") !=
+          std::string::npos);
+    CHECK(pod_rules(AF_INET6, excluding).find("10.9.0.0") == std::string::npos);
+}
+
+TEST_CASE("rules: where only our chains' rules differ, those of one table are exchanged at once") {
+    const std::string wanted = pod_rules(AF_INET, {.exclusions = {.inbound_ports = {9100}}});
+    const std::string text = exchange_rules(saved_pod, wanted);
+    CHECK(text.starts_with("*nat\n-F ISTIO_OUTPUT\n-F ISTIO_PRERT\n-A ISTIO_"));
+    CHECK(text.find("*mangle") == std::string::npos);
+    CHECK(text.find("-A OUTPUT") == std::string::npos);
+    CHECK(text.find("-A ISTIO_PRERT -p tcp -m tcp --dport 9100 -j ACCEPT\n") != std::string::npos);
+    CHECK(exchange_rules(saved_pod, pod_rules(AF_INET, {})).empty());
+    // A hook or a chain that is missing, or a guard that was left, wants more than that.
+    CHECK(exchange_rules(replaced(saved_pod, "-A OUTPUT -j ISTIO_OUTPUT\n-A ISTIO_OUTPUT -d", "-A ISTIO_OUTPUT -d"),
+                         wanted)
+              .empty());
+    CHECK(exchange_rules(replaced(saved_pod, "-A INPUT",
+                                  "-A INPUT -p tcp -m comment --comment culvert-guard -j DROP\n"
+                                  "-A INPUT"),
+                         wanted)
+              .empty());
+    CHECK(exchange_rules("", wanted).empty());
+}
+
 TEST_CASE("rules: any difference is seen") {
     const std::string o1 = "-A ISTIO_OUTPUT -p tcp -m mark --mark 0x111/0xfff -j ACCEPT\n";
     const std::string hook = "-A OUTPUT -j ISTIO_OUTPUT\n-A ISTIO_OUTPUT -d";
@@ -75,12 +116,12 @@ TEST_CASE("rules: any difference is seen") {
         CAPTURE(row.name);
         CHECK_FALSE(holds(row.saved, pod_rules(AF_INET, {}), Place::pod));
     }
-    CHECK_FALSE(holds(saved_pod, pod_rules(AF_INET, {"tap0"}), Place::pod));
+    CHECK_FALSE(holds(saved_pod, pod_rules(AF_INET, {.virtual_interfaces = {"tap0"}}), Place::pod));
     CHECK_FALSE(holds(saved_pod, pod_rules(AF_INET6, {}), Place::pod));
 }
 
 TEST_CASE("rules: virtual interfaces come first in nat's PREROUTING, redirect and return each") {
-    std::string text = pod_rules(AF_INET, {"tap0", "docker0"});
+    std::string text = pod_rules(AF_INET, {.virtual_interfaces = {"tap0", "docker0"}});
     auto tap = text.find(
         "-A ISTIO_PRERT -i tap0 -p tcp -j REDIRECT --to-ports 15001\n-A ISTIO_PRERT -i tap0 -p tcp -j RETURN\n");
     auto docker = text.find("-A ISTIO_PRERT -i docker0 -p tcp -j REDIRECT --to-ports 15001\n");

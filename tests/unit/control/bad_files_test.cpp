@@ -151,6 +151,54 @@ TEST_CASE("bad file: settings") {
     });
 }
 
+TEST_CASE("bad file: exclusions") {
+    auto excluded = [](const std::string& keys) { return "node: {name: n, exclude: {" + keys + "}}\n"; };
+    auto ports = [](int first, int count) {
+        std::string list;
+        for (int i = 0; i < count; ++i) list += (i ? ", " : "") + std::to_string(first + i);
+        return "[" + list + "]";
+    };
+    auto both = [&](const std::string& of_node, const std::string& of_pod) {
+        return excluded(of_node) + "pods:\n- {" + good_pod + ",\n   exclude: {" + of_pod + "}}\nworkloads:\n- {" +
+               good_workload + "}\n";
+    };
+    const std::string range = R"(an address range such as "10.0.0.0/8" or "fd00::/64")";
+    check({
+        {"port 0", excluded("outboundPorts: [0]"),
+         "f.yaml:1: node.exclude.outboundPorts[0]: found \"0\", expected a number from 1 to 65535"},
+        {"no port", excluded("inboundPorts: [http]"),
+         "f.yaml:1: node.exclude.inboundPorts[0]: found \"http\", expected a number from 1 to 65535"},
+        {"a port of ours", excluded("inboundPorts: [80, 15008]"),
+         "f.yaml:1: node.exclude.inboundPorts[1]: found \"15008\", expected a port of an app, from 1 to 65535; this "
+         "one "
+         "is the mesh's own"},
+        {"not a list", excluded("outboundPorts: 80"),
+         "f.yaml:1: node.exclude.outboundPorts: found \"80\", expected a list"},
+        {"misspelt", excluded("outboundCIDRs: []"),
+         "f.yaml:1: node.exclude.outboundCIDRs: found an unknown key, expected outboundPorts, outboundCidrs or "
+         "inboundPorts"},
+        {"too long a prefix", excluded("outboundCidrs: [10.9.0.0/33]"),
+         "f.yaml:1: node.exclude.outboundCidrs[0]: found \"10.9.0.0/33\", expected " + range},
+        {"host bits", excluded("outboundCidrs: [10.9.1.0/16]"),
+         "f.yaml:1: node.exclude.outboundCidrs[0]: found \"10.9.1.0/16\", an address within a range; did you mean "
+         "10.9.0.0/16 or 10.9.1.0/32?"},
+        {"host bits, IPv6", excluded("outboundCidrs: [\"fd00::1/64\"]"),
+         "f.yaml:1: node.exclude.outboundCidrs[0]: found \"fd00::1/64\", an address within a range; did you mean "
+         "fd00::/64 or fd00::1/128?"},
+        {"everything", excluded("outboundCidrs: [\"::/0\"]"),
+         "f.yaml:1: node.exclude.outboundCidrs[0]: found \"::/0\", which is every address; to take a pod out of the "
+         "mesh, remove it from pods"},
+        {"too many", excluded("outboundPorts: " + ports(1, 17)),
+         "f.yaml:1: node.exclude.outboundPorts: found 17 ports, expected at most 16; remove some"},
+        {"too many of a pod", both("inboundPorts: []", "inboundPorts: " + ports(1, 17)),
+         "f.yaml:4: pods[0].exclude.inboundPorts: found 17 ports, expected at most 16; remove some"},
+        {"too many together", both("outboundPorts: " + ports(1, 9), "outboundPorts: " + ports(9, 9)),
+         "f.yaml:4: pods[0].exclude: found 17 outbound ports together with those of node.exclude, expected at most 16; "
+         "remove some"},
+        {"as many as fit together", both("outboundPorts: " + ports(1, 9), "outboundPorts: " + ports(9, 8)), "accepted"},
+    });
+}
+
 TEST_CASE("bad file: workloads") {
     check({
         {"not a list", node + "workloads: {}\n", "f.yaml:2: workloads: found a mapping, expected a list"},

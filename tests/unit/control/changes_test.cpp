@@ -64,6 +64,37 @@ TEST_CASE("changes: a pod that is not what it was has left and joined") {
     }
 }
 
+TEST_CASE("changes: a pod that excludes something else is what it was; with another change it is not") {
+    Pod before = pod("a"), after = pod("a");
+    before.exclude.outbound_ports = {80};
+    after.exclude.inbound_ports = {80};
+    Changes changes = diff(with_pods({before, pod("b")}), with_pods({after, pod("b")}));
+    CHECK(changes.excluding == std::vector{after});
+    CHECK(changes.left.empty());
+    CHECK(changes.joined.empty());
+    CHECK_FALSE(changes.none());
+    after.netns = "/run/netns/other";
+    changes = diff(with_pods({before}), with_pods({after}));
+    CHECK(changes.excluding.empty());
+    CHECK(changes.left == std::vector{before});
+    CHECK(changes.joined == std::vector{after});
+}
+
+TEST_CASE("changes: what the node excludes needs no restart, and concerns the pods that did not exclude it yet") {
+    auto of = [](const std::string& exclude) {
+        std::string text = good_file;
+        text.insert(text.find("  trustDomain"), exclude.empty() ? "" : "  exclude: " + exclude + "\n");
+        auto read = parse_config(text, "f.yaml");
+        REQUIRE(read.has_value());
+        return *read;
+    };
+    Changes changes = diff(of(""), of("{outboundPorts: [3306]}"));
+    REQUIRE(changes.excluding.size() == 1);
+    CHECK(changes.excluding[0].exclude.outbound_ports == std::vector<std::uint16_t>{3306});
+    CHECK(changes.need_restart.empty());
+    CHECK(changes.left.empty());
+}
+
 TEST_CASE("changes: each part of the file shows up as itself and as nothing else") {
     struct Row {
         std::string name;

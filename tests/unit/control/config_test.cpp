@@ -133,4 +133,24 @@ TEST_CASE("config: a file that is not there is named with the reason") {
     CHECK(loaded.error().to_string() == "read /nonexistent/culvert.yaml: No such file or directory (os error 2)");
 }
 
+TEST_CASE("config: a pod excludes what the node does and its own, whichever comes first in the file") {
+    const std::string pods = R"(pods:
+- {uid: a, name: a, namespace: n, serviceAccount: s, netns: /a, exclude: {outboundPorts: [80, 3306], inboundPorts: [1]}}
+- {uid: b, name: b, namespace: n, serviceAccount: s, netns: /b}
+)";
+    const std::string node =
+        "node: {name: n, exclude: {outboundPorts: [80], outboundCidrs: [10.9.0.1, \"fd00::/8\"]}}\n";
+    const std::string workloads = R"(workloads:
+- {uid: a, namespace: n, serviceAccount: s, workloadIps: []}
+- {uid: b, namespace: n, serviceAccount: s, workloadIps: []}
+)";
+    for (const std::string& text : {node + pods + workloads, workloads + pods + node}) {
+        auto config = parse_config(text, "f.yaml");
+        REQUIRE(config.has_value());
+        CHECK(config->pods[0].exclude.to_string() ==
+              "outbound ports 80, 3306 and 10.9.0.1/32, fd00::/8 and inbound port 1 bypass the mesh");
+        CHECK(config->pods[1].exclude.to_string() == "outbound port 80 and 10.9.0.1/32, fd00::/8 bypass the mesh");
+    }
+}
+
 }

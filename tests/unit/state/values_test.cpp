@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
+#include <culvert/state/exclusions.hpp>
+
 #include "world.hpp"
 
 using namespace culvert::state;
@@ -33,6 +35,39 @@ TEST_CASE("identity: what has not exactly five parts of that shape is none") {
 
 TEST_CASE("identity: a workload's is made of its three labels") {
     CHECK(pod("c1", {}).identity().to_string() == "spiffe://cluster.local/ns/bench/sa/c1");
+}
+
+TEST_CASE("exclusions: as an operator reads them") {
+    auto range = [](const char* text) { return *Cidr::parse(text); };
+    struct Row {
+        Exclusions exclusions;
+        std::string text;
+    };
+    for (const Row& row : {
+             Row{{}, "nothing bypasses the mesh"},
+             Row{{.outbound_ports = {3306}}, "outbound port 3306 bypasses the mesh"},
+             Row{{.inbound_ports = {9100}}, "inbound port 9100 bypasses the mesh"},
+             Row{{.outbound_cidrs = {range("fd00::/8")}}, "outbound fd00::/8 bypasses the mesh"},
+             Row{{.outbound_ports = {80}, .inbound_ports = {80, 81}},
+                 "outbound port 80 and inbound ports 80, 81 bypass the mesh"},
+             Row{{{3306, 27017}, {range("10.9.0.0/16")}, {9100}},
+                 "outbound ports 3306, 27017 and 10.9.0.0/16 and inbound port 9100 bypass the mesh"},
+         })
+        CHECK(row.exclusions.to_string() == row.text);
+}
+
+TEST_CASE("exclusions: two of them are the union, in order") {
+    Exclusions all{{27017, 80}, {*Cidr::parse("10.9.0.0/16")}, {}};
+    all.add({{80, 443}, {*Cidr::parse("10.9.0.0/16"), *Cidr::parse("10.8.0.0/16")}, {9100}});
+    CHECK(all == Exclusions{{80, 443, 27017}, {*Cidr::parse("10.8.0.0/16"), *Cidr::parse("10.9.0.0/16")}, {9100}});
+}
+
+TEST_CASE("cidr: its network has no host bits") {
+    for (auto [range, network] : {std::pair{"10.9.255.255/16", "10.9.0.0"}, std::pair{"10.9.8.7/31", "10.9.8.6"},
+                                  std::pair{"10.9.8.7/32", "10.9.8.7"}, std::pair{"255.1.1.1/0", "0.0.0.0"},
+                                  std::pair{"fd00::ffff/120", "fd00::ff00"},
+                                  std::pair{"fd00:ffff::1/17", "fd00:8000::"}, std::pair{"ffff::1/0", "::"}})
+        CHECK(Cidr::parse(range)->network().to_string() == network);
 }
 
 TEST_CASE("cidr: which addresses it holds") {

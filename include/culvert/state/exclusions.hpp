@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// What of a pod's traffic bypasses the mesh, neither sealed nor judged.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <culvert/state/cidr.hpp>
+
+namespace culvert::state {
+
+struct Exclusions {
+    // The kernel programs look through short lists: the most ports of each kind, and the most ranges.
+    static constexpr std::size_t most = 16;
+
+    std::vector<std::uint16_t> outbound_ports;
+    std::vector<Cidr> outbound_cidrs;  // without host bits
+    std::vector<std::uint16_t> inbound_ports;
+
+    bool empty() const noexcept { return outbound_ports.empty() && outbound_cidrs.empty() && inbound_ports.empty(); }
+    // Each list becomes the union of both, in order.
+    void add(const Exclusions& others);
+    // "outbound ports 3306, 27017 and 10.9.0.0/16 and inbound port 9100 bypass the mesh", "nothing bypasses the mesh".
+    std::string to_string() const;
+
+    friend bool operator==(const Exclusions&, const Exclusions&) = default;
+};
+
+}
