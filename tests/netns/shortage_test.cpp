@@ -6,19 +6,12 @@
 // thousands. CULVERT_SHORTAGE_SEED (1) decides which.
 #include <doctest/doctest.h>
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <new>
 #include <random>
 
 #include "failing_malloc.hpp"
-#include "finally.hpp"
+#include "orders.hpp"
 #include "outcome.hpp"
 #include "server.hpp"
 #include "world.hpp"
@@ -34,52 +27,21 @@ std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
     return text != nullptr && *text != '\0' ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
-class Orders {
+class ShortageOrders : public Orders<MallocOrders> {
 public:
-    Orders() {
-        char path[] = "/dev/shm/culvert-malloc-XXXXXX";
-        base_ = culvert::base::Fd{::mkostemp(path, O_CLOEXEC)};
-        path_ = path;
-        if (!base_ || ::ftruncate(base_.get(), sizeof(MallocOrders)) != 0)
-            throw std::runtime_error("no file for orders");
-        void* at = ::mmap(nullptr, sizeof(MallocOrders), PROT_READ | PROT_WRITE, MAP_SHARED, base_.get(), 0);
-        if (at == MAP_FAILED) throw std::runtime_error("orders cannot be mapped");
-        orders_ = new (at) MallocOrders;
-    }
-    ~Orders() {
-        ::munmap(orders_, sizeof(MallocOrders));
-        std::filesystem::remove(path_);
-    }
-    Orders(const Orders&) = delete;
-
-    // From here on daemons that are started have the allocator, as long as the object lives.
-    struct Preloaded {
-        explicit Preloaded(const Orders& orders) {
-            ::setenv("CULVERT_MALLOC_ORDERS", orders.path_.c_str(), 1);
-            ::setenv("LD_PRELOAD", CULVERT_FAILING_MALLOC, 1);
-        }
-        ~Preloaded() {
-            ::unsetenv("LD_PRELOAD");
-            ::unsetenv("CULVERT_MALLOC_ORDERS");
-        }
-        Preloaded(const Preloaded&) = delete;
-    };
+    ShortageOrders() : Orders{CULVERT_FAILING_MALLOC, "CULVERT_MALLOC_ORDERS"} {}
 
     void arm(pid_t daemon, std::uint64_t first, std::uint64_t burst) {
-        orders_->seen = 0;
-        orders_->failed = 0;
-        orders_->first = first;
-        orders_->burst = burst;
-        orders_->armed_for = daemon;
+        auto& orders = *this;
+        orders->seen = 0;
+        orders->failed = 0;
+        orders->first = first;
+        orders->burst = burst;
+        orders->armed_for = daemon;
     }
-    void disarm() { orders_->armed_for = 0; }
-    std::uint64_t seen() const { return orders_->seen; }
-    std::uint64_t failed() const { return orders_->failed; }
-
-private:
-    culvert::base::Fd base_;
-    std::string path_;
-    MallocOrders* orders_ = nullptr;
+    void disarm() { (*this)->armed_for = 0; }
+    std::uint64_t seen() const { return (*this)->seen; }
+    std::uint64_t failed() const { return (*this)->failed; }
 };
 
 // "whole", "ended", or what must not be.
@@ -123,7 +85,7 @@ struct Shortages {
         return orders.failed() > 0;
     }
     World& world;
-    static inline Orders orders;
+    static inline ShortageOrders orders;
     std::vector<Connection> others;
     std::uint64_t failed = 0, tries = 0, lost = 0;
 };
@@ -140,7 +102,7 @@ TEST_CASE(
     "shortage: wherever a connection asks for memory and gets none, it ends alone" BOTH_FAMILIES EBPF_ONLY(once)) {
     const auto most = number_from("CULVERT_SHORTAGE_TRIES", 100);
     std::mt19937_64 random{number_from("CULVERT_SHORTAGE_SEED", 1)};
-    auto preloaded = std::make_unique<Orders::Preloaded>(Shortages::orders);
+    auto preloaded = std::make_unique<ShortageOrders::Preloaded>(Shortages::orders);
     World world;
     preloaded.reset();
     Server far{world.far.netns(), 8080, apps::echo};

@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 
 constexpr auto backdated = 2min;  // as istiod: the peer's clock may be behind ours
 constexpr auto root_lifetime = std::chrono::days{3650};
-constexpr auto root_backdated = 1h;  // made once, read by every node
+constexpr auto root_backdated = std::chrono::days{7};  // made once, for every node, whatever its clock says then
 constexpr auto root_ends_soon = std::chrono::days{30};
 
 constexpr const char* advice_replace =

@@ -20,7 +20,7 @@ using Steady = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 using std::chrono::system_clock;
 
-constexpr auto longest_sleep = 1min;   // the wall clock may have jumped: look at it this often
+constexpr auto longest_sleep = 1s;     // the wall clock may have jumped: look at it this often
 constexpr auto shortest_life = 500ms;  // a root in its last seconds must not make us spin
 constexpr double spread = 0.05;        // of half a life, so that a node's certificates do not stay in step
 constexpr auto first_retry = 1s;       // ztunnel's backoff: 1 s, doubled, at most 150 s, each +-20 %
