@@ -66,7 +66,11 @@ const Row rows[] = {
      .line = "unsupported protocol",
      .end = "refused: "},
     {.name = "no ALPN", .tls = {.alpn = ""}, .fault = "tls", .line = "ALPN", .end = "alert"},
-    {.name = "http/1.1", .tls = {.alpn = "http/1.1"}, .fault = "tls", .line = "no application protocol", .end = "refused: "},
+    {.name = "http/1.1",
+     .tls = {.alpn = "http/1.1"},
+     .fault = "tls",
+     .line = "no application protocol",
+     .end = "refused: "},
 };
 
 // The end as the peer sees it; one that is let in says something that ends it.
@@ -157,7 +161,45 @@ TEST_CASE("hostile: a peer that renews its keys without end is cut off" IPV4) {
     bystander.check();
 }
 
-TEST_CASE("hostile: early data, sessions of old and renegotiation come to nothing" IPV4) {
+TEST_CASE("hostile: what comes under a ticket of old before the handshake is over is never acted upon" IPV4) {
+    World& world = World::shared();
+    const Forger ca{world.lab.folder() / "ca"};
+    Bystander bystander{world};
+    const Papers papers = ca.issue();
+    Server app{world.near.netns(), 8081, apps::echo};
+    const std::string request =
+        h2::frame(h2::HEADERS, h2::END_HEADERS, 1, h2::connect_to(world.near.at(Family::v4, 8081).to_string())) +
+        h2::frame(h2::DATA, h2::END_STREAM, 1, "words");
+    const std::string all = h2::preface + h2::frame(h2::SETTINGS, 0, 0) + request;
+    {
+        HostilePeer peer{world.plain2.netns(), world.near.at(Family::v4, 15008)};
+        REQUIRE(peer.shake_hands({.papers = &papers, .early = all}) == "");
+        CHECK(SSL_get_early_data_status(peer.ssl()) == SSL_EARLY_DATA_REJECTED);
+        CHECK(SSL_session_reused(peer.ssl()) == 0);
+        // The tunnel is as if nothing had been said: the preface is due now, and stream 1 is free.
+        peer.begin_http2();
+        peer.send(h2::PING, 0, 0, "12345678");
+        REQUIRE(peer.next(h2::PING));
+        CHECK(app.guests().empty());
+        peer.send(request);
+        const auto echo = peer.next(h2::DATA);
+        REQUIRE(echo);
+        CHECK(echo->payload == "words");
+        CHECK(app.guests().size() == 1);
+    }
+    // More than may be passed over.
+    world.mark();
+    HostilePeer peer{world.plain2.netns(), world.near.at(Family::v4, 15008)};
+    const std::string refused = peer.shake_hands({.papers = &papers, .early = all + std::string(100'000, 'x')});
+    const std::string end = refused.empty() ? peer.ending() : refused;  // our side may be done before it hears
+    CHECK_MESSAGE((end.find("alert") != std::string::npos || end == "reset" || end == "early data: "), end);
+    bystander.check_faults("tls", 1);
+    CHECK(logged(world.one, "too much early data"));
+    CHECK(app.guests().size() == 1);
+    bystander.check();
+}
+
+TEST_CASE("hostile: no session, no renegotiation" IPV4) {
     World& world = World::shared();
     const Forger ca{world.lab.folder() / "ca"};
     Bystander bystander{world};

@@ -46,7 +46,7 @@ struct Tls {
     const Papers* papers = nullptr;  // null: none
     int lowest = TLS1_3_VERSION, highest = TLS1_3_VERSION;
     std::string alpn = "h2";  // empty: none is offered
-    bool early_data = false;
+    std::string early = {};   // what a client sends in its first flight, under a ticket that it has made up
 };
 
 class HostilePeer {
