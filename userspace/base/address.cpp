@@ -61,6 +61,12 @@ bool IpAddress::is_unspecified() const noexcept {
     return *this == any(AF_INET) || *this == any(AF_INET6);
 }
 
+IpAddress IpAddress::network() const noexcept {
+    IpAddress network = *this;
+    if (!is_v4()) std::fill(network.bytes.begin() + 8, network.bytes.end(), std::uint8_t{0});
+    return network;
+}
+
 std::string IpAddress::to_string() const {
     char text[INET6_ADDRSTRLEN];
     if (is_v4()) return {text, write_v4(*this, text)};

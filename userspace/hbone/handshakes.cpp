@@ -4,9 +4,8 @@
 namespace culvert::hbone {
 
 bool Handshakes::enter(Guest& guest, const base::IpAddress& source) {
-    std::uint32_t& here = sources_[source];
-    if (here >= most_of_one_) return false;
-    ++here;
+    if (sources_.of(source) >= most_of_one_) return false;
+    sources_.add(source);
     guest.house_ = this;
     guest.source_ = source;
     all_.push_back(guest);
@@ -16,8 +15,7 @@ bool Handshakes::enter(Guest& guest, const base::IpAddress& source) {
 
 void Handshakes::leave(Guest& guest) noexcept {
     all_.erase(all_.iterator_to(guest));
-    auto source = sources_.find(guest.source_);
-    if (source != sources_.end() && --source->second == 0) sources_.erase(source);
+    sources_.remove(guest.source_);
 }
 
 void Handshakes::Guest::leave() noexcept {

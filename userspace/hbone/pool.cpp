@@ -111,6 +111,7 @@ private:
                                                const Tunnel* not_this);
     TunnelPtr usable(const PoolKey& key, const tls::CredentialsPtr& own, const Tunnel* not_this);
     bool is_full(const PoolKey& key) const;
+    void end_revoked(const PoolKey& key);
     TunnelPtr start(const PoolKey& key, const tls::CredentialsPtr& own);
     base::Task<> dial(TunnelPtr tunnel);
     base::Task<> dial_once(TunnelPtr tunnel);
@@ -198,6 +199,15 @@ TunnelPtr Pool::Impl::start(const PoolKey& key, const tls::CredentialsPtr& own) 
     return made;
 }
 
+// Nothing new goes to a peer whose certificate has been taken back, and what is on its way ends with the tunnel.
+void Pool::Impl::end_revoked(const PoolKey& key) {
+    std::vector<TunnelPtr> revoked;
+    if (auto peer = peers.find(key); peer != peers.end())
+        for (const TunnelPtr& t : peer->second)
+            if (t->opened && !t->ended && t->session->peer_is_revoked()) revoked.push_back(t);
+    for (const TunnelPtr& t : revoked) t->session->abort(peer_revoked());
+}
+
 TunnelPtr Pool::Impl::usable(const PoolKey& key, const tls::CredentialsPtr& own, const Tunnel* not_this) {
     auto peer = peers.find(key);
     if (peer == peers.end()) return nullptr;
@@ -224,6 +234,7 @@ base::Task<base::Result<TunnelPtr>> Pool::Impl::tunnel(const PoolKey& key, const
                                                        const Tunnel* not_this) {
     for (;;) {
         if (draining_) co_return draining_error();
+        end_revoked(key);
         TunnelPtr found = usable(key, own, not_this);
         if (!found && is_full(key)) co_return base::problem("over a limit: tunnels to this peer");
         if (!found) found = start(key, own);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <culvert/hbone/server.hpp>
 
-#include <map>
-
 #include <culvert/base/shortage.hpp>
+#include <culvert/hbone/sources.hpp>
 
 #include "session.hpp"
 #include "texts.hpp"
@@ -24,7 +23,10 @@ public:
     }
 
     void on_open() override { leave(); }
-    void on_request(Incoming incoming) override { handler_.on_request(std::move(incoming)); }
+    void on_request(Incoming incoming) override {
+        if (session->peer_is_revoked()) return session->abort(peer_revoked());
+        handler_.on_request(std::move(incoming));
+    }
     void on_closed(const base::Error* why) override {
         leave();
         if (why) result = base::copy_of(*why);
@@ -49,7 +51,7 @@ struct Server::Tunnels {
     base::intrusive::list<Tunnel, base::intrusive::constant_time_size<false>> all;
     bool draining = false;
     std::size_t count = 0;
-    std::map<base::IpAddress, std::uint32_t> sources;
+    Sources sources;
 };
 
 // A tunnel's place among those of its server.
@@ -57,20 +59,19 @@ class Server::Place {
 public:
     Place(std::shared_ptr<Tunnels> tunnels, const base::IpAddress& source)
         : tunnels_{std::move(tunnels)}, source_{source} {
-        ++tunnels_->sources[source_];  // may have no memory
+        tunnels_->sources.add(source_);
         ++tunnels_->count;
     }
     ~Place() {
         --tunnels_->count;
-        auto source = tunnels_->sources.find(source_);
-        if (--source->second == 0) tunnels_->sources.erase(source);
+        tunnels_->sources.remove(source_);
     }
     Place(const Place&) = delete;
     Place& operator=(const Place&) = delete;
 
     const char* too_many(const Settings& limits) const {
         if (tunnels_->count > limits.server_tunnels) return "over a limit: tunnels to this pod";
-        if (tunnels_->sources[source_] > limits.server_tunnels_of_one)
+        if (tunnels_->sources.of(source_) > Sources::share(source_, limits.server_tunnels_of_one))
             return "over a limit: tunnels from this source to this pod";
         return nullptr;
     }

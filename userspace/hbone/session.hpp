@@ -56,6 +56,8 @@ public:
     std::optional<std::uint32_t> peer_allows() const noexcept;
     // Stalled streams hold most of the connection's window, either way: a new stream would be slow on it.
     bool crowded() const noexcept;
+    // Its certificate has been taken back since it was verified: the owner asks before each new stream, and aborts.
+    bool peer_is_revoked() noexcept;
     // Client: the peer said in its SETTINGS that it takes bytes before it has answered.
     bool peer_takes_first_bytes() const noexcept { return peer_takes_first_bytes_; }
     // Client: sends the CONNECT at the end of this round, and these bytes with it, or when the 200 has come.

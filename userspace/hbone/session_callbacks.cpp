@@ -211,6 +211,7 @@ void Session::prepare() {
     (void)Callbacks::options();
     (void)tunnel_ended();
     (void)closed_by_peer();
+    (void)peer_revoked();
 }
 
 // The C library's, but a large piece starts out without memory: a session has a buffer for frames of 16 KiB, and what

@@ -54,7 +54,7 @@ void Session::pong(std::span<const std::uint8_t> payload) {
 void Session::ping() {
     if (state_ != State::open) return;
     Batch batch{*this};
-    if (transport_->tls().revoked()) return fail(base::problem("tls error: the peer's certificate has been revoked"));
+    if (transport_->tls().revoked()) return fail(peer_revoked());
     if (ping_waits_) {
         ping_timed_out_ = true;
         auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(settings_.ping_timeout).count();
@@ -184,6 +184,10 @@ bool Session::takes_streams(std::uint32_t likely) const noexcept {
 std::optional<std::uint32_t> Session::peer_allows() const noexcept {
     if (!heard_settings_ || !http2_) return std::nullopt;
     return nghttp2_session_get_remote_settings(http2_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+}
+
+bool Session::peer_is_revoked() noexcept {
+    return state_ == State::open && transport_->tls().revoked();
 }
 
 bool Session::crowded() const noexcept {

@@ -68,4 +68,9 @@ const base::Error& closed_by_peer() {
     return text;
 }
 
+const base::Error& peer_revoked() {
+    static const base::Error text = base::problem("connection closed: peer certificate revoked by CRL");
+    return text;
+}
+
 }

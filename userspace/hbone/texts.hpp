@@ -17,5 +17,6 @@ base::Error broken_pipe();  // "io error: broken pipe"
 // Made once, so that it is there when memory is not: "h2 failed: the tunnel has ended"
 const base::Error& tunnel_ended();
 const base::Error& closed_by_peer();  // "h2 failed: the peer closed the tunnel"
+const base::Error& peer_revoked();    // "connection closed: peer certificate revoked by CRL"
 
 }

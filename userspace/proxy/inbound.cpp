@@ -99,8 +99,14 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
         return Leg{};
     };
 
+    // A peer decides how many it makes of these.
+    auto refuse_request = [&](Refusal refusal) {
+        if (!context.refusals.count(telemetry::PeerFault::request, tunnel.peer)) record.leave_out_of_log();
+        return refuse(refusal.status, refusal.reason, std::move(refusal.text));
+    };
+
     if (incoming.method() != "CONNECT")
-        co_return refuse(400, CloseReason::bad_request, "method not allowed: " + shown(incoming.method()));
+        co_return refuse_request({400, CloseReason::bad_request, "method not allowed: " + shown(incoming.method())});
     state::SnapshotPtr mesh = context.mesh;
     auto own = mesh->workload_by_uid(pod->uid);
     if (!own)
@@ -108,8 +114,7 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
             503, CloseReason::not_ready,
             "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
     base::SocketAddress app;
-    if (auto refusal = find_app(*mesh, *own, incoming, app))
-        co_return refuse(refusal->status, refusal->reason, refusal->text);
+    if (auto refusal = find_app(*mesh, *own, incoming, app)) co_return refuse_request(std::move(*refusal));
     auto& entry = record.entry;
     entry.source_workload = mesh->workload_by_ip(pod->network, tunnel.peer.ip);
     entry.mutual_tls = true;

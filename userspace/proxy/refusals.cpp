@@ -63,8 +63,10 @@ void Refusals::sum_up() {
         Unsaid ended = std::exchange(faults_[i], {});
         if (ended.count == 0) continue;
         auto fault = static_cast<PeerFault>(i);
-        base::log::warn("proxy", "{} more tunnels of peers were refused or cut within 10 s ({}: {}), the last from {}",
-                        ended.count, to_string(fault), description(fault), ended.last.to_string());
+        base::log::warn(
+            "proxy", "{} more {} within 10 s ({}: {}), the last from {}", ended.count,
+            fault == PeerFault::request ? "requests of peers were refused" : "tunnels of peers were refused or cut",
+            to_string(fault), description(fault), ended.last.to_string());
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tunnels of peers that were refused or cut: each is counted, the first of an interval have lines of their own, and
-// the rest are one line with their number. A flood of them must not push other connections' lines out of the log.
+// Tunnels of peers that were refused or cut, and their requests that were refused: each is counted, the first of an
+// interval have lines of their own, and the rest are one line with their number. A flood of them must not push other
+// connections' lines out of the log.
 //
 // Lives on: one worker.
 #pragma once

@@ -41,11 +41,12 @@ ConnectionRecord::~ConnectionRecord() {
     if (!closed_)
         base::shortage::guard("the reason of an end",
                               [this] { close(CloseReason::drained, "connection closed due to connection drain"); });
+    recorder_.counters.connections_open.sub();
+    recorder_.counters.closed[static_cast<std::size_t>(reason_)].add();
+    if (!logged_) return;
     AccessEntry line{std::move(entry), unix_now_ns()};
     line.duration = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began_);
     if (error_) line.error = std::move(*error_);
-    recorder_.counters.connections_open.sub();
-    recorder_.counters.closed[static_cast<std::size_t>(reason_)].add();
     recorder_.log.submit(recorder_.worker, std::move(line));
 }
 

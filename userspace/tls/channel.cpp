@@ -39,6 +39,7 @@ struct Channel::Impl {
     std::uint64_t records_sealed = 0;
     std::size_t opened_lately = 0;
     std::uint64_t revocations_seen = Revocations::generation();
+    bool revoked = false;
     std::optional<base::Error> failure;  // once broken, for ever broken
 
     static base::Result<std::unique_ptr<Impl>> make(CredentialsPtr own, PeerCheck check);
@@ -183,9 +184,10 @@ void Channel::close() noexcept {
 bool Channel::revoked() noexcept {
     Impl& c = *impl_;
     auto newest = Revocations::generation();
-    if (std::exchange(c.revocations_seen, newest) == newest) return false;
+    if (std::exchange(c.revocations_seen, newest) == newest) return c.revoked;
     const Revocations* list = Revocations::in_force();
-    return list && list->revoke(SSL_get0_verified_chain(c.ssl.get()));
+    c.revoked = list && list->revoke(SSL_get0_verified_chain(c.ssl.get()));
+    return c.revoked;
 }
 
 const std::optional<state::Identity>& Channel::peer() const noexcept {

@@ -22,6 +22,7 @@ struct IpAddress {
     int family() const noexcept { return is_v4() ? AF_INET : AF_INET6; }
     bool is_loopback() const noexcept;     // 127/8 and ::1
     bool is_unspecified() const noexcept;  // 0.0.0.0 and ::
+    IpAddress network() const noexcept;    // the /64 of an IPv6 address; an IPv4 address itself
     std::string to_string() const;
 
     friend auto operator<=>(const IpAddress&, const IpAddress&) = default;

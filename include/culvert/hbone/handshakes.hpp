@@ -7,12 +7,12 @@
 // Lives on: one worker.
 #pragma once
 #include <cstdint>
-#include <map>
 #include <utility>
 
 #include <boost/intrusive/list.hpp>
 
 #include <culvert/base/address.hpp>
+#include <culvert/hbone/sources.hpp>
 
 namespace culvert::hbone {
 
@@ -50,7 +50,7 @@ private:
     boost::intrusive::list<
         Guest, boost::intrusive::member_hook<Guest, boost::intrusive::list_member_hook<>, &Guest::in_house_>>
         all_;  // the oldest first
-    std::map<base::IpAddress, std::uint32_t> sources_;
+    Sources sources_;
 };
 
 }

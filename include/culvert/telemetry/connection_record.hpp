@@ -40,6 +40,8 @@ public:
     // A reason other than ok without a text gets the reason's own sentence.
     void close(CloseReason reason, std::string error = {});
     bool closed() const noexcept { return closed_; }
+    // Counted, but without a line.
+    void leave_out_of_log() noexcept { logged_ = false; }
 
     OpenEntry entry;  // to be filled in; bytes are this class's
 
@@ -49,6 +51,7 @@ private:
     std::unique_ptr<std::string> error_;  // null: success
     CloseReason reason_ = CloseReason::drained;
     bool closed_ = false;
+    bool logged_ = true;
 };
 
 // What the records of one worker have in common, and those that live.

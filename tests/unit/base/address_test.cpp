@@ -34,6 +34,14 @@ TEST_CASE("address: a v4-mapped peer is an IPv4 peer") {
     CHECK(SocketAddress::from(raw) == v4);
 }
 
+TEST_CASE("address: the network of an IPv6 address is its /64, and an IPv4 address has none") {
+    auto network = [](const char* text) { return IpAddress::parse(text)->network().to_string(); };
+    CHECK(network("2001:db8:1:2:3:4:5:6") == "2001:db8:1:2::");
+    CHECK(network("2001:db8:1:2::") == "2001:db8:1:2::");
+    CHECK(network("10.0.0.7") == "10.0.0.7");
+    CHECK(network("::ffff:10.0.0.7") == "10.0.0.7");
+}
+
 TEST_CASE("address: loopback is 127/8 and ::1, and nothing else") {
     CHECK(IpAddress::parse("127.0.0.1")->is_loopback());
     CHECK(IpAddress::parse("127.9.9.9")->is_loopback());

@@ -48,6 +48,26 @@ TEST_CASE("handshakes: a source has its share, and gets it back") {
     CHECK_FALSE(out);
 }
 
+TEST_CASE("handshakes: all addresses of an IPv6 /64 are one source") {
+    Handshakes house{100, 2};
+    bool out = false;
+    std::list<Guest> guests;
+    const auto enter = [&](const char* source) {
+        return house.enter(guests.emplace_back(out), *IpAddress::parse(source));
+    };
+    CHECK(enter("2001:db8:1:2::1"));
+    CHECK(enter("2001:db8:1:2::2"));
+    CHECK_FALSE(enter("2001:db8:1:2:3:4:5:6"));
+    CHECK(enter("2001:db8:1:3::1"));
+    guests.front().leave();
+    CHECK(enter("2001:db8:1:2::4"));
+    CHECK_FALSE(enter("2001:db8:1:2::5"));
+    // IPv4 is mapped into one /64 of its own.
+    CHECK(enter("10.0.0.1"));
+    CHECK(enter("10.0.0.1"));
+    CHECK(enter("10.0.0.2"));
+}
+
 TEST_CASE("handshakes: when there are too many, the oldest is put out and the newest stays") {
     Handshakes house{3, 2};
     bool out[5] = {};
