@@ -121,9 +121,10 @@ static __always_inline enum cv_reason look_for_handshake(struct __sk_buff* skb, 
     if (found == PARSED) found = read_flags(skb, packet, &flags);
     if (found == PARSED_UNREADABLE) return CV_REASON_GUARD_UNREADABLE;
     if (found != PARSED) return GUARD_PASS;
-    if (flags == TCP_SYN)
-        return pod && known && known->note == CV_SOCK_EXCLUDED && may_leave(skb, pod, packet) ? GUARD_PASS
-                                                                                              : CV_REASON_GUARD_SYN;
+    if (flags == TCP_SYN) {
+        if (pod && known && known->note == CV_SOCK_EXCLUDED && may_leave(skb, pod, packet)) return GUARD_PASS;
+        return CV_REASON_GUARD_SYN;
+    }
     if (flags != (TCP_SYN | TCP_ACK) && !is_early(skb)) return GUARD_PASS;
     if (is_our_answer(skb) || (pod && is_virtual_interface(pod, skb->ifindex)) || may_answer(skb, netns, pod, packet))
         return GUARD_PASS;
