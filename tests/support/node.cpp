@@ -79,9 +79,11 @@ Node::~Node() {
     if (running()) {
         count_reasons();
         signal(SIGTERM);
-        if (!wait_exit(300ms)) signal(SIGTERM);  // the second one: now, not after a drain
-        const auto status = wait_exit(5s);
-        if (status != 0)
+        const bool hurried = !wait_exit(300ms);
+        if (hurried) signal(SIGTERM);  // the second one: now, not after a drain
+        const auto status = wait_exit(20s);
+        const bool was_ending = hurried && status == 128 + SIGTERM;  // so late that nobody listened for it any more
+        if (status != 0 && !was_ending)
             note_failure(name_ + (status ? " exited with " + std::to_string(*status) : " did not end") +
                          " at teardown\n" + where_to_look());
         if (!status) kill9();
