@@ -3,21 +3,29 @@
 
 #include <boost/asio/post.hpp>
 
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <atomic>
 #include <utility>
 
+#include <culvert/base/fd.hpp>
 #include <culvert/base/log.hpp>
 #include <culvert/base/netns.hpp>
 
 namespace culvert::node {
 namespace {
 
-// What tells one network namespace from another; 0 where there is none.
+// What tells one network namespace from another; 0 where there is none. Who removes one unmounts it first: what is then
+// still at the path is a plain file.
 std::uint64_t inode_of(const std::string& path) {
+    base::Fd here{::open(path.c_str(), O_PATH | O_CLOEXEC)};
+    struct statfs system {};
     struct stat status {};
-    return ::stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
+    bool is_namespace = here && ::fstatfs(here.get(), &system) == 0 && system.f_type == NSFS_MAGIC;
+    return is_namespace && ::fstat(here.get(), &status) == 0 ? status.st_ino : 0;
 }
 
 }
