@@ -93,8 +93,11 @@ base::Result<Store> trust(const std::string& pem) {
     if (!store) return openssl_problem("read roots");
     auto roots = read_certificates_leniently(pem);
     if (roots.empty()) return base::problem("read roots: there is no certificate that can be read");
-    for (const Certificate& root : roots)
+    for (const Certificate& root : roots) {
+        // Else the first handshakes would read its extensions, in several workers at once.
+        X509_check_purpose(root.get(), -1, 0);
         if (X509_STORE_add_cert(store.get(), root.get()) != 1) return openssl_problem("read roots");
+    }
     // Like ztunnel's: what is in the bundle is trusted, also when it is not self-signed.
     X509_STORE_set_flags(store.get(), X509_V_FLAG_PARTIAL_CHAIN);
     return store;
