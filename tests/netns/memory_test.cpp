@@ -5,12 +5,14 @@
 
 #include <sys/socket.h>
 
+#include <atomic>
 #include <optional>
 #include <thread>
 
 #include <culvert/base/netns.hpp>
 
 #include "outcome.hpp"
+#include "server.hpp"
 #include "world.hpp"
 
 namespace base = culvert::base;
@@ -59,6 +61,21 @@ private:
     std::thread thread_;
 };
 
+// Until the one at the other end has taken nothing for a while: all that there is room for on the way.
+std::size_t send_until_stalled(const Connection& app) {
+    const std::string bytes(1 << 20, 'b');
+    std::size_t sent = 0;
+    for (int idle = 0; idle < 30; ++idle) {
+        const ssize_t n = ::send(app.fd(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n > 0) {
+            sent += static_cast<std::size_t>(n);
+            idle = 0;
+        }
+        std::this_thread::sleep_for(10ms);
+    }
+    return sent;
+}
+
 }
 
 TEST_SUITE("memory") {
@@ -88,6 +105,33 @@ TEST_CASE("memory: 1000 idle connections cost each daemon 1.7 MB at most, and ar
     constexpr std::size_t rest = 1'000'000;
     CHECK(eventually(30s, [&] { return world.one.resident_bytes() < client_side + rest; }));
     CHECK(eventually(30s, [&] { return world.two.resident_bytes() < server_side + rest; }));
+}
+
+TEST_CASE("memory: what the backlogs of stalled readers took goes back when they have gone" IPV4) {
+    World world;
+    std::atomic<bool> goes{false};
+    Server stalled{world.far.netns(), port, [&goes](Connection& app) {
+        app.send(app.receive(1));
+        // Held until it is told to go; what it has not read is lost then.
+        while (!goes) std::this_thread::sleep_for(10ms);
+        app.reset();
+    }};
+    const SocketAddress target = world.far.at(Family::v4, port);
+    CHECK(world.client.dial(target).echoes("x"));
+    const std::size_t before = world.two.resident_bytes();
+    for (int time = 0; time < 2; ++time) {
+        goes = false;
+        std::vector<Connection> apps;
+        for (int i = 0; i < 3; ++i) {
+            apps.push_back(world.client.dial(target));
+            REQUIRE(apps.back().echoes("x"));
+            CHECK(send_until_stalled(apps.back()) > (4 << 20));
+        }
+        goes = true;
+        for (Connection& app : apps) CHECK(app.ending() != "silence");
+    }
+    constexpr std::size_t rest = 6'000'000;  // buffers of each worker, code
+    CHECK(eventually(30s, [&] { return world.two.resident_bytes() < before + rest; }));
 }
 
 }
