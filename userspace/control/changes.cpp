@@ -17,24 +17,28 @@ bool differ_in_exclusions_only(const Pod& a, Pod b) {
     return a == b;
 }
 
-// Those of `pods` that are not in `others` as they are.
-std::vector<Pod> without(const std::vector<Pod>& pods, const std::vector<Pod>& others) {
-    std::map<std::string_view, const Pod*> known;
-    for (const Pod& other : others) known.emplace(other.uid, &other);
+using ByUid = std::map<std::string_view, const Pod*>;
+
+ByUid by_uid(const std::vector<Pod>& pods) {
+    ByUid known;
+    for (const Pod& pod : pods) known.emplace(pod.uid, &pod);
+    return known;
+}
+
+// Those of `pods` that are not in `others` as they are, but for what they exclude.
+std::vector<Pod> without(const std::vector<Pod>& pods, const ByUid& others) {
     std::vector<Pod> rest;
     for (const Pod& pod : pods)
-        if (auto same = known.find(pod.uid);
-            same == known.end() || (*same->second != pod && !differ_in_exclusions_only(*same->second, pod)))
+        if (auto same = others.find(pod.uid);
+            same == others.end() || (*same->second != pod && !differ_in_exclusions_only(*same->second, pod)))
             rest.push_back(pod);
     return rest;
 }
 
-std::vector<Pod> excluding_anew(const std::vector<Pod>& old, const std::vector<Pod>& fresh) {
-    std::map<std::string_view, const Pod*> known;
-    for (const Pod& pod : old) known.emplace(pod.uid, &pod);
+std::vector<Pod> excluding_anew(const ByUid& old, const std::vector<Pod>& fresh) {
     std::vector<Pod> found;
     for (const Pod& pod : fresh)
-        if (auto same = known.find(pod.uid); same != known.end() && differ_in_exclusions_only(*same->second, pod))
+        if (auto same = old.find(pod.uid); same != old.end() && differ_in_exclusions_only(*same->second, pod))
             found.push_back(pod);
     return found;
 }
@@ -43,9 +47,10 @@ std::vector<Pod> excluding_anew(const std::vector<Pod>& old, const std::vector<P
 
 Changes diff(const Config& old, const Config& fresh) {
     Changes changes;
-    changes.left = without(old.pods, fresh.pods);
-    changes.joined = without(fresh.pods, old.pods);
-    changes.excluding = excluding_anew(old.pods, fresh.pods);
+    const ByUid before = by_uid(old.pods);
+    changes.left = without(old.pods, by_uid(fresh.pods));
+    changes.joined = without(fresh.pods, before);
+    changes.excluding = excluding_anew(before, fresh.pods);
     changes.mesh = old.workloads != fresh.workloads || old.services != fresh.services;
     changes.log_level = old.log.level != fresh.log.level;
 

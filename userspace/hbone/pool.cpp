@@ -6,6 +6,7 @@
 #include <map>
 
 #include <culvert/base/shortage.hpp>
+#include <culvert/tls/revocations.hpp>
 
 #include "session.hpp"
 #include "texts.hpp"
@@ -201,6 +202,7 @@ TunnelPtr Pool::Impl::start(const PoolKey& key, const tls::CredentialsPtr& own) 
 
 // Nothing new goes to a peer whose certificate has been taken back, and what is on its way ends with the tunnel.
 void Pool::Impl::end_revoked(const PoolKey& key) {
+    if (!tls::Revocations::in_force()) return;
     std::vector<TunnelPtr> revoked;
     if (auto peer = peers.find(key); peer != peers.end())
         for (const TunnelPtr& t : peer->second)

@@ -26,11 +26,12 @@ constexpr int most_kept_on_top = 512 * 1024;
 
 // What the process has in memory that comes from no file and is no block in use, in bytes: proc(5), /proc/pid/statm.
 // Stacks and tables of libraries are in it, too. By what is resident: malloc counts pages that were given back, and
-// those that came again, as free alike.
+// those that came again, as free alike. 0 where nobody says.
 std::int64_t unused_memory() {
     std::ifstream statm{"/proc/self/statm"};
     std::int64_t size = 0, resident = 0, of_files = 0;
     statm >> size >> resident >> of_files;
+    if (!statm) return 0;
     const auto blocks = ::mallinfo2();
     return (resident - of_files) * ::getpagesize() - static_cast<std::int64_t>(blocks.uordblks + blocks.hblkhd);
 }
@@ -43,8 +44,8 @@ std::chrono::nanoseconds cpu_of_this_process() {
 
 }
 
-// Left alone, the C library learns from large blocks that are freed to keep more: a few stalled readers, and each thread
-// would keep megabytes on top of its heap, which malloc_trim() does not reach.
+// Left alone, the C library learns from large blocks that are freed to keep more: a few stalled readers, and each
+// thread would keep megabytes on top of its heap, which malloc_trim() does not reach.
 SpareMemory::SpareMemory(boost::asio::io_context& io) : timer_{io} {
     ::mallopt(M_MMAP_THRESHOLD, large_block);
     ::mallopt(M_TRIM_THRESHOLD, most_kept_on_top);

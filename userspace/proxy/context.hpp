@@ -15,7 +15,6 @@ namespace culvert::proxy {
 
 struct Context {
     base::Loop& loop;
-    unsigned worker;
     Shared shared;
     const Limits& limits;
     telemetry::WorkerCounters& counters;

@@ -103,7 +103,6 @@ public:
           refusals_{loop_, counters_},
           handshakes_{limits_.handshakes_per_worker, limits_.handshakes_per_source},
           context_{.loop = loop_,
-                   .worker = index,
                    .shared = shared,
                    .limits = limits_,
                    .counters = counters_,

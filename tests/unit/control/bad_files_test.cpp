@@ -170,8 +170,7 @@ TEST_CASE("bad file: exclusions") {
          "f.yaml:1: node.exclude.inboundPorts[0]: found \"http\", expected a number from 1 to 65535"},
         {"a port of ours", excluded("inboundPorts: [80, 15008]"),
          "f.yaml:1: node.exclude.inboundPorts[1]: found \"15008\", expected a port of an app, from 1 to 65535; this "
-         "one "
-         "is the mesh's own"},
+         "one is the mesh's own"},
         {"not a list", excluded("outboundPorts: 80"),
          "f.yaml:1: node.exclude.outboundPorts: found \"80\", expected a list"},
         {"misspelt", excluded("outboundCIDRs: []"),
