@@ -27,10 +27,11 @@ namespace {
 
 constexpr std::string_view secret = "must-not-be-seen";
 
-// All that a capture could have changed in a network namespace. Neighbours and counters come and go by themselves.
+// All that a capture could have changed in a network namespace. Neighbours and counters come and go by themselves; so do
+// the namespaces of other labs, of which `ip link` complains when it meets one that is being removed.
 std::string network_of(int netns) {
     return must({"sh", "-c",
-                 "ip -o link | sed 's/ state .*//'; ip -o address | sed 's/ *valid_lft.*//'; ip rule; ip -6 rule; "
+                 "ip -o link 2>/dev/null | sed 's/ state .*//'; ip -o address | sed 's/ *valid_lft.*//'; ip rule; ip -6 rule; "
                  "ip route show table all; ip -6 route show table all | grep -v '^multicast'; "
                  "tc qdisc show; bpftool net show; "
                  "iptables-save | grep '^-'; ip6tables-save | grep '^-'; "
