@@ -27,17 +27,18 @@ namespace {
 
 constexpr std::string_view secret = "must-not-be-seen";
 
-// All that a capture could have changed in a network namespace. Neighbours and counters come and go by themselves; so do
-// the namespaces of other labs, of which `ip link` complains when it meets one that is being removed.
+// All that a capture could have changed in a network namespace. Neighbours and counters come and go by themselves; so
+// do the namespaces of other labs, of which `ip link` complains when it meets one that is being removed.
 std::string network_of(int netns) {
-    return must({"sh", "-c",
-                 "ip -o link 2>/dev/null | sed 's/ state .*//'; ip -o address | sed 's/ *valid_lft.*//'; ip rule; ip -6 rule; "
-                 "ip route show table all; ip -6 route show table all | grep -v '^multicast'; "
-                 "tc qdisc show; bpftool net show; "
-                 "iptables-save | grep '^-'; ip6tables-save | grep '^-'; "
-                 "sysctl -a 2>/dev/null | grep -E '^net\\.(ipv4\\.(tcp_|fwmark|conf|ip_)|ipv6\\.(fwmark|conf))' | "
-                 "grep -vE 'tcp_(early_)?fastopen_key|stable_secret|tcp_.*mem|max_tw|max_syn'"},
-                netns);
+    return must(
+        {"sh", "-c",
+         "ip -o link 2>/dev/null | sed 's/ state .*//'; ip -o address | sed 's/ *valid_lft.*//'; ip rule; ip -6 rule; "
+         "ip route show table all; ip -6 route show table all | grep -v '^multicast'; "
+         "tc qdisc show; bpftool net show; "
+         "iptables-save | grep '^-'; ip6tables-save | grep '^-'; "
+         "sysctl -a 2>/dev/null | grep -E '^net\\.(ipv4\\.(tcp_|fwmark|conf|ip_)|ipv6\\.(fwmark|conf))' | "
+         "grep -vE 'tcp_(early_)?fastopen_key|stable_secret|tcp_.*mem|max_tw|max_syn'"},
+        netns);
 }
 
 std::set<std::string> lines_of(const std::string& text) {
