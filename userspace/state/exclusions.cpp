@@ -12,8 +12,7 @@ template <class T>
 void unite(std::vector<T>& into, const std::vector<T>& others) {
     into.insert(into.end(), others.begin(), others.end());
     std::ranges::sort(into);
-    auto again = std::ranges::unique(into);
-    into.erase(again.begin(), again.end());
+    into.erase(std::unique(into.begin(), into.end()), into.end());  // clang 14 has no std::ranges::unique
 }
 
 std::string ports(const std::vector<std::uint16_t>& all) {
