@@ -182,6 +182,7 @@ void Session::flush() {
         if (failure_) return;
     }
     if (auto sent = transport_->send(plaintext); !sent) return fail(sent.error());
+    greeted_ = greeted_ || !plaintext.empty();
     if (more_ && transport_->socket().maybe_writable()) mark();
 }
 

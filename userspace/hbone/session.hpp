@@ -166,6 +166,7 @@ private:
     bool left_ = false;        // the peer has closed, and nobody minds
     bool read_later_ = false;  // stopped before the socket was empty
     bool more_ = false;        // the round's output was full
+    bool greeted_ = false;     // the preface and our SETTINGS are on their way
     bool ping_waits_ = false;
     bool ping_timed_out_ = false;
     bool peer_takes_first_bytes_ = false;

@@ -157,7 +157,7 @@ void Session::lose_streams(const base::Error& why) {
 void Session::close_now(const base::Error* why) {
     std::optional<base::Error> said;
     if (why) said = base::copy_of(*why);
-    bool spoken = state_ == State::open;
+    bool spoken = state_ == State::open && greeted_;  // nothing may come before the preface (RFC 9113 section 3.4)
     state_ = State::closed;
     limit_.cancel();
     ping_.cancel();

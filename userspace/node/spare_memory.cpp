@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 constexpr auto between_looks = 5s;
 constexpr auto between_tries_under_load = 30s;
 constexpr std::int64_t worthwhile = 256 * 1024;
-constexpr std::int64_t worth_a_pause = 1024 * 1024;
+constexpr std::int64_t worth_a_pause = 512 * 1024;
 
 // A backlog of a reader that stalls, not what a tunnel seals at once: that is 290 KB at most and comes all the time.
 constexpr int large_block = 1024 * 1024;

@@ -3,7 +3,7 @@
 //
 // free() returns what is large or on top of a heap, and little else: one connection that stays holds the pages of all
 // that were beside it. Giving those back stops every thread that allocates meanwhile, for a millisecond or so, and so
-// waits for a moment without load; where none comes, it is done twice a minute at most, for a megabyte or more.
+// waits for a moment without load; where none comes, it is done twice a minute at most, for half a megabyte or more.
 #pragma once
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>

@@ -343,6 +343,17 @@ Task<> wrecked(World& w, bool in_fill, bool all) {
     CHECK(!wrecker.stream);
 }
 
+// Our side of the handshake is done, and nothing of HTTP/2 has been said yet.
+Task<> broken_before_the_preface(World& w) {
+    Opening opening;
+    w.tasks.spawn(open(w, opening));
+    auto peer = co_await RawPeer::accepted(w, std::string(64, '\x17'));
+    co_await w.until([&] { return opening.over; });
+    CHECK(opening.error == "");  // by another tunnel
+    std::string said = co_await peer->take(1);
+    CHECK(said.empty());
+}
+
 }
 
 TEST_SUITE("hbone") {
@@ -397,6 +408,11 @@ TEST_CASE("end: a tunnel that breaks tells its streams how") {
         World w;
         w.play(cut(w, row.how, row.expected));
     }
+}
+
+TEST_CASE("end: a tunnel that breaks before its preface says no GOAWAY") {
+    World w;
+    w.play(broken_before_the_preface(w));
 }
 
 TEST_CASE("end: after GOAWAY a live stream goes on, the next takes another tunnel, and we say goodbye") {
