@@ -27,7 +27,7 @@ RawPeer::RawPeer(std::unique_ptr<base::Socket> s, tls::Channel c)
     (void)base::set_nodelay(socket->fd()).has_value();
 }
 
-Task<std::unique_ptr<RawPeer>> RawPeer::accepted(World& w, std::string behind) {
+Task<std::unique_ptr<RawPeer>> RawPeer::accepted(World& w) {
     base::Fd fd;
     w.takes_connection = [&fd](base::Fd taken) { fd = std::move(taken); };
     bool came = co_await w.until([&] { return static_cast<bool>(fd); });
@@ -36,7 +36,6 @@ Task<std::unique_ptr<RawPeer>> RawPeer::accepted(World& w, std::string behind) {
     if (!came) co_return nullptr;
     auto peer = std::make_unique<RawPeer>(std::move(*base::Socket::watch(w.loop, std::move(fd))),
                                           std::move(*tls::Channel::server(w.server_credentials)));
-    peer->behind_ = std::move(behind);
     bool done = co_await peer->handshake();
     CHECK(done);
     co_return peer;
@@ -56,8 +55,6 @@ Task<std::unique_ptr<RawPeer>> RawPeer::connected(World& w) {
 }
 
 void RawPeer::flush() {
-    if (!out_.empty())
-        for (char byte : std::exchange(behind_, {})) out_.push_back(static_cast<std::byte>(byte));
     if (!out_.empty()) CHECK(::send(socket->fd(), out_.data(), out_.size(), MSG_NOSIGNAL) > 0);
     out_.clear();
 }

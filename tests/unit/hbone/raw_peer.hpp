@@ -28,8 +28,7 @@ inline const std::string preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 class RawPeer {
 public:
     // The server's side of the next connection of the pool; connects to the World's server.
-    // `behind`: sent as it is, in one piece with the first flight of the handshake.
-    static Task<std::unique_ptr<RawPeer>> accepted(World& w, std::string behind = {});
+    static Task<std::unique_ptr<RawPeer>> accepted(World& w);
     static Task<std::unique_ptr<RawPeer>> connected(World& w);
     RawPeer(std::unique_ptr<base::Socket> socket, tls::Channel channel);
 
@@ -53,7 +52,6 @@ private:
     Task<bool> more();
     void flush();
     tls::Output out_;
-    std::string behind_;
     std::vector<std::byte> cipher_;
     std::string plain_;
     std::size_t frames_ = 0;
