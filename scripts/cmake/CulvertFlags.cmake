@@ -33,6 +33,11 @@ if(CULVERT_SANITIZE)
   target_link_options(culvert_flags INTERFACE -fsanitize=${CULVERT_SANITIZE})
 endif()
 
+# For tests' own files, which nobody measures: they compile in half the time. Components and tools keep theirs.
+add_library(culvert_test_flags INTERFACE)
+target_compile_options(culvert_test_flags INTERFACE $<$<NOT:$<CONFIG:Debug>>:-O1> -g1)
+target_link_libraries(culvert_test_flags INTERFACE culvert_flags)
+
 # Boost is headers only here. Debian 12's own is 1.74, too old: scripts/deps unpacks 1.81 beside the build, where the
 # presets look first.
 find_package(Boost 1.81 REQUIRED CONFIG)
