@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pods end, and others come in their place: with their address, or as themselves in a new network namespace.
+// Pods end, and others come in their place, with their address.
 #include <doctest/doctest.h>
 
-#include <filesystem>
-
-#include "kernel_traces.hpp"
-#include "load.hpp"
+#include "mortal.hpp"
 #include "outcome.hpp"
-#include "process.hpp"
 #include "server.hpp"
 #include "tap.hpp"
 #include "world.hpp"
@@ -18,54 +14,10 @@ namespace {
 
 constexpr std::string_view secret = "must-not-be-seen";
 
-// A pod that is going to end, with a second cable to its node: that goes when the kernel lets go of the netns, and not
-// as long as anybody holds it, be it by a socket or a link.
-class Mortal {
-public:
-    explicit Mortal(World& world) : pod{world.lab.add_pod("mortal", 1, 50)}, world_{world} {
-        world.describe(pod);
-        world.join(pod);
-        watch();
-    }
-    void watch() {
-        must({"ip", "link", "add", "watch", "type", "veth", "peer", "name", "watched", "netns", pod.netns_path()},
-             world_.lab.node_netns(1));
-    }
-    // Its netns, and all that there was in it.
-    bool is_gone() const {
-        const int node = world_.lab.node_netns(1);
-        return eventually(20s, [&] { return run({"ip", "link", "show", "watch"}, node).status != 0; });
-    }
-
-    Pod& pod;
-
-private:
-    World& world_;
-};
-
-// Its apps' connections, and ours to them, have ended for good. A FIN that is not acknowledged before the cable goes never
-// will be: the kernel then keeps the orphan for minutes, and the netns with it, also where nothing is captured.
-bool is_quiet(const Pod& pod) {
-    return eventually(10s, [&] {
-        return must({"ss", "-Htn", "state", "connected", "exclude", "time-wait", "exclude", "fin-wait-2",
-                     "not sport = 15008 and not dport = 15008"},
-                    pod.netns()) == "";
-    });
-}
-
 void forget(World& world, const Pod& pod) {
     std::erase_if(world.mesh.workloads, [&](const Workload& each) { return each.pod == &pod; });
     world.reconfigure();
     for (Node* node : {&world.one, &world.two}) REQUIRE(node->says({"applied"}));
-}
-
-std::size_t entries(const Node& node) {
-    if (capture_mode() != "ebpf") return 0;
-    const std::string dump = dump_map(node, "cv_pods") + dump_map(node, "cv_own_ips") + dump_map(node, "cv_pod_ips");
-    std::size_t count = 0;  // keys, and folders of pins
-    for (std::size_t at = 0; (at = dump.find("\"key\"", at)) != std::string::npos; ++at) ++count;
-    std::filesystem::directory_iterator pods{pin_folder(node) + "/pods"};
-    return count + static_cast<std::size_t>(std::distance(begin(pods), end(pods)));
 }
 
 }
@@ -93,7 +45,7 @@ TEST_CASE(
         its_own.clear();
         for (Connection& app : callers) CHECK(app.ending(5s) != "silence");
     }
-    CHECK(is_quiet(mortal.pod));
+    CHECK(mortal.is_quiet());
     world.lab.end_pod(mortal.pod);
     CHECK(world.one.says({"is gone"}, 10s));
     CHECK(mortal.is_gone());
@@ -140,7 +92,7 @@ TEST_CASE("lifecycle: a pod with the address of one that has just ended is itsel
     old.end_sending();
     CHECK(old.receive_all() == "");
     old.close();
-    CHECK(is_quiet(mortal.pod));
+    CHECK(mortal.is_quiet());
     world.lab.end_pod(mortal.pod);
     Pod& heir = world.lab.add_pod("heir", 1, mortal.pod.index());
     Server own{heir.netns(), 8080, apps::echo};
@@ -173,43 +125,6 @@ TEST_CASE("lifecycle: a pod with the address of one that has just ended is itsel
         CHECK(let_out(cable.packets(), {world.far.ip(family), world.client.ip(family)}, secret) == "");
         world.two.access_log().wait_for({{"direction", "inbound"}, {"src.identity", world.mesh.identity(heir)}});
     }
-}
-
-TEST_CASE("lifecycle: a pod whose sandbox is made anew is followed under load, and the old netns is let go of" IPV4) {
-    World world;
-    const std::size_t before = entries(world.one);
-    Mortal mortal{world};
-    const std::size_t with_it = entries(world.one);
-    for (int sandbox = 0; sandbox < 3; ++sandbox) {
-        CAPTURE(sandbox);
-        Server far{world.far.netns(), 8080, apps::echo};
-        Server near{world.near.netns(), 8080, apps::echo};
-        {
-            Load own{mortal.pod, world.far.at(Family::v4, 8080), std::string{secret}, 1};
-            CHECK(own.goes_on());
-        }
-        Load out{world.client, world.vip("far", Family::v4), "out of the node", 1};
-        Load in{world.far, world.near.at(Family::v4, 8080), "into the node", 1};
-        CHECK(is_quiet(mortal.pod));
-        world.lab.remake_pod(mortal.pod);
-        REQUIRE(world.one.says({"mortal", "is in the mesh"}, 10s));
-        for (Load* load : {&out, &in}) {
-            CHECK(load->goes_on());
-            load->stop();
-            CHECK_MESSAGE(load->failed() == 0, load->first_failure());
-        }
-        CHECK(mortal.is_gone());
-        mortal.watch();
-        CHECK(left_in(mortal.pod) != "");
-        CHECK(eventually(5s, [&] { return entries(world.one) == with_it; }));
-        Tap cable{world.lab.node_netns(1), mortal.pod.host_link()};
-        CHECK(mortal.pod.dial(world.far.at(Family::v4, 8080)).echoes(secret));
-        CHECK(let_out(cable.packets(), {world.far.ip(Family::v4)}, secret) == "");
-    }
-    CHECK(is_quiet(mortal.pod));
-    world.lab.end_pod(mortal.pod);
-    CHECK(mortal.is_gone());
-    CHECK(eventually(5s, [&] { return entries(world.one) == before; }));
 }
 
 }
