@@ -56,7 +56,7 @@ void check_nothing_leaks(World& world, const Meddling& meddling, Family family) 
                                        ? ipv4_syn(world.client.at(family, 4444), world.plain2.at(family, 8080))
                                        : ipv6_syn(world.client.at(family, 4444), world.plain2.at(family, 8080)));
     run({"sh", "-c", meddling.undone}, world.client.netns());
-    CHECK(eventually(5s, [&] { return is_answered(world.client, world.far.at(family, 8080)); }));
+    CHECK(eventually(15s, [&] { return is_answered(world.client, world.far.at(family, 8080)); }));
     CHECK(let_out(cable.packets(), {world.far.ip(family), world.plain2.ip(family)}, secret) == "");
 }
 

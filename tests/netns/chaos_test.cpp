@@ -256,7 +256,7 @@ TEST_CASE("chaos: daemons are killed at any moment, and no byte is wrong, in the
         const Output cleaned = node->cleanup();
         CHECK_MESSAGE(cleaned.status == 0, cleaned.text);
         CHECK_FALSE(std::filesystem::exists(pin_folder(*node)));
-        CHECK(eventually(5s, [&] { return living_links(links).empty(); }));
+        CHECK(eventually(15s, [&] { return living_links(links).empty(); }));
     }
     for (const Pod* pod : {&world.client, &world.near, &world.far}) CHECK(left_in(*pod) == "");
 }

@@ -78,14 +78,14 @@ TEST_CASE(
         CAPTURE(jump.name);
         const double one = renewals(world.one), two = renewals(world.two);
         clocks.set(world.one, jump.to);
-        CHECK(eventually(5s, [&] { return renewals(world.one) == one + 2; }));  // client and server
+        CHECK(eventually(15s, [&] { return renewals(world.one) == one + 2; }));  // client and server
         all_go_on();
         CHECK(load.goes_on());
         // A new tunnel is needed, and the other node is of yesterday, or of tomorrow.
         CHECK(fate(world.client.netns(), {.to = world.far.at(v4, 8080)}) == "reset");
         CHECK(logged(world.one, jump.other_is));
         clocks.set(world.two, jump.to);
-        CHECK(eventually(5s, [&] { return renewals(world.two) == two + 1; }));
+        CHECK(eventually(15s, [&] { return renewals(world.two) == two + 1; }));
         CHECK(world.client.dial(world.far.at(v4, 8080)).echoes("of the same day again"));
         all_go_on();
         CHECK(renewals(world.one) == one + 2);

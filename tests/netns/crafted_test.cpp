@@ -60,14 +60,14 @@ void check_stopped(World& world, Family family, const std::vector<Craft>& crafts
         INFO(to_string(family), ", ", craft.name);
         Tap open{world.lab.node_netns(1), world.plain1.host_link()};
         craft.send(world.plain1.netns(), syn_of(world.plain1.at(family, 4444), to));
-        CHECK(eventually(5s, [&] { return seen(open); }));
+        CHECK(eventually(15s, [&] { return seen(open); }));
 
         Tap cable{world.lab.node_netns(1), world.client.host_link()};
         ReasonCount syns{world.one, "GUARD_SYN"};
         ReasonCount unreadable{world.one, "GUARD_UNREADABLE"};
         craft.send(world.client.netns(), syn_of(world.client.at(family, 4444), to));
         const auto counted = [&] { return syns.rise() + unreadable.rise() > 0; };
-        CHECK((capture_mode() != "ebpf" || eventually(5s, counted)));
+        CHECK((capture_mode() != "ebpf" || eventually(15s, counted)));
         CHECK_FALSE(seen(cable));
     }
 }

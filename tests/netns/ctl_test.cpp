@@ -78,7 +78,7 @@ TEST_CASE("ctl: a tunnelled connection is on both nodes, with identities, the tu
 
     json::value out, in;
     auto source = app.local().to_string();
-    CHECK(eventually(5s, [&] { return has_moved(out = find(world, world.one, "client", source), 5, 5); }));
+    CHECK(eventually(15s, [&] { return has_moved(out = find(world, world.one, "client", source), 5, 5); }));
     CHECK(text(out.at("direction")) == "outbound");
     CHECK(text(out.at("path")) == "HBONE");
     CHECK(text(out.at("source").at("pod")) == "ns/client");
@@ -97,7 +97,7 @@ TEST_CASE("ctl: a tunnelled connection is on both nodes, with identities, the tu
     CHECK(has_moved(in, 5, 5));
 
     app.close();
-    CHECK(eventually(5s, [&] { return find(world, world.one, "client", source).is_null(); }));
+    CHECK(eventually(15s, [&] { return find(world, world.one, "client", source).is_null(); }));
 }
 
 TEST_CASE("ctl: plaintext is called so, and has no identities" IPV4) {
@@ -163,10 +163,10 @@ TEST_CASE("ctl: status tells of the daemon, and of a file that it did not take" 
 
     world.one.configure("nonsense: 1\n");
     auto error = [&] { return text(ask_json(world, world.one, {"status"}).at("config").at("error")); };
-    CHECK(eventually(5s, [&] { return error().find("nonsense") != std::string::npos; }));
+    CHECK(eventually(15s, [&] { return error().find("nonsense") != std::string::npos; }));
     CHECK(holds(ask(world, world.one, {"status"}), "what was there before is in force"));
     world.reconfigure();
-    CHECK(eventually(5s, [&] { return error().empty(); }));
+    CHECK(eventually(15s, [&] { return error().empty(); }));
 }
 
 TEST_CASE("ctl: reasons have counts and rates" IPV4 EBPF_ONLY("the rules count none")) {

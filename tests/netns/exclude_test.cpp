@@ -124,11 +124,11 @@ TEST_CASE(
         CHECK(inbound.rise() == 0);
         CHECK(world.plain1.dial(other).echoes(secret));
         CHECK(inbound.rises(1));
-        CHECK(eventually(5s, [&] { return is_logged(world.one, other); }));
+        CHECK(eventually(15s, [&] { return is_logged(world.one, other); }));
         CHECK_FALSE(is_logged(world.one, own));
         // From the mesh it is still called through it.
         CHECK_FALSE(in_the_clear(world, world.client, own));
-        CHECK(eventually(5s, [&] { return is_logged(world.one, own); }));
+        CHECK(eventually(15s, [&] { return is_logged(world.one, own); }));
     }
     // It does not take the proxy, alive or not; all else stays closed.
     world.one.kill9();

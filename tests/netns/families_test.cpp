@@ -92,10 +92,10 @@ void check_impossible(World& world, Pod& pod, Family family) {
 void wait_until_answered(World& world, Pod& pod, Family family) {
     Server far{world.far.netns(), 8080, apps::echo};
     Tap cable{world.lab.node_netns(pod.node()), pod.host_link()};
-    CHECK(eventually(5s, [&] { return is_answered(pod, world.far.at(family, 8080)); }));
+    CHECK(eventually(15s, [&] { return is_answered(pod, world.far.at(family, 8080)); }));
     CHECK(let_out(cable.packets(), {world.far.ip(family)}, secret) == "");
     Server own{pod.netns(), 8080, apps::echo};
-    CHECK(eventually(5s, [&] { return is_answered(world.plain2, pod.at(family, 8080)); }));
+    CHECK(eventually(15s, [&] { return is_answered(world.plain2, pod.at(family, 8080)); }));
 }
 
 }

@@ -88,7 +88,7 @@ TEST_CASE(
             waiting.push_back(world.plain1.dial(world.near.at(family, 8080)));
         }
         for (Connection& app : waiting) app.send("good morning");
-        CHECK(eventually(5s, [&] { return asleep.elapsed() > 1s; }));
+        CHECK(eventually(15s, [&] { return asleep.elapsed() > 1s; }));
         world.one.signal(SIGCONT);
         for (Connection& app : waiting) CHECK(app.receive(12) == "good morning");
     }
@@ -98,8 +98,7 @@ TEST_CASE("flood: thousands of calls that are cut at once leave no descriptor, n
     World& world = World::shared();
     Server near{world.near.netns(), 8080, apps::echo};
     const auto flows = [&] {
-        return capture_mode() == "ebpf" ? total(world.one.metrics(), "culvert_map_entries{map=\"cv_flows\"}")
-                                        : 0;
+        return capture_mode() == "ebpf" ? total(world.one.metrics(), "culvert_map_entries{map=\"cv_flows\"}") : 0;
     };
     CHECK(world.client.dial(world.near.at(Family::v4, 8080)).echoes("warm"));
     CHECK(world.plain1.dial(world.near.at(Family::v4, 8080)).echoes("warm"));
@@ -114,7 +113,7 @@ TEST_CASE("flood: thousands of calls that are cut at once leave no descriptor, n
         }
     const bool closed = eventually(10s, [&] { return descriptors(world.one) <= before + warm_tunnels; });
     CHECK_MESSAGE(closed, descriptors(world.one) << " descriptors, before: " << before);
-    CHECK(eventually(5s, [&] { return flows() <= flows_before; }));
+    CHECK(eventually(15s, [&] { return flows() <= flows_before; }));
     CHECK(world.one.resident_bytes() < memory + 32 * 1024 * 1024);
     CHECK(world.client.dial(world.near.at(Family::v4, 8080)).echoes("none the worse"));
 }

@@ -131,7 +131,9 @@ TEST_CASE("forged: nothing of the proxy's step to the app is outside, however it
                 const SocketAddress server_leg = server->guest(0).from;
                 row.ends(app, server);
                 const std::string leg = std::to_string(server_leg.port);
-                CHECK(eventually(5s, [&] { return run({"ss", "-Htn", "dport", leg}, world.near.netns()).text == ""; }));
+                CHECK(eventually(15s, [&] {
+                    return run({"ss", "-Htn", "dport", leg}, world.near.netns()).text == "";
+                }));
                 CHECK_MESSAGE(strangers(cable, own, target).empty(), Tap::list(strangers(cable, own, target)));
             }
         }

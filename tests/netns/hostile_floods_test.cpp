@@ -153,7 +153,7 @@ void one_source_with_many_tunnels(World& world, const Papers& papers) {
             if (peers.back().shake_hands({.papers = &papers}) == "")
                 peers.back().try_send(preface + frame(SETTINGS, 0, 0));
         }
-        CHECK(eventually(5s, [&] { return bystander.rise(fault("over_limit")) >= 60; }));
+        CHECK(eventually(15s, [&] { return bystander.rise(fault("over_limit")) >= 60; }));
         CHECK(bystander.rise("culvert_proxy_tunnels_in_open") <= 250);
         CHECK(HostilePeer{world.plain1.netns(), world.near.at(v4, 15008)}.shake_hands({.papers = &papers}) == "");
     }
@@ -210,14 +210,14 @@ void revoked_server(World& world, const Forger& ca) {
     // Of either worker: the one that has the tunnel, and the one that has none.
     for (int calls = 0; calls < 16; ++calls) {
         Connection next = world.client.dial(world.down.at(v4, 8080));
-        const std::string refused = door.accept(2s).shake_hands({.papers = &bad}, true);
+        const std::string refused = door.accept().shake_hands({.papers = &bad}, true);
         CHECK_MESSAGE(refused.find("revoked") != std::string::npos, refused);
         CHECK(next.ending() == "reset");
     }
-    CHECK(app.ending(1s) == "reset");
+    CHECK(app.ending() == "reset");
     CHECK(logged(world.one, "connection closed: peer certificate revoked by CRL"));
     CHECK(server.raw(h2::preface.size()) == h2::preface);
-    CHECK(server.ending(1s) == "GOAWAY 0");
+    CHECK(server.ending() == "GOAWAY 0");
     replace_list(world, "");
     CHECK(world.one.says({"revokes 0 certificates"}));
     bystander.check();
@@ -240,7 +240,7 @@ void revoked_certificates(World& world, const Forger& ca) {
     replace("words that are no list\n" + ca.revoke({7001}, true));
     CHECK(world.one.says({"revokes 1 certificates"}));
     asks.send(HEADERS, END_HEADERS, 1, connect_to(world.near.at(v4, 8080).to_string()));
-    CHECK(asks.ending(2s) == "GOAWAY 0");
+    CHECK(asks.ending() == "GOAWAY 0");
     const auto end_of = [&](const Papers& papers) {
         HostilePeer peer{world.plain2.netns(), world.near.at(v4, 15008)};
         CHECK(peer.shake_hands({.papers = &papers}) == "");
@@ -312,7 +312,7 @@ TEST_CASE("hostile: of frames that carry nothing a tunnel takes so many, and the
             for (const std::uint32_t until = n + 2000; n < until; ++n) some += flood.piece(n);
             open = peer.try_send(some) && (n % 10'000 != 0 || !cut());
         }
-        CHECK(eventually(5s, cut));
+        CHECK(eventually(15s, cut));
         CHECK(bystander.load().goes_on(5));
     }
     CHECK(bystander.rise(fault("flood")) + bystander.rise(fault("http2")) == std::size(floods));

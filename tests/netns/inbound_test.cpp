@@ -40,7 +40,7 @@ std::vector<AccessLine> carried_to(World& world, const SocketAddress& target) {
 
 // One line, and it is about this caller.
 void check_carried(World& world, const SocketAddress& target, const IpAddress& caller) {
-    CHECK(eventually(5s, [&] { return !carried_to(world, target).empty(); }));
+    CHECK(eventually(15s, [&] { return !carried_to(world, target).empty(); }));
     const auto lines = carried_to(world, target);
     REQUIRE(lines.size() == 1);
     const std::string from = SocketAddress{caller, 0}.to_string();

@@ -49,7 +49,7 @@ TEST_CASE(
     world.lab.end_pod(mortal.pod);
     CHECK(world.one.says({"is gone"}, 10s));
     CHECK(mortal.is_gone());
-    CHECK(eventually(5s, [&] { return entries(world.one) == before; }));
+    CHECK(eventually(15s, [&] { return entries(world.one) == before; }));
     Server far{world.far.netns(), 8080, apps::echo};
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("others go on"));
 }
@@ -75,7 +75,7 @@ TEST_CASE(
         world.lab.end_pod(mortal.pod);
         CHECK(world.one.says({"is gone"}, 10s));
         for (Connection& app : inside) CHECK(app.ending(5s) == "reset");
-        CHECK(eventually(5s, [&] { return entries(world.one) == before; }));
+        CHECK(eventually(15s, [&] { return entries(world.one) == before; }));
     }
     CHECK(mortal.is_gone());
     Server far{world.far.netns(), 8080, apps::echo};

@@ -165,7 +165,7 @@ TEST_CASE("log: SIGHUP opens the file anew, and no line is lost on the way" IPV4
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("second"));
     rotated.wait_for({{"bytes_sent", "6"}});
     world.one.signal(SIGHUP);
-    REQUIRE(eventually(5s, [&] { return std::filesystem::exists(path); }));
+    REQUIRE(eventually(15s, [&] { return std::filesystem::exists(path); }));
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("the third"));
     world.one.access_log().wait_for({{"bytes_sent", "9"}});
     CHECK(rotated.since_mark().size() == 2);
@@ -192,13 +192,13 @@ TEST_CASE("log: on a full disk lines wait, connections go on, and there is room 
     // All but two pages.
     std::ofstream{disk / "ballast"} << std::string(std::filesystem::space(disk).available - 8192, 'x');
     for (int i = 0; i < calls; ++i) REQUIRE(world.client.dial(world.far.at(Family::v4, 8080)).echoes("goes on"));
-    CHECK(eventually(5s, [&] { return count("write_errors") > 0; }));
+    CHECK(eventually(15s, [&] { return count("write_errors") > 0; }));
     CHECK(count("written") < calls);
     CHECK(world.one.says({"access log", "cannot be written", "No space left on device"}));
     CHECK_FALSE(world.one.says({"cannot be written"}, 0ms));  // again
 
     std::filesystem::remove(disk / "ballast");
-    CHECK(eventually(5s, [&] { return count("written") == calls; }));
+    CHECK(eventually(15s, [&] { return count("written") == calls; }));
     CHECK(world.one.says({"takes lines again"}));
     CHECK(count("dropped") + count("lost") == 0);
     std::ifstream file{disk / "access"};
@@ -222,7 +222,7 @@ TEST_CASE("flows: while a connection lives, the shared map shows whose it is and
         CHECK(app.echoes("eleven char"));
         const std::string port = "\"source_port\": " + std::to_string(app.local().port);
         std::string rows = dump_map(world.one, "cv_flows");
-        CHECK(eventually(2s, [&] {
+        CHECK(eventually(15s, [&] {
             rows = dump_map(world.one, "cv_flows");
             return rows.find("\"from_source_bytes\": 11") != std::string::npos &&
                    rows.find("\"to_source_bytes\": 11") != std::string::npos;
@@ -236,7 +236,7 @@ TEST_CASE("flows: while a connection lives, the shared map shows whose it is and
         CHECK(dump_map(world.two, "cv_flows").find("\"kind\": \"CV_FLOW_INBOUND_TUNNEL\"") != std::string::npos);
         app.close();
         CHECK(
-            eventually(5s, [&] { return dump_map(world.one, "cv_flows").find("CV_FLOW_OPEN") == std::string::npos; }));
+            eventually(15s, [&] { return dump_map(world.one, "cv_flows").find("CV_FLOW_OPEN") == std::string::npos; }));
     }
 }
 

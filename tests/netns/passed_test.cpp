@@ -127,7 +127,7 @@ public:
         members_ = Fd{::open((folder_ + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC)};
     }
     ~Cgroup() {
-        CHECK(eventually(5s, [&] { return ::rmdir(folder_.c_str()) == 0; }));
+        CHECK(eventually(15s, [&] { return ::rmdir(folder_.c_str()) == 0; }));
         janitor::forget("run rmdir " + folder_);
         if (mounted_.empty()) return;
         CHECK(::umount2(mounted_.c_str(), MNT_DETACH) == 0);

@@ -45,7 +45,7 @@ TEST_CASE("sandbox: a pod whose sandbox is made anew is followed under load, and
         CHECK(mortal.is_gone());
         mortal.watch();
         CHECK(left_in(mortal.pod) != "");
-        CHECK(eventually(5s, [&] { return entries(world.one) == with_it; }));
+        CHECK(eventually(15s, [&] { return entries(world.one) == with_it; }));
         Tap cable{world.lab.node_netns(1), mortal.pod.host_link()};
         CHECK(mortal.pod.dial(world.far.at(Family::v4, 8080)).echoes(secret));
         CHECK(let_out(cable.packets(), {world.far.ip(Family::v4)}, secret) == "");
@@ -53,7 +53,7 @@ TEST_CASE("sandbox: a pod whose sandbox is made anew is followed under load, and
     CHECK(mortal.is_quiet());
     world.lab.end_pod(mortal.pod);
     CHECK(mortal.is_gone());
-    CHECK(eventually(5s, [&] { return entries(world.one) == before; }));
+    CHECK(eventually(15s, [&] { return entries(world.one) == before; }));
 }
 
 }

@@ -76,7 +76,7 @@ void check_both_networks(World& world, const Island& island, Family family) {
     Tap sea{island.netns(), "eth0"};
     const SocketAddress out{Island::ip(family), 8080};
     const SocketAddress in{Island::pod_ip(family), 8080};
-    CHECK(eventually(5s, [&] { return is_answered(island.netns(), in); }));
+    CHECK(eventually(15s, [&] { return is_answered(island.netns(), in); }));
 
     world.mark();
     CHECK(world.client.dial(out).echoes("plain, out by net1"));
@@ -117,7 +117,7 @@ TEST_CASE("several: a socket that is bound to a second interface, or to its addr
     for (Family family : families()) {
         CAPTURE(to_string(family));
         Server there{island.netns(), 8080, apps::echo};
-        CHECK(eventually(5s, [&] { return is_answered(island.netns(), {Island::pod_ip(family), 8081}); }));
+        CHECK(eventually(15s, [&] { return is_answered(island.netns(), {Island::pod_ip(family), 8081}); }));
         world.mark();
         const SocketAddress target{Island::ip(family), 8080};
         const auto bind_to_net1 = [](int fd) {
@@ -134,7 +134,7 @@ TEST_CASE("several: a socket that is bound to a second interface, or to its addr
                 if (line["dst.addr"] == target.to_string() && line["direction"] == "outbound") ++count;
             return count;
         };
-        CHECK(eventually(5s, [&] { return lines() == calls; }));
+        CHECK(eventually(15s, [&] { return lines() == calls; }));
     }
 }
 
@@ -168,8 +168,8 @@ TEST_CASE(
         for (Family family : families()) {
             CAPTURE(to_string(family));
             CHECK(
-                eventually(5s, [&] { return is_answered(world.client.netns(), world.far.at(family, 8080), secret); }));
-            CHECK(eventually(5s, [&] { return is_answered(world.plain2.netns(), world.client.at(family, 8080)); }));
+                eventually(15s, [&] { return is_answered(world.client.netns(), world.far.at(family, 8080), secret); }));
+            CHECK(eventually(15s, [&] { return is_answered(world.plain2.netns(), world.client.at(family, 8080)); }));
             CHECK(world.far.dial(world.client.at(family, 8080)).echoes(secret));
             CHECK(let_out(cable.packets(), {world.far.ip(family)}, secret) == "");
         }

@@ -108,7 +108,7 @@ TEST_CASE("takeover: a second daemon takes the pods over under load, and the fir
     CHECK(before == 0);
     // The successor is a daemon like any other: it repairs, and it can be replaced.
     must({"ip", "rule", "del", "pref", "111"}, world.client.netns());
-    CHECK(eventually(1s, [&] { return total(world.one.metrics(), "culvert_capture_repairs_total") > 0; }));
+    CHECK(eventually(15s, [&] { return total(world.one.metrics(), "culvert_capture_repairs_total") > 0; }));
     check_takes_over(world, culvertd());
 }
 
