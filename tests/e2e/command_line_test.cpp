@@ -71,20 +71,8 @@ TEST_CASE("command line: check says what a good file holds, and nothing is touch
     CHECK(output.status == 0);
     CHECK(holds(output, "is good"));
     CHECK(holds(output, "2 pods"));
+    CHECK(holds(output, "0 policies"));
     CHECK(world.one.ready());
-}
-
-TEST_CASE("command line: a file with policies is refused, with the reason that they are not enforced yet" IPV4) {
-    World& world = World::shared();
-    const auto file = world.lab.folder() / "policies.yaml";
-    std::ofstream{file}
-        << world.mesh.yaml(1)
-        << "policies:\n- {name: p, namespace: ns, scope: Global, action: Deny, dryRun: false, rules: []}\n";
-    const Output output = run({culvertd(), "check", file});
-    CAPTURE(output.text);
-    CHECK(output.status == 3);
-    CHECK(holds(output, "policies"));
-    CHECK(holds(output, "enforced"));
 }
 
 TEST_CASE("command line: the doors answer, counters are there from the start" BOTH_FAMILIES) {

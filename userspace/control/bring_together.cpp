@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the parts of one file say of each other.
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -16,6 +17,9 @@ using yaml::Cursor;
 namespace {
 
 constexpr std::size_t most_uids_shown = 8;
+// ztunnel skips the name of a policy that it does not have, and lets the traffic through.
+constexpr std::string_view no_such_policy =
+    "no policy of this file has this namespace and name, and there is no unknownPolicy: deny or allow";
 constexpr std::string_view no_such_service = "no service of this file has this namespace and host name";
 
 // Remembers who came first.
@@ -37,6 +41,7 @@ private:
 struct Index {
     std::map<std::string, std::size_t> workloads;  // by uid
     std::map<NamespacedHostname, std::size_t> services;
+    std::set<std::string> policies;  // namespace/name
 };
 
 Index index_of(const Draft& draft) {
@@ -53,7 +58,19 @@ Index index_of(const Draft& draft) {
         keys.add(key.to_string(), draft.services[i]);
         index.services.emplace(std::move(key), i);
     }
+    Unique names{"the policy"};
+    for (std::size_t i = 0; i < draft.policies.size(); ++i) {
+        std::string key = draft.config.policies[i].key();
+        names.add(key, draft.policies[i]);
+        index.policies.insert(std::move(key));
+    }
     return index;
+}
+
+void check_policies(const Cursor& names, const Index& index) {
+    names.items([&](const Cursor& name) {
+        if (!index.policies.contains(name.text())) name.refuse(no_such_policy);
+    });
 }
 
 // A name that leads nowhere is a misspelling, and would show up as "no healthy upstream" much later.
@@ -62,6 +79,9 @@ void check_references(const Draft& draft, const Index& index) {
         for (const auto& [key, ports] : draft.config.workloads[i].services)
             if (!index.services.contains(key))
                 draft.workloads[i].at("services").at(key.to_string()).refuse(no_such_service);
+    for (std::size_t i = 0; i < draft.workloads.size(); ++i)
+        if (!draft.config.unknown_policy && !draft.config.workloads[i].authorization_policies.empty())
+            check_policies(draft.workloads[i].at("authorizationPolicies"), index);
     for (std::size_t i = 0; i < draft.services.size(); ++i)
         for (const auto& [uid, endpoint] : draft.config.services[i].endpoints)
             if (!index.workloads.contains(uid))

@@ -51,7 +51,8 @@ Changes diff(const Config& old, const Config& fresh) {
     changes.left = without(old.pods, by_uid(fresh.pods));
     changes.joined = without(fresh.pods, before);
     changes.excluding = excluding_anew(before, fresh.pods);
-    changes.mesh = old.workloads != fresh.workloads || old.services != fresh.services;
+    changes.mesh = old.workloads != fresh.workloads || old.services != fresh.services ||
+                   old.policies != fresh.policies || old.unknown_policy != fresh.unknown_policy;
     changes.log_level = old.log.level != fresh.log.level;
 
     const std::pair<bool, const char*> settings[] = {

@@ -172,6 +172,13 @@ Reader pod(Pod& into) {
     });
 }
 
+Reader unknown_policy(std::optional<policy::Unknown>& into) {
+    return {"deny or allow", [&into](const Cursor& at) {
+                using enum policy::Unknown;
+                choice(into.emplace(), {deny, allow}).read(at);
+            }};
+}
+
 void read_all(Draft& draft, const Cursor& root) {
     Config& c = draft.config;
     auto shutdown = [&c](const Cursor& at) { at.fields({{"deadline", duration(c.shutdown_deadline, 0ms)}}); };
@@ -192,7 +199,8 @@ void read_all(Draft& draft, const Cursor& root) {
                  {"pods", list(c.pods, pod, &draft.pods)},
                  {"workloads", list(c.workloads, workload, &draft.workloads)},
                  {"services", list(c.services, service, &draft.services)},
-                 {"policies", policies()}});
+                 {"policies", list(c.policies, policy, &draft.policies)},
+                 {"unknownPolicy", unknown_policy(c.unknown_policy)}});
     if (c.pods.size() > c.limits.max_pods)
         root.at("pods").refuse(
             fmt::format("found {} pods, but limits.maxPods is {}; raise it", c.pods.size(), c.limits.max_pods));

@@ -7,13 +7,11 @@
 
 namespace culvert::control {
 
-// ztunnel's static form, unknown keys refused as there. What this version does not do yet is read, then refused.
+// ztunnel's static form, unknown keys refused as there, and in a policy's matches too: what is not understood there
+// would widen it. What this version does not do yet is read, then refused.
 yaml::Reader workload(state::Workload& into);
 yaml::Reader service(state::Service& into);
-// Reads and checks every policy, then refuses the list: a policy that is not enforced must not look as if it were.
-yaml::Reader policies();
-inline constexpr std::string_view not_enforced =
-    "policies are not enforced yet: remove them, or keep the pods that they protect out of this file";
+yaml::Reader policy(policy::Policy& into);
 
 // A file that has been read, before its parts are compared.
 struct Draft {
@@ -22,6 +20,7 @@ struct Draft {
     std::vector<yaml::Cursor> pods;  // where each stands
     std::vector<yaml::Cursor> workloads;
     std::vector<yaml::Cursor> services;
+    std::vector<yaml::Cursor> policies;
 };
 
 // Gives workloads the node's trust domain and cluster where they have none (ztunnel leaves them empty, which makes

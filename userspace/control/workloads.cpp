@@ -142,8 +142,6 @@ Reader policy_names(std::vector<std::string>& into) {
                 at.items([&](const Cursor& item) {
                     into.push_back(namespaced(item, R"("<namespace>/<name>" of a policy)").to_string());
                 });
-                // ztunnel skips the name of a policy that it does not have, and lets the traffic through.
-                if (!into.empty()) at.refuse(not_enforced);
             }};
 }
 

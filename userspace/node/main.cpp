@@ -63,8 +63,9 @@ int say(Exit code, const base::Error& error) {
 int check(const std::string& file) {
     auto config = control::load_config(file);
     if (!config) return say(bad_config, config.error());
-    std::printf("%s is good: node %s, %zu pods, %zu workloads, %zu services\n", file.c_str(), config->node.name.c_str(),
-                config->pods.size(), config->workloads.size(), config->services.size());
+    std::printf("%s is good: node %s, %zu pods, %zu workloads, %zu services, %zu policies\n", file.c_str(),
+                config->node.name.c_str(), config->pods.size(), config->workloads.size(), config->services.size(),
+                config->policies.size());
     return ok;
 }
 

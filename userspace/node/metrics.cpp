@@ -9,7 +9,8 @@ using telemetry::Sample;
 namespace families = telemetry::families;
 
 void expose(telemetry::Metrics& metrics, capture::Capture& capture, const tls::CertificateManager& certificates,
-            const telemetry::AccessLog& access_log, const Workers& workers, const Pods& pods, const Reloads& reloads) {
+            const telemetry::AccessLog& access_log, const Workers& workers, const Pods& pods, const Reloads& reloads,
+            policy::Ledger& policy_hits) {
     std::vector<const telemetry::WorkerCounters*> counters;
     for (const auto& worker : workers) counters.push_back(&worker->counters());
     metrics.add(std::move(counters));
@@ -60,6 +61,12 @@ void expose(telemetry::Metrics& metrics, capture::Capture& capture, const tls::C
     };
     metrics.add(families::certificate_renewals, summed(&tls::CertificateStats::renewals, true));
     metrics.add(families::certificate_failures, summed(&tls::CertificateStats::failures, false));
+    metrics.add(families::policy_hits, [&policy_hits] {
+        std::vector<Sample> samples;
+        for (const auto& [policy, count] : policy_hits.counts())
+            if (count != 0) samples.push_back({policy, static_cast<double>(count)});
+        return samples;
+    });
     metrics.add(families::config_reloads, [&reloads] {
         return std::vector<Sample>{{"good", static_cast<double>(reloads.applied)},
                                    {"bad", static_cast<double>(reloads.refused)}};

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include <culvert/capture/capture.hpp>
+#include <culvert/policy/hits.hpp>
 #include <culvert/telemetry/metrics.hpp>
 #include <culvert/tls/certificates.hpp>
 
@@ -20,6 +21,7 @@ struct Reloads {
 
 // Registers the sources; everything is borrowed and read on the control thread.
 void expose(telemetry::Metrics& metrics, capture::Capture& capture, const tls::CertificateManager& certificates,
-            const telemetry::AccessLog& access_log, const Workers& workers, const Pods& pods, const Reloads& reloads);
+            const telemetry::AccessLog& access_log, const Workers& workers, const Pods& pods, const Reloads& reloads,
+            policy::Ledger& policy_hits);
 
 }

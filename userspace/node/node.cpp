@@ -85,7 +85,7 @@ public:
         for (const auto& pod : config_.pods) pods_->join(pod);
         if (auto released = capture_->release_all_but(uids); !released)
             base::log::warn("node", "leftovers of an earlier daemon: {}", released.error().to_string());
-        expose(metrics_, *capture_, *certificates_, *access_log_, workers_, *pods_, reloads_);
+        expose(metrics_, *capture_, *certificates_, *access_log_, workers_, *pods_, reloads_, policy_hits_);
         pods_->on_change([this] { say_ready(); });
         capture_->on_notice({.listeners_lost = [this](const std::string& uid) { lost_listeners(uid); },
                              .superseded = [this] { hand_over(); }});
@@ -199,15 +199,17 @@ private:
 
     void publish_mesh() {
         auto mesh = std::make_shared<const state::Snapshot>(config_.workloads, config_.services);
-        for (auto& worker : workers_) worker->publish(mesh);
+        auto policies = std::make_shared<const policy::Set>(*mesh, config_.policies, policy_hits_,
+                                                            config_.unknown_policy.value_or(policy::Unknown::deny));
+        for (auto& worker : workers_) worker->publish(mesh, policies);
     }
 
     void say_ready() {
         if (ready_said_ || pods_->waiting() > 0) return;
         ready_said_ = true;
         readiness_.done("pods");
-        base::log::info("node", "ready: {} pods, {} workloads, {} services, {} workers", pods_->size(),
-                        config_.workloads.size(), config_.services.size(), workers_.size());
+        base::log::info("node", "ready: {} pods, {} workloads, {} services, {} policies, {} workers", pods_->size(),
+                        config_.workloads.size(), config_.services.size(), config_.policies.size(), workers_.size());
         notify("READY=1");
         boost::asio::post(io_, [this] { settle_in_memory(); });
     }
@@ -250,6 +252,8 @@ private:
         config_.pods = std::move(fresh->pods);
         config_.workloads = std::move(fresh->workloads);
         config_.services = std::move(fresh->services);
+        config_.policies = std::move(fresh->policies);
+        config_.unknown_policy = fresh->unknown_policy;
         config_.log.level = fresh->log.level;
         if (changes.log_level) base::log::configure(config_.log.level, config_.log.format);
         if (changes.mesh) publish_mesh();
@@ -340,6 +344,7 @@ private:
     std::unique_ptr<RevocationFile> revocations_;
     std::unique_ptr<capture::Capture> capture_;
     std::unique_ptr<tls::CertificateManager> certificates_;
+    policy::Ledger policy_hits_{worker_count(config_)};
     Workers workers_;
     std::unique_ptr<Pods> pods_;
     std::vector<std::unique_ptr<admin::Door>> doors_;

@@ -9,12 +9,14 @@
 #include <culvert/state/route.hpp>
 #include <culvert/telemetry/connection_record.hpp>
 
+#include "enforce.hpp"
 #include "refusals.hpp"
 
 namespace culvert::proxy {
 
 struct Context {
     base::Loop& loop;
+    unsigned worker;  // which of them
     Shared shared;
     const Limits& limits;
     telemetry::WorkerCounters& counters;
@@ -22,10 +24,12 @@ struct Context {
     hbone::Pool& pool;
     hbone::Handshakes& handshakes;
     Refusals& refusals;
-    state::SnapshotPtr mesh;
+    state::SnapshotPtr mesh;  // null, as the policies are, until both are published: before the first pod
+    policy::SetPtr policies;
     tls::CredentialsMapPtr credentials;
     state::Random random{std::random_device{}()};
     std::uint16_t next_leg_port = 0;  // dial.cpp: source ports of inbound legs
+    EnforcedConnections enforced{};
 
     tls::CredentialsPtr credentials_of(const state::Identity& identity) const {
         if (!credentials) return nullptr;

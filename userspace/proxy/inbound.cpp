@@ -6,6 +6,7 @@
 #include <culvert/base/shortage.hpp>
 
 #include "dial.hpp"
+#include "enforce.hpp"
 #include "headers.hpp"
 #include "pump.hpp"
 
@@ -91,7 +92,7 @@ struct Leg {
 
 // All that is decided before bytes flow.
 base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming, ConnectionRecord& record,
-                         capture::Flow& flow_row) {
+                         Enforced& enforced, capture::Flow& flow_row) {
     const hbone::TunnelInfo& tunnel = incoming.tunnel();
     auto refuse = [&](int status, CloseReason reason, std::string text) {
         incoming.refuse(status);
@@ -123,10 +124,15 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
     entry.destination_workload = own;
     // No service: ztunnel in static mode names none for an IP authority either (ztunnel.md §20.9).
     record.context_known();
+    if (auto denied = enforced.begin(context, app.port)) co_return refuse(401, CloseReason::denied, std::move(*denied));
 
     auto dialling = dial_app(context, pod, tunnel.peer.ip, app, capture::OwnSocket::inbound_leg);
     auto leg = co_await std::move(dialling);
     if (!leg) co_return refuse(503, CloseReason::connect_failed, "connection failed: " + dial_failure(leg.error()));
+    if (enforced.is_cut()) {  // meanwhile
+        (*leg)->close_with_reset(true);
+        co_return refuse(401, CloseReason::policy_changed, std::string{policy_change});
+    }
     flow_row = flow_of(context, (*leg)->fd());
     flow_row.identify(tunnel.identity ? tunnel.identity->to_string() : "", own->identity().to_string());
     flow_row.took(CV_PATH_TUNNEL);
@@ -157,12 +163,14 @@ base::Task<> answer(Context& context, const PodPtr& pod, hbone::Incoming& incomi
                             incoming.tunnel().local};
     context.counters.connections_inbound_hbone.add();
     capture::Flow flow_row;
-    auto opening = open_leg(context, pod, std::move(incoming), record, flow_row);
+    Enforced enforced{record};
+    auto opening = open_leg(context, pod, std::move(incoming), record, enforced, flow_row);
     Leg leg = co_await std::move(opening);
     if (!leg.app) co_return;
 
     CutGuard cut_app{*leg.app};
     TunnelPump pump{*leg.app, leg.client, {record, flow_row}};
+    enforced.flows(&pump);
     if (leg.request) {
         auto saying = say_ok(context.loop, pump, std::move(*leg.request), record.entry.destination_workload);
         leg.request.reset();

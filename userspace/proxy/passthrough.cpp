@@ -2,6 +2,7 @@
 #include "passthrough.hpp"
 
 #include "dial.hpp"
+#include "enforce.hpp"
 #include "pump.hpp"
 
 namespace culvert::proxy {
@@ -35,6 +36,11 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
     record.entry.source_workload = mesh->workload_by_ip(pod->network, accepted.source.ip);
     record.entry.destination_workload = own;
     record.context_known();
+    Enforced enforced{record};
+    if (auto denied = enforced.begin(context, accepted.target.port)) {
+        record.close(CloseReason::denied, std::move(*denied));
+        co_return;
+    }
     flow_row.took(CV_PATH_PLAIN);
 
     auto dialling = dial_app(context, pod, accepted.source.ip, accepted.target, capture::OwnSocket::plain_leg);
@@ -44,7 +50,9 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
         co_return;
     }
     CutGuard cut_app{**app};
+    if (enforced.is_cut()) co_return;  // meanwhile
     SocketPump pump{**app, client, {record, flow_row}};
+    enforced.flows(&pump);
     co_await pump.done();
     if (pump.failure()) {
         record.close(CloseReason::broken, pump.failure()->to_string());

@@ -152,6 +152,10 @@ void TunnelPump::fail(const base::Error& why) {
     check_done();
 }
 
+void TunnelPump::cut(const base::Error& why) {
+    if (!done_.is_set()) fail(why);
+}
+
 void TunnelPump::on_data(std::span<const std::byte> data) {
     trickle_.heard();
     if (to_app_ended_) {
@@ -306,6 +310,12 @@ void SocketPump::move_both() {
         done_.set();
     else if (more)
         from_app_.from.loop().at_round_end(*this);
+}
+
+void SocketPump::cut(const base::Error& why) {
+    if (done_.is_set()) return;
+    fail(why);
+    done_.set();
 }
 
 void SocketPump::broken(Way& way, const char* doing, int error) {

@@ -55,6 +55,16 @@ private:
     base::Socket& socket_;
 };
 
+// What can end a connection from outside while it flows.
+class Cuttable {
+public:
+    // Neither side takes it for an end of stream. Nothing is destroyed before the caller returns.
+    virtual void cut(const base::Error& why) = 0;
+
+protected:
+    ~Cuttable() = default;
+};
+
 // Bytes read from one side that the other would not take yet; memory for at most twice as many, and none for none.
 class Leftover {
 public:
@@ -79,7 +89,7 @@ struct BatchParts {
     int count = 0;
 };
 
-class TunnelPump : hbone::StreamUser, base::Socket::Observer {
+class TunnelPump : public Cuttable, hbone::StreamUser, base::Socket::Observer {
 public:
     // Borrows all three; the caller keeps them until done() and destroys the pump first.
     TunnelPump(base::Socket& app, hbone::Stream& stream, Meter meter);
@@ -93,6 +103,7 @@ public:
     const base::Error* failure() const noexcept { return failure_.get(); }
     // The app has something to say, or will never have.
     bool app_speaks() const noexcept { return done_.is_set() || from_app_ended_ || app_.maybe_readable(); }
+    void cut(const base::Error& why) override;
     // Borrowed, and set when that comes true; null: no more.
     void tell_when_app_speaks(base::Event* event) noexcept { app_speaks_ = event; }
 
@@ -129,7 +140,7 @@ private:
     bool peer_ended_ = false;    // END_STREAM came; the rest of leftover_ still goes out
 };
 
-class SocketPump : base::Socket::Observer, base::RoundEnd {
+class SocketPump : public Cuttable, base::Socket::Observer, base::RoundEnd {
 public:
     // Borrows both, app first.
     SocketPump(base::Socket& app, base::Socket& peer, Meter meter);
@@ -139,6 +150,7 @@ public:
 
     base::Event& done() noexcept { return done_; }
     const base::Error* failure() const noexcept { return failure_.get(); }
+    void cut(const base::Error& why) override;
 
 private:
     struct Way {

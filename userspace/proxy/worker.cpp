@@ -103,6 +103,7 @@ public:
           refusals_{loop_, counters_},
           handshakes_{limits_.handshakes_per_worker, limits_.handshakes_per_source},
           context_{.loop = loop_,
+                   .worker = index,
                    .shared = shared,
                    .limits = limits_,
                    .counters = counters_,
@@ -111,6 +112,7 @@ public:
                    .handshakes = handshakes_,
                    .refusals = refusals_,
                    .mesh = {},
+                   .policies = {},
                    .credentials = {}},
           housekeeping_{loop_},
           count_pool_{loop_, [this] { copy_pool_stats(); }} {
@@ -132,6 +134,12 @@ public:
     }
 
     base::Loop& loop() noexcept { return loop_; }
+    void publish(state::SnapshotPtr mesh, policy::SetPtr policies) {
+        context_.mesh = std::move(mesh);
+        context_.policies = std::move(policies);
+        context_.enforced.ask_again();
+        ask_enforced();
+    }
     Context& context() noexcept { return context_; }
     const telemetry::WorkerCounters& counters() const noexcept { return counters_; }
 
@@ -211,6 +219,11 @@ private:
         co_return base::problem("connection closed due to connection drain");
     }
 
+    // A share each round: those that wait for their bytes must not notice.
+    void ask_enforced() {
+        if (context_.enforced.ask_some(context_, 128)) loop_.post([this] { ask_enforced(); });
+    }
+
     void copy_pool_stats() {
         const auto& stats = pool_.stats();
         counters_.tunnels_out_opened.set(stats.opened);
@@ -238,8 +251,9 @@ Worker::Worker(unsigned index, Shared shared, const Limits& limits)
     : impl_{std::make_unique<Impl>(index, shared, limits)} {}
 Worker::~Worker() = default;
 
-void Worker::publish(state::SnapshotPtr mesh) {
-    impl_->loop().post([this, mesh = std::move(mesh)] { impl_->context().mesh = mesh; });
+void Worker::publish(state::SnapshotPtr mesh, policy::SetPtr policies) {
+    impl_->loop().post(
+        [this, mesh = std::move(mesh), policies = std::move(policies)] { impl_->publish(mesh, policies); });
 }
 
 void Worker::publish(tls::CredentialsMapPtr credentials) {

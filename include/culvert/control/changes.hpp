@@ -10,7 +10,7 @@ struct Changes {
     std::vector<Pod> left;
     std::vector<Pod> joined;
     std::vector<Pod> excluding;  // others that are what they were, but for what they exclude
-    bool mesh = false;           // workloads or services: publish a new snapshot
+    bool mesh = false;           // workloads, services or policies: publish a new snapshot
     bool log_level = false;      // may be set at once
     // Settings whose new value waits for a restart, by their keys in the file: "ca", "log.access".
     std::vector<std::string> need_restart;

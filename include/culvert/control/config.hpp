@@ -12,6 +12,7 @@
 #include <culvert/base/log.hpp>
 #include <culvert/base/result.hpp>
 #include <culvert/base/socket.hpp>
+#include <culvert/policy/policy.hpp>
 #include <culvert/state/exclusions.hpp>
 #include <culvert/state/workload.hpp>
 
@@ -95,6 +96,9 @@ struct Config {
     std::vector<Pod> pods;  // each has a workload with its uid
     std::vector<state::Workload> workloads;
     std::vector<state::Service> services;
+    std::vector<policy::Policy> policies;
+    // What a workload's name for a policy that is not here comes to. Nothing: the file is refused.
+    std::optional<policy::Unknown> unknown_policy;
 };
 
 // Fails with one line: "FILE:LINE: workloads[2].protocol: found "UDP", expected TCP or HBONE". The first mistake only.

@@ -13,6 +13,7 @@
 #include <culvert/base/socket.hpp>
 #include <culvert/capture/capture.hpp>
 #include <culvert/hbone/settings.hpp>
+#include <culvert/policy/set.hpp>
 #include <culvert/proxy/live.hpp>
 #include <culvert/state/snapshot.hpp>
 #include <culvert/telemetry/access_log.hpp>
@@ -50,8 +51,8 @@ public:
     Worker(unsigned index, Shared shared, const Limits& limits);  // starts the thread; throws std::system_error
     ~Worker();                                                    // ends every connection now, then the thread
 
-    // Each connection decides against what was published last.
-    void publish(state::SnapshotPtr mesh);
+    // Each connection decides against what was published last; those that live are asked again.
+    void publish(state::SnapshotPtr mesh, policy::SetPtr policies);
     void publish(tls::CredentialsMapPtr credentials);
 
     // Accepts from the pod's listeners, which it owns from now on.

@@ -15,6 +15,8 @@ namespace culvert::telemetry {
     X(handshake_failed, "TLS or HTTP/2 could not be set up with the peer")                   \
     X(refused_by_peer, "the peer answered the CONNECT with an error status")                 \
     X(bad_request, "a CONNECT that we do not serve: wrong method, authority or destination") \
+    X(denied, "a policy refuses the connection")                                             \
+    X(policy_changed, "a policy or the workload changed, and what was allowed is not now")   \
     X(broken, "the connection or its tunnel failed while bytes were flowing")                \
     X(drained, "this daemon or the pod was ending")                                          \
     X(over_limit, "a limit of this node was reached")

@@ -33,6 +33,8 @@ struct Family {
     X(revoked, "culvert_revoked_certificates", gauge, "", "Entries of the revocation lists that are in force.")   \
     X(revocation_reloads, "culvert_revocation_reloads_total", counter, "result",                           \
       "Times the revocation lists were read: good, or bad and the earlier ones stay in force.")            \
+    X(policy_hits, "culvert_policy_decisions_total", counter, "policy",                                    \
+      "Inbound connections that a policy decided about, or would have, were it no dry run.")               \
     X(config_reloads, "culvert_config_reloads_total", counter, "result",                                   \
       "Times the configuration was read again: good, or bad and the earlier one stays in force.")
 

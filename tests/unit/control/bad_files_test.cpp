@@ -88,7 +88,7 @@ TEST_CASE("bad file: keys") {
         {"strange", node + "\"a b\": 3\n",
          "f.yaml:2: [\"a b\"]: found an unknown key, expected node, capture, ca, log, workers, shutdown, doors, "
          "limits, "
-         "keepalive, pods, workloads, services or policies"},
+         "keepalive, pods, workloads, services, policies or unknownPolicy"},
         {"twice", node + "workers: 1\n" + node, "f.yaml:3: node: found a second time, first on line 1; remove one"},
         {"twice, deep", node + "log:\n  level: info\n  format: text\n  level: debug\n",
          "f.yaml:5: log.level: found a second time, first on line 3; remove one"},
@@ -308,32 +308,11 @@ TEST_CASE("bad file: what is not done yet is refused, not ignored") {
         {"host name alone", node + "workloads:\n- {uid: w, namespace: a, workloadIps: [], hostname: w.example}\n",
          "f.yaml:3: workloads[0].hostname: a workload known only by its host name is not supported yet; give its "
          "workloadIps"},
-        {"policy by name", workload("authorizationPolicies: [a/p]"),
-         "f.yaml:4: workloads[0].authorizationPolicies: policies are not enforced yet: remove them, or keep the pods "
-         "that they protect out of this file"},
-    });
-}
-
-TEST_CASE("bad file: a good policy is read whole, then refused") {
-    const std::string not_enforced =
-        "f.yaml:3: policies: policies are not enforced yet: remove them, or keep the pods that they protect out of "
-        "this "
-        "file";
-    check({
-        {"no rules",
-         node + "policies:\n- {name: p, namespace: a, scope: Namespace, action: Allow, rules: [], dryRun: true}\n",
-         not_enforced},
-        {"empty match", match(""), not_enforced},
-        {"tags", match("principals: [!Exact a, !Prefix b, !Suffix c, !Presence [], !Presence ]"), not_enforced},
-        {"mappings", match("principals: [{Exact: a}, {Prefix: b}, {Suffix: c}, {Presence: []}, {Presence: null}]"),
-         not_enforced},
-        {"accounts", match("serviceAccounts: [{namespace: a, serviceAccount: b}], notServiceAccounts: []"),
-         not_enforced},
-        {"addresses and ports",
-         match("sourceIps: [10.0.0.0/8], notSourceIps: [fd00::/8], destinationIps: [10.0.0.1/32], "
-               "notDestinationIps: [], destinationPorts: [80], notDestinationPorts: [443]"),
-         not_enforced},
-        {"unknown keys, as in ztunnel", match("hosts: [a], notNamespaces: [!Exact a]"), not_enforced},
+        {"a policy that is not there", workload("authorizationPolicies: [a/p]"),
+         "f.yaml:4: workloads[0].authorizationPolicies[0]: no policy of this file has this namespace and name, "
+         "and there is no unknownPolicy: deny or allow"},
+        {"a policy without its namespace", workload("authorizationPolicies: [p]"),
+         "f.yaml:4: workloads[0].authorizationPolicies[0]: found \"p\", expected \"<namespace>/<name>\" of a policy"},
     });
 }
 
@@ -367,6 +346,14 @@ TEST_CASE("bad file: a bad policy says where") {
          where + "serviceAccounts[0].serviceAccount: missing, expected text"},
         {"range", match("sourceIps: [10.0.0.0/8, all]"),
          where + "sourceIps[1]: found \"all\", expected an address range such as \"10.0.0.0/8\" or \"fd00::/64\""},
+        {"twice the same",
+         node + "policies:\n- {name: p, namespace: a, scope: Global, action: Deny, rules: [], dryRun: "
+                "true}\n- {name: p, namespace: a, scope: Global, action: Allow, rules: [], dryRun: true}\n",
+         "f.yaml:4: policies[1]: found \"a/p\", which the policy on line 3 has already; each has its own"},
+        {"what would widen it if it were passed over", match("destinationPorts: [80], hosts: [a]"),
+         where + "hosts: found an unknown key, expected namespaces, notNamespaces, principals, notPrincipals, "
+                 "serviceAccounts, notServiceAccounts, sourceIps, notSourceIps, destinationIps, notDestinationIps, "
+                 "destinationPorts or notDestinationPorts"},
         {"port", match("destinationPorts: [80, http]"),
          where + "destinationPorts[1]: found \"http\", expected a number from 1 to 65535"},
     });

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who may talk to whom: every policy of the mesh, made ready for decisions. Immutable, published to the workers with
+// the snapshot it belongs to.
+//
+//   workload -> Compiled -> [everybody's policies] [its namespace's] [those that it names]     each indexed
+//
+// A rule is filed under something that a connection must have for it to match (a principal, a port, ...), so a decision
+// looks at the rules that may match and at no others.
+#pragma once
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <culvert/policy/hits.hpp>
+#include <culvert/policy/policy.hpp>
+#include <culvert/state/snapshot.hpp>
+
+namespace culvert::policy {
+
+// What is decided about. Borrows the identity.
+struct Connection {
+    base::IpAddress source;
+    base::SocketAddress destination;        // where the app is dialled
+    const state::Identity* peer = nullptr;  // null: plaintext
+};
+
+// A policy in force, and how often it decided.
+struct Named {
+    Policy policy;
+    std::string key;
+    std::shared_ptr<Hits> hits;
+};
+using NamedPtr = std::shared_ptr<const Named>;
+
+enum class Verdict : std::uint8_t { allowed, denied, not_allowed };
+
+struct Decision {
+    Verdict verdict = Verdict::allowed;
+    const Named* by = nullptr;  // lives as long as the Set; null: no policy said so
+    bool allowed() const noexcept { return verdict == Verdict::allowed; }
+    // What the access log shows, in ztunnel's words.
+    std::string refusal() const;
+};
+
+class Block;  // policies that come together, indexed
+
+// What one workload is subject to.
+class Compiled {
+public:
+    // Neither waits nor allocates.
+    friend Decision decide(const Compiled& compiled, const Connection& connection) noexcept;
+    // Those that would have matched, had they been in force.
+    void for_each_dry_run(const Connection& connection, const std::function<void(const Named&)>& each) const;
+    bool has_dry_runs() const noexcept;
+    // In the order in which they are asked.
+    std::vector<NamedPtr> policies() const;
+
+private:
+    friend class Set;
+    std::array<std::shared_ptr<const Block>, 3> blocks_;  // may be null
+};
+Decision decide(const Compiled& compiled, const Connection& connection) noexcept;
+
+class Set {
+public:
+    Set(const state::Snapshot& mesh, const std::vector<Policy>& policies, Ledger& ledger, Unknown unknown);
+    ~Set();
+
+    // Null: this workload is subject to no policy, so all may talk to it.
+    const Compiled* of(const std::string& uid) const noexcept;
+    const std::vector<NamedPtr>& policies() const noexcept { return policies_; }
+
+private:
+    std::vector<NamedPtr> policies_;
+    std::unordered_map<std::string, Compiled> by_uid_;  // those that are subject to something
+};
+using SetPtr = std::shared_ptr<const Set>;
+
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "enforce.hpp"
+
+#include <culvert/base/log.hpp>
+
+#include "context.hpp"
+#include "pump.hpp"
+
+namespace culvert::proxy {
+namespace {
+
+policy::Connection connection_of(const telemetry::OpenEntry& entry, std::uint16_t app_port) noexcept {
+    return {entry.source.ip, {entry.destination.ip, app_port}, entry.peer_identity.get()};
+}
+
+// Null: all may talk to it. So it is for a workload that is in the mesh no more: its pod leaves, and not for a policy's
+// sake. What the workload is subject to now, not when the connection came.
+const policy::Compiled* policies_of(const Context& context, const telemetry::OpenEntry& entry) noexcept {
+    return context.policies->of(entry.destination_workload->uid);
+}
+
+void say_dry_runs(Context& context, const policy::Compiled& compiled, const policy::Connection& connection) {
+    compiled.for_each_dry_run(connection, [&](const policy::Named& named) {
+        named.hits->add(context.worker);
+        base::log::debug("policy", "dry run: {} by {}: {} to {}", to_string(named.policy.action), named.key,
+                         connection.source.to_string(), connection.destination.to_string());
+    });
+}
+
+}
+
+std::optional<std::string> Enforced::begin(Context& context, std::uint16_t app_port) {
+    app_port_ = app_port;
+    context.enforced.add(*this);
+    const auto* compiled = policies_of(context, record_.entry);
+    if (!compiled) return std::nullopt;
+    const auto connection = connection_of(record_.entry, app_port);
+    if (compiled->has_dry_runs()) say_dry_runs(context, *compiled, connection);
+    const auto decision = policy::decide(*compiled, connection);
+    if (decision.by) decision.by->hits->add(context.worker);
+    if (decision.allowed()) return std::nullopt;
+    return decision.refusal();
+}
+
+void Enforced::ask(Context& context) {
+    const auto* compiled = policies_of(context, record_.entry);
+    if (cut_ || !compiled) return;
+    const auto decision = policy::decide(*compiled, connection_of(record_.entry, app_port_));
+    if (decision.allowed() || record_.closed()) return;
+    if (decision.by) decision.by->hits->add(context.worker);
+    cut_ = true;
+    record_.close(telemetry::CloseReason::policy_changed, std::string{policy_change});
+    if (flow_) flow_->cut(base::problem(std::string{policy_change}));
+}
+
+bool EnforcedConnections::ask_some(Context& context, int most) {
+    for (; most > 0 && !to_ask_.empty(); --most) {
+        Enforced& next = to_ask_.front();
+        asked_.splice(asked_.end(), to_ask_, to_ask_.begin());
+        next.ask(context);
+    }
+    return !to_ask_.empty();
+}
+
+}
