@@ -28,6 +28,9 @@ private:
     };
     using Files = std::vector<Filed>;
     struct Best;
+    struct Parts {  // lengths in use, in order
+        std::vector<std::size_t> starts, ends;
+    };
 
     void file(Filed what, const Rule& rule);
     void file(Filed what, const Match& match);
@@ -38,7 +41,8 @@ private:
     std::unordered_map<Key, Files> files_;
     std::bitset<129> source_lengths_;  // prefixes in use, of 128 bits
     std::bitset<129> destination_lengths_;
-    std::bitset<8> kinds_;
+    Parts principal_parts_, namespace_parts_;
+    std::bitset<16> kinds_;
 };
 
 class Block {

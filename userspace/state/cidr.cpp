@@ -10,15 +10,17 @@ std::optional<Cidr> Cidr::parse(std::string_view text) {
     std::size_t slash = text.find('/');
     auto ip = base::IpAddress::parse(text.substr(0, slash));
     if (!ip) return std::nullopt;
-    unsigned longest = ip->is_v4() ? 32 : 128;
+    // "::ffff:10.0.0.0/104": IPv4 written as IPv6, in whose bits the length counts.
+    const unsigned mapped = ip->is_v4() && text.find(':') != std::string_view::npos ? 96 : 0;
+    const unsigned longest = ip->is_v4() ? 32 : 128;
     if (slash == std::string_view::npos) return Cidr{*ip, longest};
 
     unsigned length = 0;
     const char* begin = text.data() + slash + 1;
     const char* end = text.data() + text.size();
     auto [stop, ec] = std::from_chars(begin, end, length);
-    if (ec != std::errc{} || stop != end || length > longest) return std::nullopt;
-    return Cidr{*ip, length};
+    if (ec != std::errc{} || stop != end || length < mapped || length > longest + mapped) return std::nullopt;
+    return Cidr{*ip, length - mapped};
 }
 
 bool Cidr::contains(const base::IpAddress& candidate) const noexcept {

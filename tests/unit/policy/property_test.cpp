@@ -89,8 +89,8 @@ private:
     std::vector<std::string> namespaces_{"shop", "web", "webs", ""};
     std::vector<std::string> accounts_{"cart", "art", "cart/sa/x"};
     std::vector<std::string> ips_{"10.0.0.1", "10.0.0.2", "10.0.1.1", "192.168.0.1", "fd00::1", "fd00::2", "::1"};
-    std::vector<std::string> ranges_{"10.0.0.0/24", "10.0.0.1",  "10.0.0.0/8",  "10.0.0.3/31",    "0.0.0.0/0",
-                                     "::/0",        "fd00::/64", "fd00::2/127", "::ffff:a00:0/8", "192.168.0.1/32"};
+    std::vector<std::string> ranges_{"10.0.0.0/24", "10.0.0.1",  "10.0.0.0/8",  "10.0.0.3/31",      "0.0.0.0/0",
+                                     "::/0",        "fd00::/64", "fd00::2/127", "::ffff:a00:0/104", "192.168.0.1/32"};
 };
 
 std::vector<Policy> policies(Chance& chance) {

@@ -108,8 +108,10 @@ TEST_CASE("cidr: text and back, and what is none") {
     CHECK(Cidr::parse("10.0.0.0/8")->to_string() == "10.0.0.0/8");
     CHECK(Cidr::parse("10.0.0.1")->to_string() == "10.0.0.1/32");
     CHECK(Cidr::parse("fd00::")->to_string() == "fd00::/128");
+    CHECK(Cidr::parse("::ffff:10.0.0.0/104")->to_string() == "10.0.0.0/8");
+    CHECK(Cidr::parse("::ffff:10.0.0.1")->to_string() == "10.0.0.1/32");
     for (std::string text : {"", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/8x", "10.0.0/8",
-                             "fd00::/129", "10.0.0.0/8/8", "10.0.0.0/ 8"}) {
+                             "fd00::/129", "10.0.0.0/8/8", "10.0.0.0/ 8", "::ffff:10.0.0.0/8", "::ffff:10.0.0.0/129"}) {
         CAPTURE(text);
         CHECK_FALSE(Cidr::parse(text).has_value());
     }
