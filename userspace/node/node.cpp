@@ -67,6 +67,7 @@ public:
           take_over_{take_over},
           signals_{io_},
           doors_later_{io_},
+          policies_later_{io_},
           last_handshakes_{io_} {}
 
     base::Result<> start() {
@@ -198,10 +199,24 @@ private:
     }
 
     void publish_mesh() {
-        auto mesh = std::make_shared<const state::Snapshot>(config_.workloads, config_.services);
-        auto policies = std::make_shared<const policy::Set>(*mesh, config_.policies, policy_hits_,
-                                                            config_.unknown_policy.value_or(policy::Unknown::deny));
-        for (auto& worker : workers_) worker->publish(mesh, policies);
+        mesh_ = std::make_shared<const state::Snapshot>(config_.workloads, config_.services);
+        publish_policies();
+    }
+
+    // Again when a policy that a workload names has been waited for long enough.
+    void publish_policies() {
+        const auto now = policy::Awaited::Clock::now();
+        const auto awaited = awaited_policies_.after(*mesh_, config_.policies, now);
+        auto policies = std::make_shared<const policy::Set>(
+            *mesh_, config_.policies, policy_hits_, config_.unknown_policy.value_or(policy::Unknown::deny), awaited);
+        for (auto& worker : workers_) worker->publish(mesh_, policies);
+        policies_later_.cancel();
+        if (auto next = awaited_policies_.next(now)) {
+            policies_later_.expires_at(*next);
+            policies_later_.async_wait([this](boost::system::error_code failed) {
+                if (!failed) publish_policies();
+            });
+        }
     }
 
     void say_ready() {
@@ -334,6 +349,7 @@ private:
     boost::asio::io_context io_{1};
     boost::asio::signal_set signals_;
     boost::asio::steady_timer doors_later_;
+    boost::asio::steady_timer policies_later_;
     boost::asio::steady_timer last_handshakes_;
     SpareMemory spare_memory_{io_};
     admin::Readiness readiness_;
@@ -345,6 +361,8 @@ private:
     std::unique_ptr<capture::Capture> capture_;
     std::unique_ptr<tls::CertificateManager> certificates_;
     policy::Ledger policy_hits_{worker_count(config_)};
+    policy::Awaited awaited_policies_;
+    state::SnapshotPtr mesh_;
     Workers workers_;
     std::unique_ptr<Pods> pods_;
     std::vector<std::unique_ptr<admin::Door>> doors_;

@@ -32,15 +32,24 @@ Policy stand_in(const std::string& key) {
     return policy;
 }
 
-NamedPtr named(const Policy& policy, Ledger& ledger) {
+NamedPtr named(const Policy& policy, Ledger& ledger, bool is_awaited = false) {
     std::string key = policy.key();
     auto hits = ledger.of(key);
-    return std::make_shared<const Named>(Named{policy, std::move(key), std::move(hits)});
+    return std::make_shared<const Named>(Named{policy, std::move(key), std::move(hits), is_awaited});
+}
+
+void say_unknown(const std::string& key, Unknown unknown) {
+    const bool plaintext_only = stands_for_peer_authentication(std::string_view{key}.substr(key.find('/') + 1));
+    base::log::warn("policy", "{} is named by a workload, and nobody has it: {}", key,
+                    unknown == Unknown::allow ? "it is passed over"
+                    : plaintext_only          ? "plaintext is refused"
+                                              : "everything is refused");
 }
 
 }
 
-Set::Set(const state::Snapshot& mesh, const std::vector<Policy>& policies, Ledger& ledger, Unknown unknown) {
+Set::Set(const state::Snapshot& mesh, const std::vector<Policy>& policies, Ledger& ledger, Unknown unknown,
+         const Names& awaited) {
     std::shared_ptr<Block> everybody;
     std::unordered_map<std::string, std::shared_ptr<Block>> by_namespace;
     auto add = [](std::shared_ptr<Block>& block, const NamedPtr& policy) {
@@ -60,16 +69,13 @@ Set::Set(const state::Snapshot& mesh, const std::vector<Policy>& policies, Ledge
         }
     }
     auto find = [&](const std::string& key) -> NamedPtr {
-        NamedPtr& known = by_key[key];
-        if (!known && unknown == Unknown::deny) {
-            base::log::warn("policy", "{} is named by a workload, and nobody has it: {} is refused", key,
-                            stands_for_peer_authentication(std::string_view{key}.substr(key.find('/') + 1))
-                                ? "plaintext"
-                                : "everything");
-            known = named(stand_in(key), ledger);
-            policies_.push_back(known);
-        }
-        return known;
+        auto [at, is_new] = by_key.try_emplace(key);
+        if (!is_new) return at->second;  // null: passed over
+        const bool is_awaited = awaited.contains(key);
+        if (!is_awaited) say_unknown(key, unknown);
+        if (is_awaited || unknown == Unknown::deny)
+            policies_.push_back(at->second = named(stand_in(key), ledger, is_awaited));
+        return at->second;
     };
     std::map<std::vector<std::string>, std::shared_ptr<Block>> by_names;
     auto block_of = [&](const std::vector<std::string>& names) -> BlockPtr {
@@ -138,6 +144,15 @@ bool Compiled::has_dry_runs() const noexcept {
     for (const BlockPtr& block : blocks_)
         if (block && (!block->dry_deny.empty() || !block->dry_allow.empty())) return true;
     return false;
+}
+
+bool Compiled::only_rehearses_allows() const noexcept {
+    bool rehearses = false;
+    for (const BlockPtr& block : blocks_) {
+        if (block && !block->allow.empty()) return false;
+        rehearses = rehearses || (block && !block->dry_allow.empty());
+    }
+    return rehearses;
 }
 
 std::vector<NamedPtr> Compiled::policies() const {

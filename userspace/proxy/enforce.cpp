@@ -20,11 +20,16 @@ const policy::Compiled* policies_of(const Context& context, const telemetry::Ope
 }
 
 void say_dry_runs(Context& context, const policy::Compiled& compiled, const policy::Connection& connection) {
+    bool allows = false;
     compiled.for_each_dry_run(connection, [&](const policy::Named& named) {
+        allows = allows || named.policy.action == policy::Action::allow;
         named.hits->add(context.worker);
         base::log::debug("policy", "dry run: {} by {}: {} to {}", to_string(named.policy.action), named.key,
                          connection.source.to_string(), connection.destination.to_string());
     });
+    if (!allows && compiled.only_rehearses_allows())
+        base::log::debug("policy", "dry run: allow policies exist, but none allowed: {} to {}",
+                         connection.source.to_string(), connection.destination.to_string());
 }
 
 }
@@ -32,21 +37,43 @@ void say_dry_runs(Context& context, const policy::Compiled& compiled, const poli
 std::optional<std::string> Enforced::begin(Context& context, std::uint16_t app_port) {
     app_port_ = app_port;
     context.enforced.add(*this);
+    return decide_first(context, true);
+}
+
+std::optional<std::string> Enforced::decide_first(Context& context, bool may_wait) {
+    waits_ = false;
     const auto* compiled = policies_of(context, record_.entry);
     if (!compiled) return std::nullopt;
-    const auto connection = connection_of(record_.entry, app_port);
-    if (compiled->has_dry_runs()) say_dry_runs(context, *compiled, connection);
+    const auto connection = connection_of(record_.entry, app_port_);
     const auto decision = policy::decide(*compiled, connection);
+    if (decision.may_change() && may_wait) {
+        waits_ = true;
+        return std::nullopt;
+    }
+    if (compiled->has_dry_runs()) say_dry_runs(context, *compiled, connection);
     if (decision.by) decision.by->hits->add(context.worker);
     if (decision.allowed()) return std::nullopt;
     return decision.refusal();
 }
 
+base::Task<std::optional<std::string>> Enforced::decided(Context& context) {
+    base::Event changed{context.loop};
+    // The control thread ends the wait; were it busy with something else, this does.
+    base::Timer enough{context.loop, [&changed] { changed.set(); }};
+    enough.arm(2 * policy::longest_wait);
+    changed_ = &changed;
+    co_await changed;
+    changed_ = nullptr;
+    co_return decide_first(context, false);
+}
+
 void Enforced::ask(Context& context) {
     const auto* compiled = policies_of(context, record_.entry);
-    if (cut_ || !compiled) return;
-    const auto decision = policy::decide(*compiled, connection_of(record_.entry, app_port_));
-    if (decision.allowed() || record_.closed()) return;
+    const auto decision =
+        compiled ? policy::decide(*compiled, connection_of(record_.entry, app_port_)) : policy::Decision{};
+    if (decision.may_change()) return;
+    if (changed_) return changed_->set();
+    if (cut_ || decision.allowed() || record_.closed()) return;
     if (decision.by) decision.by->hits->add(context.worker);
     cut_ = true;
     record_.close(telemetry::CloseReason::policy_changed, std::string{policy_change});

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include <culvert/base/loop.hpp>
+#include <culvert/base/task.hpp>
 #include <culvert/telemetry/connection_record.hpp>
 
 namespace culvert::proxy {
@@ -24,8 +24,12 @@ public:
     Enforced(const Enforced&) = delete;
     Enforced& operator=(const Enforced&) = delete;
 
-    // Listed before it is asked for the first time, so that no change is missed. Why it is refused, if it is.
+    // Listed before it is asked for the first time, so that no change is missed. Why it is refused, if it is; unless
+    // waits(): then decided() says so.
     std::optional<std::string> begin(Context& context, std::uint16_t app_port);
+    // A policy that the workload names is still to come, and until then this is refused.
+    bool waits() const noexcept { return waits_; }
+    base::Task<std::optional<std::string>> decided(Context& context);
     // From now on there is something to cut.
     void flows(Cuttable* flow) noexcept { flow_ = flow; }
     // It was refused while nothing flowed yet; the record says so.
@@ -34,10 +38,13 @@ public:
 private:
     friend class EnforcedConnections;
     void ask(Context& context);
+    std::optional<std::string> decide_first(Context& context, bool may_wait);
 
     telemetry::ConnectionRecord& record_;
     Cuttable* flow_ = nullptr;
+    base::Event* changed_ = nullptr;  // while it waits
     std::uint16_t app_port_ = 0;
+    bool waits_ = false;
     bool cut_ = false;
 };
 

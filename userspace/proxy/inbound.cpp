@@ -124,7 +124,12 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
     entry.destination_workload = own;
     // No service: ztunnel in static mode names none for an IP authority either (ztunnel.md §20.9).
     record.context_known();
-    if (auto denied = enforced.begin(context, app.port)) co_return refuse(401, CloseReason::denied, std::move(*denied));
+    auto denied = enforced.begin(context, app.port);
+    if (enforced.waits()) {
+        auto deciding = enforced.decided(context);
+        denied = co_await std::move(deciding);
+    }
+    if (denied) co_return refuse(401, CloseReason::denied, std::move(*denied));
 
     auto dialling = dial_app(context, pod, tunnel.peer.ip, app, capture::OwnSocket::inbound_leg);
     auto leg = co_await std::move(dialling);

@@ -37,7 +37,12 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
     record.entry.destination_workload = own;
     record.context_known();
     Enforced enforced{record};
-    if (auto denied = enforced.begin(context, accepted.target.port)) {
+    auto denied = enforced.begin(context, accepted.target.port);
+    if (enforced.waits()) {
+        auto deciding = enforced.decided(context);
+        denied = co_await std::move(deciding);
+    }
+    if (denied) {
         record.close(CloseReason::denied, std::move(*denied));
         co_return;
     }

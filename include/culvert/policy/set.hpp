@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include <culvert/policy/awaited.hpp>
 #include <culvert/policy/hits.hpp>
 #include <culvert/policy/policy.hpp>
 #include <culvert/state/snapshot.hpp>
@@ -32,6 +33,7 @@ struct Named {
     Policy policy;
     std::string key;
     std::shared_ptr<Hits> hits;
+    bool is_awaited = false;  // it stands in for one that is named and still to come
 };
 using NamedPtr = std::shared_ptr<const Named>;
 
@@ -41,6 +43,8 @@ struct Decision {
     Verdict verdict = Verdict::allowed;
     const Named* by = nullptr;  // lives as long as the Set; null: no policy said so
     bool allowed() const noexcept { return verdict == Verdict::allowed; }
+    // Refused because of what is still to come: to be asked again when it is there.
+    bool may_change() const noexcept { return !allowed() && by && by->is_awaited; }
     // What the access log shows, in ztunnel's words.
     std::string refusal() const;
 };
@@ -55,6 +59,8 @@ public:
     // Those that would have matched, had they been in force.
     void for_each_dry_run(const Connection& connection, const std::function<void(const Named&)>& each) const;
     bool has_dry_runs() const noexcept;
+    // A rehearsal of allow policies, where none is in force: what none of them matches would be refused.
+    bool only_rehearses_allows() const noexcept;
     // In the order in which they are asked.
     std::vector<NamedPtr> policies() const;
 
@@ -66,7 +72,8 @@ Decision decide(const Compiled& compiled, const Connection& connection) noexcept
 
 class Set {
 public:
-    Set(const state::Snapshot& mesh, const std::vector<Policy>& policies, Ledger& ledger, Unknown unknown);
+    Set(const state::Snapshot& mesh, const std::vector<Policy>& policies, Ledger& ledger, Unknown unknown,
+        const Names& awaited = {});
     ~Set();
 
     // Null: this workload is subject to no policy, so all may talk to it.
