@@ -2,88 +2,11 @@
 // Who may talk to whom: refused when they come, and cut when a change says so.
 #include <doctest/doctest.h>
 
-#include <stdexcept>
-
-#include "finally.hpp"
 #include "outcome.hpp"
+#include "policies.hpp"
 #include "server.hpp"
-#include "world.hpp"
 
 using namespace culvert::test;
-
-namespace {
-
-const std::string denied = "connection closed due to policy rejection: explicitly denied by: ";
-const std::string not_allowed = "connection closed due to policy rejection: allow policies exist, but none allowed";
-const std::string changed = "connection closed due to policy change";
-
-std::string policy(const std::string& name, const std::string& scope, const std::string& action,
-                   const std::string& match, bool dry_run = false) {
-    return "- {name: " + name + ", namespace: ns, scope: " + scope + ", action: " + action +
-           ", dryRun: " + (dry_run ? "true" : "false") + ", rules: [[[{" + match + "}]]]}\n";
-}
-
-const std::string strict = policy("strict", "WorkloadSelector", "Deny", "notPrincipals: [!Presence []]");
-
-// The mesh's files with these policies, as long as this lives.
-class Policies {
-public:
-    explicit Policies(World& world) : world_{world} {}
-    ~Policies() {
-        try {
-            publish("", {});
-        } catch (const std::exception&) {  // the daemon is gone, which its case has told of
-        }
-    }
-    Policies(const Policies&) = delete;
-
-    // `named`: what the workload of `by` says that it is subject to.
-    void publish(const std::string& policies, const std::string& named, const Pod* by = nullptr) {
-        for (Node* node : {&world_.one, &world_.two}) {
-            std::string yaml = world_.mesh.yaml(node->number());
-            if (by) name_in(yaml, *by, named);
-            const std::string version = "# " + std::to_string(++version_) + "\n";
-            node->configure(yaml + (policies.empty() ? "policies: []\n" : "policies:\n" + policies) + version);
-            if (!node->says({"applied"})) throw std::runtime_error("the policies were not applied");
-        }
-    }
-
-private:
-    // In the workload's own line; the pod's begins the same.
-    static void name_in(std::string& yaml, const Pod& pod, const std::string& named) {
-        const std::string start = "- {uid: \"" + Mesh::uid(pod) + "\", ";
-        const auto line = yaml.find(start, yaml.find("workloads:"));
-        if (line == std::string::npos) throw std::logic_error("no workload for pod " + pod.name());
-        yaml.insert(line + start.size(), "authorizationPolicies: [" + named + "], ");
-    }
-    World& world_;
-    int version_ = 0;
-};
-
-// What a call from there comes to: "yes", or the text with which the server's side refused it.
-std::string answer(World& world, const Pod& from, const Pod& to, std::uint16_t port) {
-    world.mark();
-    try {
-        Connection app = from.dial(to.at(Family::v4, port));
-        if (app.echoes("may I?")) return "yes";
-    } catch (const std::system_error&) {
-    }
-    for (Milliseconds waited{}; waited < 5s; waited += 20ms) {
-        for (const auto& line : world.node_of(to).access_log().since_mark())
-            if (line["direction"] == "inbound" && line["error"] != "") return line["error"];
-        std::this_thread::sleep_for(20ms);
-    }
-    return "nobody says why";
-}
-
-// A worker hears of a change a moment after it was applied.
-void check_answer(World& world, const Pod& from, const Pod& to, std::uint16_t port, const std::string& wanted) {
-    std::string got;
-    eventually(5s, [&] { return (got = answer(world, from, to, port)) == wanted; });
-    CHECK(got == wanted);
-}
-
-}
 
 TEST_SUITE("policy") {
 
@@ -91,7 +14,7 @@ TEST_CASE("policy: an allow policy refuses what it does not match, with 401 and 
     World& world = World::shared();
     Server echo{world.far.netns(), 8080, apps::echo};
     Policies policies{world};
-    policies.publish(policy("only-shop", "Namespace", "Allow", "principals: [!Exact cluster.local/ns/ns/sa/shop]"), {});
+    policies.publish(policy("only-shop", "Namespace", "Allow", "principals: [!Exact cluster.local/ns/ns/sa/shop]"));
     check_answer(world, world.client, world.far, 8080, not_allowed);
     check_answer(world, world.plain2, world.far, 8080, not_allowed);
     world.mark();
@@ -105,7 +28,7 @@ TEST_CASE("policy: an allow policy refuses what it does not match, with 401 and 
     CHECK(line["src.identity"] == world.mesh.identity(world.client));
     CHECK(world.two.metrics()["culvert_proxy_connections_closed_total{reason=\"denied\"}"] >= 3);
 
-    policies.publish(policy("only-client", "Namespace", "Allow", "principals: [!Suffix /sa/client]"), {});
+    policies.publish(policy("only-client", "Namespace", "Allow", "principals: [!Suffix /sa/client]"));
     check_answer(world, world.client, world.far, 8080, "yes");
     check_answer(world, world.plain2, world.far, 8080, not_allowed);
 }
@@ -115,13 +38,13 @@ TEST_CASE("policy: a deny policy refuses what it matches and is named, in a dry 
     Server echo{world.far.netns(), 8080, apps::echo};
     Server other{world.far.netns(), 8081, apps::echo};
     Policies policies{world};
-    policies.publish(policy("no-8080", "Global", "Deny", "destinationPorts: [8080]"), {});
+    policies.publish(policy("no-8080", "Global", "Deny", "destinationPorts: [8080]"));
     check_answer(world, world.client, world.far, 8080, denied + "ns/no-8080");
     check_answer(world, world.plain2, world.far, 8080, denied + "ns/no-8080");
     check_answer(world, world.client, world.far, 8081, "yes");
     check_answer(world, world.plain2, world.far, 8081, "yes");
 
-    policies.publish(policy("rehearsal", "Global", "Deny", "destinationPorts: [8080]", true), {});
+    policies.publish(policy("rehearsal", "Global", "Deny", "destinationPorts: [8080]", true));
     check_answer(world, world.client, world.far, 8080, "yes");
     CHECK(world.two.metrics()["culvert_policy_decisions_total{policy=\"ns/rehearsal\"}"] >= 1);
 }
@@ -170,10 +93,9 @@ TEST_CASE("policy: a change cuts exactly the live connections that it forbids" I
     };
     world.mark();
     policies.publish(policy("no-client", "Namespace", "Deny",
-                            "principals: [!Exact cluster.local/ns/ns/sa/client], destinationPorts: [8080]"),
-                     {});
+                            "principals: [!Exact cluster.local/ns/ns/sa/client], destinationPorts: [8080]"));
     check("a policy appears", [&](const Call& c) { return &c.from == &world.client && c.port == 8080; });
-    const auto line = world.two.access_log().wait_for({{"direction", "inbound"}, {"error", changed}});
+    const auto line = world.two.access_log().wait_for({{"direction", "inbound"}, {"error", policy_changed}});
     CHECK(line["src.identity"] == world.mesh.identity(world.client));
     eventually(5s, [&] { return world.two.access_log().since_mark().size() >= 20; });
     CHECK(world.two.access_log().since_mark().size() == 20);
@@ -189,7 +111,7 @@ TEST_CASE("policy: a file with a policy that cannot be understood, or is not the
     World& world = World::shared();
     Server echo{world.far.netns(), 8080, apps::echo};
     Policies policies{world};
-    policies.publish(policy("no-8080", "Global", "Deny", "destinationPorts: [8080]"), {});
+    policies.publish(policy("no-8080", "Global", "Deny", "destinationPorts: [8080]"));
     for (const std::string& bad : {policy("no-8080", "Global", "Deny", "destinationPorts: [http]"),
                                    policy("no-8080", "Global", "Deny", "sourceIps: [10.0.0.0/33]"),
                                    policy("no-8080", "Global", "Deny", "destinationPort: [1]")}) {

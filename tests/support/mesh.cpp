@@ -38,9 +38,9 @@ std::string head(const Mesh& mesh, int node) {
 std::string pod_line(const Workload& workload) {
     const Pod& pod = *workload.pod;
     return fmt::format(
-        "- {{uid: \"{}\", name: {}, namespace: ns, serviceAccount: {}, netns: {}, virtualInterfaces: [{}], "
+        "- {{uid: \"{}\", name: {}, namespace: {}, serviceAccount: {}, netns: {}, virtualInterfaces: [{}], "
         "exclude: {}}}\n",
-        Mesh::uid(pod), pod.name(), workload.service_account, pod.netns_path(),
+        Mesh::uid(pod), pod.name(), workload.namespace_, workload.service_account, pod.netns_path(),
         fmt::join(workload.virtual_interfaces, ", "), workload.exclude);
 }
 
@@ -51,10 +51,11 @@ std::string workload_line(const Mesh& mesh, const Workload& workload) {
         services += fmt::format("{}\"ns/{}\": {}", services.empty() ? "" : ", ", mesh.service(name).hostname(),
                                 flow_map(ports));
     return fmt::format(
-        "- {{uid: \"{0}\", name: {1}, namespace: ns, serviceAccount: {2}, trustDomain: cluster.local, "
+        "- {{uid: \"{0}\", name: {1}, namespace: {8}, serviceAccount: {2}, trustDomain: cluster.local, "
         "clusterId: Kubernetes, workloadIps: [{3}, \"{4}\"], protocol: {5}, node: {6}, services: {{{7}}}}}\n",
         Mesh::uid(pod), pod.name(), workload.service_account, pod.ip(Family::v4).to_string(),
-        pod.ip(Family::v6).to_string(), workload.protocol, mesh.lab->node_name(pod.node()), services);
+        pod.ip(Family::v6).to_string(), workload.protocol, mesh.lab->node_name(pod.node()), services,
+        workload.namespace_);
 }
 
 std::string service_line(const Service& service) {
@@ -91,7 +92,7 @@ const Service& Mesh::service(const std::string& name) const {
 
 std::string Mesh::identity(const Pod& pod) const {
     auto found = std::ranges::find(workloads, &pod, &Workload::pod);
-    return "spiffe://cluster.local/ns/ns/sa/" + found->service_account;
+    return "spiffe://cluster.local/ns/" + found->namespace_ + "/sa/" + found->service_account;
 }
 
 std::string Mesh::yaml(int node) const {

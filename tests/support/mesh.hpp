@@ -20,6 +20,7 @@ struct Workload {
     std::map<std::string, Ports> services;  // by the service's short name
     std::vector<std::string> virtual_interfaces = {};
     std::string exclude = "{}";  // YAML, as in the file
+    std::string namespace_ = "ns";
 };
 
 struct Service {

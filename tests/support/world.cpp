@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "world.hpp"
 
+#include <map>
 #include <stdexcept>
 
 namespace culvert::test {
 namespace {
 
-std::unique_ptr<World> the_shared;
+std::map<std::string, std::unique_ptr<World>> all_shared;
 
 const Ports ports{{80, 8080}, {81, 8081}};
 
@@ -74,13 +75,14 @@ void World::mark() {
     two.access_log().mark();
 }
 
-World& World::shared() {
-    if (!the_shared) the_shared = std::make_unique<World>();
-    return *the_shared;
+World& World::shared(const std::string& shape, const std::function<void(Mesh&)>& change) {
+    auto& one = all_shared[shape];
+    if (!one) one = std::make_unique<World>(change);
+    return *one;
 }
 
 void World::end_shared() {
-    the_shared.reset();
+    all_shared.clear();
 }
 
 std::vector<Path> paths(World& world) {

@@ -48,8 +48,8 @@ public:
     // Access log lines before this do not count.
     void mark();
 
-    // One for all cases that leave it as they found it; it ends with main.
-    static World& shared();
+    // One for all cases that leave it as they found it; it ends with main. Those of one shape share theirs.
+    static World& shared(const std::string& shape = {}, const std::function<void(Mesh&)>& change = {});
     static void end_shared();
 
 private:

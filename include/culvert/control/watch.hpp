@@ -20,7 +20,7 @@ namespace culvert::control {
 class FileWatch {
 public:
     struct Pace {
-        std::chrono::milliseconds quiet{100};     // told when nothing has happened for so long,
+        std::chrono::milliseconds quiet{50};      // told when nothing has happened for so long,
         std::chrono::milliseconds at_most{1000};  // or when the first event is so long ago
         std::chrono::milliseconds retry{1000};    // how often a lost directory is looked for
     };
