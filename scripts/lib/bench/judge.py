@@ -17,6 +17,7 @@ RATIOS = [
     ("ebpf/direct", "samenode_rr16_cpu_us", 3.0),
 ]
 FIGURES = [("rss_per_1000_conns_mb", 1.5), ("idle_rss_mb", 15), ("enrol_p50_ms", 5)]
+DECISIONS = [("policies_10_us", 1), ("policies_10000_us", 1)]
 NEVER_WORSE = ("ebpf/iptables", 1.05)
 
 
@@ -64,6 +65,9 @@ def judge(results):
     for column, bar in FIGURES:
         cell = (results["rows"].get("ebpf") or {}).get(column)
         put(f"ebpf {column}", cell and cell["median"], bar, unit=" " + UNITS[column])
+    for column, bar in DECISIONS:
+        cell = (results.get("decisions") or {}).get(column)
+        put(f"decision {column}", cell and cell["median"], bar, unit=" us")
     return verdicts, missing
 
 

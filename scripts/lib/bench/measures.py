@@ -90,6 +90,7 @@ MEASURES = {
                       ["samenode_bulk_cpu_s_per_gb"]),
     "memory": (None, ["idle_rss_mb", "rss_per_1000_conns_mb"]),  # footprint.py
     "enrol": (None, ["enrol_p50_ms"]),
+    "decide": (None, []),  # decide.py: no row's, but the engine's
 }
 
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 
-from . import footprint, lab, machine, measures, profile, results, rounds, rows, system
+from . import decide, footprint, lab, machine, measures, profile, results, rounds, rows, system
 
 LOCK = "/run/culvert-bench.lock"
 
@@ -23,7 +23,8 @@ def run(scripts, options):
     with open(LOCK, "w") as lock:
         _take(lock)
         lab.remove_leftovers(scripts)
-        made = rows.make(options, scripts, os.getpid())
+        needs_labs = options.measures != ["decide"]
+        made = rows.make(options, scripts, os.getpid()) if needs_labs else []
         try:
             return Run(root, options, made, pinnings).results()
         finally:
@@ -53,8 +54,11 @@ class Run:
             self._profile(one or split)
         columns = list(measures.UNITS)
         done = {"machine": self._about(), "rows": first.rows(columns), "ratios": first.ratios(columns),
-                "split": None, "proxies": first.proxies_alone(columns)}
-        if split:
+                "split": None, "proxies": first.proxies_alone(columns), "decisions": None}
+        if "decide" in self._options.measures:
+            _say("decide")
+            done["decisions"] = decide.measure(self._options.generator, (one or split).proxies)
+        if split and self._rows:
             done["split"] = {"rows": apart.rows(columns), "ratios": apart.ratios(columns)}
         return done
 
@@ -119,6 +123,8 @@ NOTES = [
     "tunnel. stream1k: writes of 1000 bytes, bulk: of 64 KiB, on {socket}. http16: wrk with 16 connections, nginx",
     "idle_rss_mb, rss_per_1000_conns_mb: VmRSS of the larger daemon, freshly started; 1 MB is 1e6 bytes",
     "enrol_p50_ms: median of 21 enrolments, each the growth of the sum of culvert_capture_enrolment_seconds",
+    "a decision: CPU time of the authorization engine, of a thread that does nothing else; policies of ten rules each, by "
+    "principal, start of a principal, namespace, account and source range, none of which meets the connection",
 ]
 
 APART = ("this kernel books interrupts apart from the processes that they interrupt (CONFIG_IRQ_TIME_ACCOUNTING): what the "
@@ -130,9 +136,11 @@ def find_programs(scripts, root, options):
     native = os.path.join(root, "build/release/bin")
     wanted = []
     if not options.generator:
-        wanted.append("culvert_load")
+        wanted += ["culvert_load", decide.PROGRAM]
         options.generator = os.path.join(native, "culvert_load")
-    if not options.culvertd and options.native:
+    if options.measures == ["decide"]:
+        pass  # no daemon has a part in it
+    elif not options.culvertd and options.native:
         wanted.append("culvertd")
         options.culvertd = os.path.join(native, "culvertd")
     elif not options.culvertd:
@@ -142,7 +150,7 @@ def find_programs(scripts, root, options):
         _build([os.path.join(scripts, "build"), *wanted])  # and installs what is missing
     if options.profile:
         profile.find_perf()
-    for name in ("ip", "nsenter", "nginx", "wrk"):
+    for name in ("ip", "nsenter", "nginx", "wrk") if options.measures != ["decide"] else ():
         if not shutil.which(name):
             raise system.Trouble(f"there is no {name}: scripts/deps installs what is missing")
 

@@ -2,12 +2,13 @@
 # The result for a terminal.
 import textwrap
 
+from .decide import COLUMNS as DECISIONS
 from .measures import UNITS
 
 
 def render(results):
     lines = []
-    if _any(results["rows"]) or not results.get("split"):
+    if _any(results["rows"]) or not (results.get("split") or results.get("decisions")):
         _section(lines, "one core, CPU summed over everyone: medians", results["rows"],
                  results["ratios"])
     if results.get("split"):
@@ -15,6 +16,11 @@ def render(results):
                  results["split"]["rows"], results["split"]["ratios"])
     if _any(results["proxies"]):
         lines += ["", "the proxies alone: medians", *_grid(results["proxies"], lambda cell: _figure(cell["median"]))]
+    decisions = results.get("decisions") or {}
+    if decisions:
+        lines += ["", "a decision about a connection that no policy concerns: medians",
+                  *(f"  {'with ' + words:<28}{_figure(decisions[column]['median']):>9}  us"
+                    for column, words in DECISIONS.items() if column in decisions)]
     lines += ["", *_machine(results["machine"])]
     return "\n".join(lines)
 

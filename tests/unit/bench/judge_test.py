@@ -17,6 +17,7 @@ AT_THE_BARS = {
     "machine": {"openssl": {"ebpf": "3.5.1"}, "quick": False, "noisy": False},
     "rows": {"ebpf": {"rss_per_1000_conns_mb": {"median": 1.5}, "idle_rss_mb": {"median": 15},
                       "enrol_p50_ms": {"median": 5}}},
+    "decisions": {column: {"median": bar} for column, bar in judge.DECISIONS},
     "ratios": {
         "ebpf/iptables": {column: 1 / 1.05 if column in measures.HIGHER_IS_BETTER else 1.05 for column in measures.UNITS}
         | {"rr16_cpu_us": 0.85, "crr_cpu_us": 0.90, "stream1k_gbit": 2.0},
@@ -48,7 +49,7 @@ class Judge(unittest.TestCase):
         verdicts, missing = judge.judge(AT_THE_BARS)
         self.assertEqual(missing, [])
         judged = {verdict.what.split()[-1] for verdict in verdicts}
-        self.assertEqual(judged, set(measures.UNITS))
+        self.assertEqual(judged, set(measures.UNITS) | {column for column, _ in judge.DECISIONS})
 
     def test_each_bar_is_missed_alone(self):
         for pair, column, _ in judge.RATIOS:
@@ -59,6 +60,11 @@ class Judge(unittest.TestCase):
         for column, at in judge.FIGURES:
             with self.subTest(column=column):
                 self.assertEqual(missed(changed(**{column: at * 1.02})), [f"ebpf {column}"])
+        for column, at in judge.DECISIONS:
+            results = copy.deepcopy(AT_THE_BARS)
+            results["decisions"][column]["median"] = at * 1.02
+            with self.subTest(column=column):
+                self.assertEqual(missed(results), [f"decision {column}"])
 
     def test_no_column_may_be_more_than_five_percent_worse_than_iptables(self):
         self.assertEqual(missed(changed(iptables__http16_rps=0.94)), ["ebpf/iptables http16_rps"])
