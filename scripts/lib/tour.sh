@@ -11,6 +11,7 @@ tour() {
     visit_cross_node
     visit_the_wire
     visit_the_kernel
+    visit_policies
     measure_capture
     heading "the same mesh with capture: iptables"
     if ! iptables_works; then
