@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "app_socket.hpp"
@@ -80,6 +81,35 @@ TEST_CASE("socket: bound to the pod's own address or to a second one, it is capt
         for (const IpAddress& ip : {world.client.ip(family), second_of(world.client, family)})
             check_sealed(world, family, {.from = SocketAddress{ip, 0}});
     }
+}
+
+TEST_CASE("socket: after the pod has lost the address that a tunnel comes from, calls go on by another" IPV6) {
+    World world;
+    const Family v6 = Family::v6;
+    const IpAddress gone = second_of(world.client, v6);
+    Server far{world.far.netns(), 8080, apps::echo};
+    const auto answered = [&](const std::string& text) {
+        try {
+            return world.client.dial(world.far.at(v6, 8080)).echoes(text);
+        } catch (const std::exception&) {
+            return false;
+        }
+    };
+    {
+        // The newest address is the one that IPv6 chooses, for the tunnels of either worker.
+        SecondAddress second{world.client, gone};
+        for (int call = 0; call < 16; ++call) CHECK(answered("before"));
+        CHECK(std::ranges::all_of(far.guests(), [&](const Server::Guest& guest) { return guest.from.ip == gone; }));
+    }
+    const Stopwatch watch;
+    int lost = 0;
+    for (int call = 0; call < 16; ++call) lost += !answered("after");
+    CHECK(lost <= 2);  // one on each tunnel: its words may have arrived, and are not said again
+    CHECK(watch.elapsed() < 8s);
+    CHECK(far.last_guest().from.ip == world.client.ip(v6));
+    CHECK(world.one.access_log()
+              .wait_for({{"error", "h2 failed: the pod no longer has the address that the tunnel came from"}})
+              .raw != "");
 }
 
 TEST_CASE("socket: bound to an address that is nobody's (TRANSPARENT), it is captured" BOTH_FAMILIES EBPF_ONLY(

@@ -84,6 +84,44 @@ void end_for_want_of_memory(Tunnel& tunnel) {
     if (!tunnel.ended && !tunnel.session) tunnel.end(&why);
 }
 
+// Somebody waits for an answer: until the deadline, and with an eye on the tunnel.
+class Patience {
+public:
+    Patience(base::Loop& loop, Dialer& dialer, Tunnel& tunnel, const Settings& settings, base::Event& over)
+        : dialer_{dialer},
+          tunnel_{tunnel},
+          over_{over},
+          left_{settings.answer},
+          step_{settings.doubt},
+          heard_{tunnel.session->heard()},
+          timer_{loop, [this] { look(); }} {
+        wait();
+    }
+
+private:
+    void wait() {
+        auto now = std::min(left_, step_);
+        left_ -= now;
+        timer_.arm(now);
+    }
+    void look() {
+        if (left_ <= std::chrono::milliseconds{0}) return over_.set();
+        Session& session = *tunnel_.session;
+        auto before = std::exchange(heard_, session.heard());
+        wait();
+        if (heard_ != before) return;
+        session.find_silent();
+        if (!dialer_.still_has(tunnel_.key, session.info().local.ip)) session.abort(address_lost());
+    }
+
+    Dialer& dialer_;
+    Tunnel& tunnel_;
+    base::Event& over_;
+    std::chrono::milliseconds left_, step_;
+    std::uint64_t heard_;
+    base::Timer timer_;
+};
+
 base::Error draining_error() {
     return base::problem("pool draining");
 }
@@ -116,7 +154,7 @@ private:
     TunnelPtr start(const PoolKey& key, const tls::CredentialsPtr& own);
     base::Task<> dial(TunnelPtr tunnel);
     base::Task<> dial_once(TunnelPtr tunnel);
-    base::Task<base::Result<Stream>> ask(Session& session, const Request& request, std::span<const std::byte> first,
+    base::Task<base::Result<Stream>> ask(Tunnel& tunnel, const Request& request, std::span<const std::byte> first,
                                          bool& unprocessed);
     void ended(Tunnel& tunnel);
 
@@ -213,7 +251,7 @@ void Pool::Impl::end_revoked(const PoolKey& key) {
 TunnelPtr Pool::Impl::usable(const PoolKey& key, const tls::CredentialsPtr& own, const Tunnel* not_this) {
     auto peer = peers.find(key);
     if (peer == peers.end()) return nullptr;
-    TunnelPtr opening, crowded;
+    TunnelPtr opening, second_best;
     const std::uint32_t likely = likely_streams(peer->second);
     std::vector<Session*> outdated;
     for (const TunnelPtr& t : peer->second) {
@@ -223,12 +261,12 @@ TunnelPtr Pool::Impl::usable(const PoolKey& key, const tls::CredentialsPtr& own,
         } else if (t->opening()) {
             opening = t;
         } else if (t->session->takes_streams(likely)) {
-            if (!t->session->crowded()) return t;
-            crowded = t;
+            if (!t->session->crowded() && !t->session->doubtful()) return t;
+            if (!second_best || !t->session->doubtful()) second_best = t;
         }
     }
     for (Session* session : outdated) session->drain();
-    if (!opening && peer->second.size() >= settings_.pool_tunnels_when_crowded) return crowded;
+    if (!opening && peer->second.size() >= settings_.pool_tunnels_when_crowded) return second_best;
     return opening;
 }
 
@@ -251,14 +289,13 @@ base::Task<base::Result<TunnelPtr>> Pool::Impl::tunnel(const PoolKey& key, const
     }
 }
 
-base::Task<base::Result<Stream>> Pool::Impl::ask(Session& session, const Request& request,
+base::Task<base::Result<Stream>> Pool::Impl::ask(Tunnel& tunnel, const Request& request,
                                                  std::span<const std::byte> first, bool& unprocessed) {
-    auto impl = session.request(request, first);
+    auto impl = tunnel.session->request(request, first);
     if (!impl) co_return impl.error();
     Stream stream{*impl};
     base::Event answered{loop_};
-    base::Timer deadline{loop_, [&answered] { answered.set(); }};
-    deadline.arm(settings_.answer);
+    Patience patience{loop_, dialer_, tunnel, settings_, answered};
     (*impl)->answered = &answered;
     co_await answered;
     (*impl)->answered = nullptr;
@@ -285,10 +322,12 @@ base::Task<base::Result<Stream>> Pool::Impl::open(PoolKey key, tls::CredentialsP
         if (!found) co_return found.error();
         bool warm = std::exchange((*found)->asked, true);
         bool unprocessed = false;
-        auto stream = co_await ask(*(*found)->session, request, first, unprocessed);
+        auto stream = co_await ask(**found, request, first, unprocessed);
         if (stream) ++stats.streams;
-        // A warm tunnel that ends before any answer has carried nothing of this connection either.
-        bool again = unprocessed || (warm && !stream && (*found)->ended && !(*found)->retired);
+        // A warm tunnel that ends before any answer has carried nothing of this connection either; one that fell silent
+        // may have carried it, and what has been said must not be said twice.
+        bool nothing_said = first.empty() || !(*found)->session->silent();
+        bool again = unprocessed || (warm && nothing_said && !stream && (*found)->ended && !(*found)->retired);
         if (stream || refused || !again) co_return stream;
         refused = std::move(*found);
     }

@@ -98,7 +98,11 @@ void Session::read_round() {
             return;
         }
         if (!received) return fail(received.error());
-        if (*received > 0) take();
+        if (*received > 0) {
+            ++heard_;
+            silent_ = doubtful_ = false;
+            take();
+        }
         if (transport_->ended() && !failure_ && !left_) peer_left();
         budget -= std::min(budget, *received);
     }

@@ -56,6 +56,13 @@ public:
     std::optional<std::uint32_t> peer_allows() const noexcept;
     // Stalled streams hold most of the connection's window, either way: a new stream would be slow on it.
     bool crowded() const noexcept;
+    // Client: how often the peer has been heard. Who waits and finds it unchanged for a while says so; the first to do
+    // so makes the peer be asked for a sign of life, and who finds that without an answer makes the tunnel doubtful.
+    // Either ends with the next byte.
+    std::uint64_t heard() const noexcept { return heard_; }
+    void find_silent();
+    bool silent() const noexcept { return silent_; }
+    bool doubtful() const noexcept { return doubtful_; }
     // Its certificate has been taken back since it was verified: the owner asks before each new stream, and aborts.
     bool peer_is_revoked() noexcept;
     // Client: the peer said in its SETTINGS that it takes bytes before it has answered.
@@ -169,9 +176,12 @@ private:
     bool greeted_ = false;     // the preface and our SETTINGS are on their way
     bool ping_waits_ = false;
     bool ping_timed_out_ = false;
+    bool silent_ = false;    // somebody waits, and nothing has come for a while
+    bool doubtful_ = false;  // nor has an answer to our PING
     bool peer_takes_first_bytes_ = false;
     bool heard_settings_ = false;
     std::uint64_t stopped_in_ = 0;
+    std::uint64_t heard_ = 0;
     FrameReader reader_;
     FrameBudget budget_;
     InWindow in_;

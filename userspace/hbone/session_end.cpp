@@ -66,6 +66,13 @@ void Session::ping() {
     mark();
 }
 
+void Session::find_silent() {
+    if (state_ != State::open) return;
+    silent_ = true;
+    doubtful_ = doubtful_ || ping_waits_;
+    if (!ping_waits_) ping();
+}
+
 void Session::stop_waiting_for_settings() {
     if (state_ == State::open) limit_.cancel();
 }

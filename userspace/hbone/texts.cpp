@@ -54,6 +54,10 @@ base::Error drain_error() {
     return base::problem("connection closed due to connection drain");
 }
 
+base::Error address_lost() {
+    return h2_error("the pod no longer has the address that the tunnel came from");
+}
+
 base::Error broken_pipe() {
     return base::problem("io error: broken pipe");
 }

@@ -14,6 +14,7 @@ base::Error dial_error(const base::Error& why);  // "io error: Connection refuse
 base::Error dial_timeout(const base::SocketAddress& peer);
 base::Error drain_error();  // "connection closed due to connection drain"
 base::Error broken_pipe();  // "io error: broken pipe"
+base::Error address_lost();
 // Made once, so that it is there when memory is not: "h2 failed: the tunnel has ended"
 const base::Error& tunnel_ended();
 const base::Error& closed_by_peer();  // "h2 failed: the peer closed the tunnel"

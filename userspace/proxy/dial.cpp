@@ -92,6 +92,16 @@ base::Task<SocketResult> dial_out(Context& context, PodPtr pod, base::SocketAddr
     co_return socket;
 }
 
+bool still_has(const LocalPod& pod, const base::IpAddress& ip) {
+    auto has = base::in_netns(pod.netns->get(), [&ip]() -> base::Result<bool> {
+        base::Fd fd{::socket(ip.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+        sockaddr_storage raw;
+        socklen_t length = base::SocketAddress{ip, 0}.to(raw);
+        return !fd || ::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), length) == 0 || errno != EADDRNOTAVAIL;
+    });
+    return !has || *has;
+}
+
 base::Task<SocketResult> dial_app(Context& context, PodPtr pod, base::IpAddress client, base::SocketAddress app,
                                   capture::OwnSocket kind) {
     // A port may be taken (EADDRINUSE, EADDRNOTAVAIL), or equal one of the client's own live connections, in which case

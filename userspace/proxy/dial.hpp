@@ -17,6 +17,9 @@ enum class WhenClosed { cut, in_order };
 base::Task<base::Result<std::unique_ptr<base::Socket>>> dial_out(Context& context, PodPtr pod, base::SocketAddress to,
                                                                  WhenClosed when_closed);
 
+// Whether it has the address. True where that cannot be told.
+bool still_has(const LocalPod& pod, const base::IpAddress& ip);
+
 // To the pod's own app, with the client's address as source, so that the app sees who calls. The port is ours: from
 // outside the ranges clients pick from, because a SYN that equals a live connection of that client never gets an
 // answer.

@@ -215,6 +215,11 @@ private:
         return dial_out(context_, found->second, key.peer, WhenClosed::in_order);
     }
 
+    bool still_has(const hbone::PoolKey& key, const base::IpAddress& ip) override {
+        auto found = dialling_in_.find(key.pod_uid);
+        return found == dialling_in_.end() || proxy::still_has(*found->second, ip);
+    }
+
     static base::Task<base::Result<std::unique_ptr<base::Socket>>> pod_is_gone() {
         co_return base::problem("connection closed due to connection drain");
     }

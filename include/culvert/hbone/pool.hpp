@@ -35,6 +35,8 @@ struct PoolKey {
 class Dialer {
 public:
     virtual base::Task<base::Result<std::unique_ptr<base::Socket>>> dial(const PoolKey& key) = 0;
+    // Whether the pod still has an address that it dialled from. Asked when a peer is silent: answers may go nowhere.
+    virtual bool still_has(const PoolKey&, const base::IpAddress&) { return true; }
 
 protected:
     ~Dialer() = default;

@@ -18,8 +18,8 @@ struct Settings {
     // Streams whose readers stall use up a tunnel's window, and with it everybody's: then new streams get another
     // tunnel, up to so many per peer.
     std::uint32_t pool_tunnels_when_crowded = 4;
-    // Frames of a peer that carry nothing (PING, SETTINGS, empty DATA, WINDOW_UPDATE that nothing of ours called for...),
-    // on one tunnel; saved up for ten seconds. Then the tunnel ends.
+    // Frames of a peer that carry nothing (PING, SETTINGS, empty DATA, WINDOW_UPDATE that nothing of ours called
+    // for...), on one tunnel; saved up for ten seconds. Then the tunnel ends.
     std::uint32_t control_frames_per_second = 1000;
     // To one server: tunnels, and those of one source.
     std::uint32_t server_tunnels = 8192;
@@ -29,6 +29,9 @@ struct Settings {
     std::chrono::milliseconds handshake{10'000};  // TLS and the peer's SETTINGS
     std::chrono::milliseconds connect{10'000};    // TCP to the peer
     std::chrono::milliseconds answer{20'000};     // CONNECT to its answer; the peer may dial for 10 s
+    // An answer that is long in coming: a peer that says nothing at all for so long is asked for a sign of life, and
+    // until one comes new streams take another tunnel.
+    std::chrono::milliseconds doubt{1'000};
     std::chrono::milliseconds ping_interval{10'000};
     std::chrono::milliseconds ping_timeout{20'000};
     std::chrono::milliseconds pool_idle{300'000};

@@ -23,8 +23,8 @@ const tls::Authority& authority() {
     return *kept;
 }
 
-base::Fd tcp_socket() {
-    return base::Fd{::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+base::Fd tcp_socket(int family) {
+    return base::Fd{::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
 }
 
 }
@@ -129,14 +129,14 @@ void Echo::on_reset(const base::Error& why) {
     reset = why.to_string();
 }
 
-World::World(hbone::Settings client, hbone::Settings server_settings) {
+World::World(hbone::Settings client, hbone::Settings server_settings, const char* loopback) {
     server = std::make_unique<hbone::Server>(loop, server_settings, handshakes);
     pool = std::make_unique<hbone::Pool>(loop, *this, client);
-    base::Fd fd = tcp_socket();
-    sockaddr_in any{};
-    any.sin_family = AF_INET;
-    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) != 0 || ::listen(fd.get(), 64) != 0)
+    base::SocketAddress any{*base::IpAddress::parse(loopback), 0};
+    base::Fd fd = tcp_socket(any.ip.family());
+    sockaddr_storage raw;
+    socklen_t length = any.to(raw);
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), length) != 0 || ::listen(fd.get(), 64) != 0)
         throw std::runtime_error{"no listener on loopback"};
     address = base::local_address(fd.get());
     listener_ = std::move(*base::Socket::watch(loop, std::move(fd)));
@@ -185,7 +185,7 @@ Task<base::Result<hbone::Stream>> World::open(std::string to) {
 
 Task<base::Result<std::unique_ptr<base::Socket>>> World::dial(const hbone::PoolKey& key) {
     ++dials;
-    base::Fd fd = tcp_socket();
+    base::Fd fd = tcp_socket(key.peer.ip.family());
     client_sockets.push_back(fd.get());
     auto socket = co_await base::connect(loop, std::move(fd), key.peer);
     co_return socket;

@@ -86,7 +86,7 @@ private:
 };
 
 struct World final : hbone::Dialer, hbone::RequestHandler {
-    explicit World(hbone::Settings client = {}, hbone::Settings server = {});
+    explicit World(hbone::Settings client = {}, hbone::Settings server = {}, const char* loopback = "127.0.0.1");
     ~World();
 
     // Runs the loop until the story has ended.
@@ -109,11 +109,13 @@ struct World final : hbone::Dialer, hbone::RequestHandler {
     std::vector<std::string> server_ends;  // what serve() answered: "" is fine
     std::vector<hbone::TunnelInfo> infos;
     int dials = 0;
+    bool address_lost = false;  // what the pool is told of the pod
     std::unique_ptr<hbone::Server> server;
     std::unique_ptr<hbone::Pool> pool;
     std::vector<int> client_sockets;  // of the pool; its own
 
     Task<base::Result<std::unique_ptr<base::Socket>>> dial(const hbone::PoolKey& key) override;
+    bool still_has(const hbone::PoolKey&, const base::IpAddress&) override { return !address_lost; }
     void on_request(hbone::Incoming incoming) override;
 
 private:

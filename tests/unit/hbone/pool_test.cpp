@@ -17,10 +17,11 @@ struct Opening {
     bool over = false;
 };
 
-Task<> open(World& w, Opening& opening, std::string pod = "pod-1", tls::CredentialsPtr own = nullptr) {
+Task<> open(World& w, Opening& opening, std::string pod = "pod-1", tls::CredentialsPtr own = nullptr,
+            std::vector<std::byte> first = {}) {
     if (!own) own = w.client_credentials;
     // Ready before the co_await: GCC 12 destroys temporaries of its expression twice.
-    auto asked = w.pool->open(w.key(pod), std::move(own), hbone::Request{.authority = "10.0.0.7:80"});
+    auto asked = w.pool->open(w.key(pod), std::move(own), hbone::Request{.authority = "10.0.0.7:80"}, std::move(first));
     auto stream = co_await std::move(asked);
     if (stream)
         opening.stream = std::move(*stream);
@@ -206,6 +207,84 @@ Task<> no_answer(World& w) {
     kept.clear();
 }
 
+// A tunnel that has carried a call already, to a peer that says what we make it say.
+Task<std::unique_ptr<RawPeer>> warm(World& w, Opening& opening) {
+    w.tasks.spawn(open(w, opening));
+    auto peer = co_await RawPeer::accepted(w);
+    co_await peer->take(preface.size());
+    peer->send(SETTINGS, 0, 0, std::string{"\xf0\xc7\0\0\0\1", 6});  // takes first bytes
+    co_await peer->next(HEADERS);
+    peer->send(HEADERS, END_HEADERS, 1, answer_200);
+    co_await w.until([&] { return opening.over; });
+    co_return peer;
+}
+
+Task<> falls_silent(World& w) {
+    Opening first, waits, late, back;
+    auto peer = co_await warm(w, first);
+    w.tasks.spawn(open(w, waits));
+    auto ping = co_await peer->next(PING);  // a sign of life is asked for
+    co_await base::sleep_for(w.loop, 150ms);
+    w.tasks.spawn(open(w, late));
+    co_await w.until([&] { return late.over; }, 2s);
+    CHECK(late.error == "");
+    CHECK(w.dials == 2);
+    CHECK(!waits.over);
+    // The peer lives, and is only slow with this answer.
+    CHECK(w.infos.size() == 1);
+    late.stream = {};
+    peer->send(PING, ACK, 0, ping->payload);
+    co_await base::sleep_for(w.loop, 10ms);
+    w.tasks.spawn(open(w, back));
+    co_await peer->next(HEADERS);
+    peer->send(HEADERS, END_HEADERS, 5, answer_200);
+    co_await w.until([&] { return back.over; }, 2s);
+    CHECK(back.error == "");
+    CHECK(w.dials == 2);
+    peer->send(HEADERS, END_HEADERS, 3, answer_200);
+    co_await w.until([&] { return waits.over; }, 2s);
+    CHECK(waits.error == "");
+}
+
+Task<> slow_answer(World& w) {
+    Opening first, waits, other;
+    auto peer = co_await warm(w, first);
+    w.tasks.spawn(open(w, waits));
+    auto ping = co_await peer->next(PING);
+    peer->send(PING, ACK, 0, ping->payload);
+    co_await base::sleep_for(w.loop, 5ms);
+    w.tasks.spawn(open(w, other));
+    co_await peer->next(HEADERS);
+    CHECK(w.dials == 1);
+}
+
+Task<> address_lost(World& w, std::size_t first_bytes) {
+    Opening before, waits;
+    auto peer = co_await warm(w, before);
+    w.address_lost = true;
+    w.tasks.spawn(open(w, waits, "pod-1", nullptr, std::vector<std::byte>(first_bytes)));
+    co_await w.until([&] { return waits.over; }, 2s);
+    CHECK(waits.over);
+    const std::string expected = "h2 failed: the pod no longer has the address that the tunnel came from";
+    CHECK(waits.error == (first_bytes ? expected : ""));
+    CHECK(w.dials == (first_bytes ? 1 : 2));
+    CHECK(w.pool->stats().live == (first_bytes ? 0 : 1));
+}
+
+// Each from a pod of its own, and so on a tunnel of its own.
+Task<> tunnels_of_one_source(World& w, std::size_t share) {
+    std::vector<Opening> openings(share + 1);
+    for (std::size_t i = 0; i < share; ++i) {
+        co_await open(w, openings[i], "pod-" + std::to_string(i));
+        CHECK(openings[i].error == "");
+    }
+    CHECK(w.server->tunnels() == share);
+    co_await open(w, openings[share], "one-too-many");
+    CHECK(openings[share].error != "");
+    co_await w.until([&] { return !w.server_ends.empty(); });
+    CHECK(w.server_ends == std::vector<std::string>{"over a limit: tunnels from this source to this pod"});
+}
+
 Task<> silent_client(World& w) {
     base::Fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
     auto socket = co_await base::connect(w.loop, std::move(fd), w.address);
@@ -324,6 +403,33 @@ TEST_CASE("pool: a CONNECT that nobody answers is cancelled") {
 TEST_CASE("pool: an opener may be cancelled at any time") {
     World w;
     w.play(cancelled(w));
+}
+
+TEST_CASE("pool: while a peer gives no sign of life, new streams take another tunnel, and come back when it does") {
+    World w{{.doubt = 100ms}};
+    w.play(falls_silent(w));
+}
+
+TEST_CASE("pool: an answer that is slow to come costs nobody else the tunnel") {
+    World w{{.doubt = 200ms}};
+    w.play(slow_answer(w));
+}
+
+TEST_CASE("pool: a call over a tunnel whose address the pod has lost is made anew, unless its words may have arrived") {
+    for (std::size_t first_bytes : {0u, 100u}) {
+        CAPTURE(first_bytes);
+        World w{{.doubt = 20ms}};
+        w.play(address_lost(w, first_bytes));
+    }
+}
+
+TEST_CASE("server: of tunnels an IPv6 /64 may have four times what one IPv4 address may have") {
+    {
+        World w{{}, {.server_tunnels_of_one = 2}};
+        w.play(tunnels_of_one_source(w, 2));
+    }
+    World w{{}, {.server_tunnels_of_one = 2}, "::1"};
+    w.play(tunnels_of_one_source(w, 8));
 }
 
 TEST_CASE("server: a client that says nothing, or not TLS, is given up") {
