@@ -81,6 +81,8 @@ TEST_CASE(
         CHECK(eventually(15s, [&] { return renewals(world.one) == one + 2; }));  // client and server
         all_go_on();
         CHECK(load.goes_on());
+        // In the very moment one worker may have its new certificates and call the other, which is of yesterday.
+        const int failed = load.failed();
         // A new tunnel is needed, and the other node is of yesterday, or of tomorrow.
         CHECK(fate(world.client.netns(), {.to = world.far.at(v4, 8080)}) == "reset");
         CHECK(logged(world.one, jump.other_is));
@@ -89,10 +91,11 @@ TEST_CASE(
         CHECK(world.client.dial(world.far.at(v4, 8080)).echoes("of the same day again"));
         all_go_on();
         CHECK(renewals(world.one) == one + 2);
+        CHECK(load.goes_on());
+        CHECK_MESSAGE(load.failed() == failed, load.first_failure());
         world.mark();
     }
     load.stop();
-    CHECK_MESSAGE(load.failed() == 0, load.first_failure());
     // How long they lasted is no matter of what day it was.
     for (Kept& each : kept) each.connection.end_sending();
     const auto line = world.one.access_log().wait_for({{"dst.addr", world.plain2.at(v4, 8080).to_string()}});
