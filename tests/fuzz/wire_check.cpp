@@ -94,6 +94,9 @@ void WireCheck::peer_frame(const Frame& frame, const std::string& payload) {
                 if (id == NGHTTP2_SETTINGS_MAX_FRAME_SIZE) max_frame_ = std::max(max_frame_, value);
             }
             break;
+        case NGHTTP2_PUSH_PROMISE:
+            promised_.insert(number(payload, frame.flags & NGHTTP2_FLAG_PADDED ? 1 : 0, 4) & 0x7fff'ffff);
+            break;
         case NGHTTP2_PING: pings_in_ += !(frame.flags & NGHTTP2_FLAG_ACK); break;
         case NGHTTP2_WINDOW_UPDATE:
             (frame.stream == 0 ? granted_ : streams_[frame.stream].granted) += number(payload, 0, 4) & 0x7fff'ffff;
@@ -116,6 +119,8 @@ void WireCheck::culvert_frame(const Frame& frame, const std::string& payload) {
         case NGHTTP2_SETTINGS: return settings(frame, payload);
         case NGHTTP2_WINDOW_UPDATE: return credit(frame, payload);
         case NGHTTP2_RST_STREAM:
+            // What a peer promises before it has read that we take no pushes is turned down so.
+            if (!own_id && promised_.contains(frame.stream) && frame.length == 4) return;
             want(frame.length == 4 && own_id, "RST_STREAM names a stream and a code");
             want(culvert_is_server_ ? streams_[frame.stream].peer_headers : frame.stream <= last_request_,
                  "a stream that was never opened is not reset");

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 
@@ -62,6 +63,7 @@ private:
     Cutter in_, out_;
     nghttp2_hd_inflater* inflater_ = nullptr;
     std::map<std::uint32_t, Stream> streams_;
+    std::set<std::uint32_t> promised_;  // that the peer would push
     std::int64_t granted_ = 65'535, sent_ = 0, received_ = 0, credited_ = 0;
     std::int64_t first_window_ = 65'535;  // the largest that the peer has said
     std::uint32_t max_frame_ = 16'384;    // the same
