@@ -9,10 +9,12 @@
  */
 #include "lib/address.h"
 #include "lib/count.h"
+#include "lib/event.h"
 #include "lib/exclude.h"
 #include "lib/note.h"
 #include "lib/parse.h"
 #include "lib/pod.h"
+#include "lib/policy.h"
 #include "lib/refuse.h"
 #include "maps.h"
 
@@ -152,28 +154,27 @@ static __always_inline enum cv_reason leaving(struct __sk_buff* skb, enum l2 l2,
     return look_for_handshake(skb, l2, netns, pod, known, packet);
 }
 
-static __always_inline int is_noted_leg(struct __sk_buff* skb, __u64 netns, const struct packet* packet) {
-    struct cv_note_key syn = {.netns_cookie = netns};
-
-    return !read_tuple(skb, packet, &syn) && is_fresh(bpf_map_lookup_elem(&cv_legs, &syn));
-}
-
 /* The kernel drops the pod's own IPv4 address as a martian, but an IPv6 one it takes for the pod talking to itself.
  * Neighbour discovery must hear of duplicates. Legs and dials to the pod itself come over lo, never from outside. */
-static __always_inline enum cv_reason arriving(struct __sk_buff* skb, enum l2 l2) {
+static __always_inline enum cv_reason arriving(struct __sk_buff* skb, enum l2 l2, struct packet* packet,
+                                               struct cv_note_key* syn) {
     __u64 netns = netns_of(skb);
-    struct packet packet = {};
-    enum parsed found = parse(skb, l2, &packet);
+    enum parsed found = parse(skb, l2, packet);
     __u8 flags;
 
     if (found == PARSED_NOT_IP) return GUARD_PASS;
-    if (packet.protocol != IPPROTO_ICMP6 && is_own(netns, packet.source_ip, packet.family))
+    if (packet->protocol != IPPROTO_ICMP6 && is_own(netns, packet->source_ip, packet->family))
         return CV_REASON_GUARD_FORGED;
-    if (found == PARSED) found = read_flags(skb, &packet, &flags);
+    if (found == PARSED) found = read_flags(skb, packet, &flags);
     if (found == PARSED_UNREADABLE) return CV_REASON_GUARD_UNREADABLE;
     if (found != PARSED || flags != TCP_SYN) return GUARD_PASS;
-    if (packet.rerouted) return CV_REASON_GUARD_UNREADABLE;
-    return is_noted_leg(skb, netns, &packet) ? CV_REASON_GUARD_FORGED : GUARD_PASS;
+    if (packet->rerouted) return CV_REASON_GUARD_UNREADABLE;
+    syn->netns_cookie = netns;
+    if (read_tuple(skb, packet, syn)) return GUARD_PASS;
+    if (is_fresh(bpf_map_lookup_elem(&cv_legs, syn))) return CV_REASON_GUARD_FORGED;
+    /* One that cannot be told so, or is not for us, is not refused here. */
+    if (skb->pkt_type != PACKET_HOST || !is_plain(skb, l2, packet)) return GUARD_PASS;
+    return refuses(netns, syn, skb->ifindex) ? CV_REASON_POLICY_REFUSED : GUARD_PASS;
 }
 
 static __always_inline int drop(enum cv_reason reason) {
@@ -188,16 +189,22 @@ static __always_inline int guard_out(struct __sk_buff* skb, enum l2 l2) {
     if (reason == GUARD_PASS) return TC_ACT_UNSPEC;
     if (reason != CV_REASON_GUARD_SYN) return drop(reason);
     count(reason);
-    return refuse(skb, l2, &packet, is_own(netns_of(skb), packet.source_ip, packet.family));
+    return refuse_leaving(skb, l2, &packet, is_own(netns_of(skb), packet.source_ip, packet.family));
 }
 
 static __always_inline int guard_in(struct __sk_buff* skb, enum l2 l2) {
+    struct packet packet = {};
+    struct cv_note_key syn = {};
     enum cv_reason reason;
 
     /* Our own reset, for a link address that is not the pod's: see lib/refuse.h. */
     if (has_mark(skb, CV_MARK_REFUSE)) return skb->pkt_type == PACKET_HOST ? TC_ACT_SHOT : TC_ACT_UNSPEC;
-    reason = arriving(skb, l2);
-    return reason == GUARD_PASS ? TC_ACT_UNSPEC : drop(reason);
+    reason = arriving(skb, l2, &packet, &syn);
+    if (reason == GUARD_PASS) return TC_ACT_UNSPEC;
+    if (reason != CV_REASON_POLICY_REFUSED) return drop(reason);
+    count(reason);
+    tell(&syn, reason);
+    return refuse_arriving(skb, l2, syn.family);
 }
 
 SEC("tc")

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
  *
  * Every map, one paragraph each. Pinned under <bpffs>/culvert/<instance>/ by name, but for cv_listeners, of which
- * every pod has its own. Bounds of 1 are set by capture before load. bpf/README.md has the table.
+ * every pod has its own, and cv_events, which is one daemon's. Bounds of 1 are set by capture before load.
+ * bpf/README.md has the table.
  */
 #pragma once
 #include <linux/bpf.h>
@@ -9,6 +10,7 @@
 
 #include <culvert/bpf/flow.h>
 #include <culvert/bpf/pod.h>
+#include <culvert/bpf/policy.h>
 #include <culvert/bpf/reasons.h>
 #include <culvert/bpf/sock.h>
 
@@ -114,6 +116,23 @@ struct {
     __type(value, struct cv_flow);
     __uint(max_entries, 1);
 } cv_flows __weak SEC(".maps");
+
+/* Which plain connections to a pod are refused at their SYN. key: pod. writer: userspace. reader: guard. No row: none.
+ * At the bound, of pods or of a pod's rules: the proxy decides, as without. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct cv_pod_key);
+    __type(value, struct cv_policy);
+    __uint(max_entries, 1);
+} cv_policy __weak SEC(".maps");
+
+/* What was refused by them: struct cv_event, one after the other. writer: guard, waking nobody. reader: the daemon that
+ * loaded the guard, now and then. Of no use to another, hence not pinned. At the bound: counted, nothing more. */
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 65536); /* whole pages, also where those are large */
+} cv_events __weak SEC(".maps");
 
 /* What happened, how often. key: 0. writer: programs. reader: metrics, people. */
 struct {

@@ -21,18 +21,20 @@ static __always_inline __u32 has_port(const __u16* ports, __u16 port) {
     return found && port != 0; /* what unused places hold */
 }
 
-static __always_inline __u32 in_ranges(const struct cv_range* ranges, const __u8* ip, enum cv_family family) {
-    __u32 found = 0;
-    __u64 at[2];
+static __always_inline __u32 in_range(const struct cv_range* range, const __u8* ip, enum cv_family family) {
+    const __u64 *from = (const __u64*)range->ip, *mask = (const __u64*)range->mask;
+    __u64 at[2], differs;
 
     __builtin_memcpy(at, ip, 16);
-#pragma unroll
-    for (int i = 0; i < CV_EXCLUDED_RANGES; i++) {
-        const __u64 *from = (const __u64*)ranges[i].ip, *mask = (const __u64*)ranges[i].mask;
-        __u64 differs = ((at[0] ^ from[0]) & mask[0]) | ((at[1] ^ from[1]) & mask[1]) | (family ^ ranges[i].family);
+    differs = ((at[0] ^ from[0]) & mask[0]) | ((at[1] ^ from[1]) & mask[1]) | (family ^ range->family);
+    return equals(differs | differs >> 32, 0);
+}
 
-        found |= equals(differs | differs >> 32, 0);
-    }
+static __always_inline __u32 in_ranges(const struct cv_range* ranges, const __u8* ip, enum cv_family family) {
+    __u32 found = 0;
+
+#pragma unroll
+    for (int i = 0; i < CV_EXCLUDED_RANGES; i++) found |= in_range(&ranges[i], ip, family);
     barrier_var(found);
     return found;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
  *
- * "Refused", said at once to whoever sent a SYN that may not leave: the SYN itself, turned around into the reset that
- * would answer it, and put in at the interface's other end. Never on the wire: it begins as an arriving packet.
+ * "Refused", said at once to whoever sent a SYN that may not pass: the SYN itself, turned around into the reset that
+ * would answer it. That to a SYN that may not leave is put in at the interface's other end, and never on the wire: it
+ * begins as an arriving packet.
  *
  * In plain packets only, where nothing stands between link, IP and TCP. Others time out.
  */
@@ -45,16 +46,28 @@ static __always_inline int turn_tcp(struct __sk_buff* skb, __u32 tcp) {
            SWAP(skb, tcp, 2);
 }
 
-/* The verdict on a SYN that is dropped. An own address may have an owner behind it (masquerade), so that reset goes
+/* A plain one. */
+static __always_inline int turn_around(struct __sk_buff* skb, enum l2 l2, enum cv_family family) {
+    __u32 network = l2 == L2_ETHERNET ? ETH_HLEN : 0;
+    int turned = family == CV_IPV4 ? !SWAP(skb, network + IPV4_ADDRESSES, 4) && !turn_tcp(skb, network + 20)
+                                   : !SWAP(skb, network + IPV6_ADDRESSES, 16) && !turn_tcp(skb, network + 40);
+
+    return !turned || (l2 == L2_ETHERNET && SWAP(skb, 0, ETH_ALEN)) ? -1 : 0;
+}
+
+/* The verdict on a SYN that may not leave. An own address may have an owner behind it (masquerade), so that reset goes
  * through the pod's stack. Another one is somebody's with a link address of his own (macvlan): the mark keeps it from
  * everybody else. */
-static __always_inline int refuse(struct __sk_buff* skb, enum l2 l2, const struct packet* packet, int from_own) {
-    int turned;
-
-    if (!is_plain(skb, l2, packet)) return TC_ACT_SHOT;
-    turned = packet->family == CV_IPV4 ? !SWAP(skb, packet->network + IPV4_ADDRESSES, 4)
-                                       : !SWAP(skb, packet->network + IPV6_ADDRESSES, 16);
-    if (!turned || turn_tcp(skb, packet->next) || (l2 == L2_ETHERNET && SWAP(skb, 0, ETH_ALEN))) return TC_ACT_SHOT;
+static __always_inline int refuse_leaving(struct __sk_buff* skb, enum l2 l2, const struct packet* packet,
+                                          int from_own) {
+    if (!is_plain(skb, l2, packet) || turn_around(skb, l2, packet->family)) return TC_ACT_SHOT;
     skb->mark = from_own ? 0 : CV_MARK_REFUSE;
     return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
+/* The verdict on one that has arrived: back where it came from. */
+static __always_inline int refuse_arriving(struct __sk_buff* skb, enum l2 l2, enum cv_family family) {
+    if (turn_around(skb, l2, family)) return TC_ACT_SHOT;
+    skb->mark = 0;
+    return bpf_redirect(skb->ifindex, 0);
 }

@@ -53,9 +53,10 @@ public:
         listeners_ = std::move(*opened);
         if (auto done = capture_->enrol(spec(), listeners_); !done) throw std::runtime_error{done.error().to_string()};
     }
-    capture::PodSpec spec() const { return {"uid-1", "test/pod", where_.pod(), {}, exclusions}; }
-    state::Exclusions exclusions;  // said at the next enrolment
-    void kill() {                  // what the kernel sees of kill -9
+    capture::PodSpec spec() const { return {"uid-1", "test/pod", where_.pod(), {}, exclusions, plaintext}; }
+    state::Exclusions exclusions;  // said at the next enrolment, as what follows
+    policy::Plaintext plaintext;
+    void kill() {  // what the kernel sees of kill -9
         capture_.reset();
         listeners_.clear();
     }

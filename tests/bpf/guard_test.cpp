@@ -2,121 +2,12 @@
 #include <doctest/doctest.h>
 
 #include <linux/pkt_cls.h>
-#include <time.h>
-
-#include <string>
 
 #include <culvert/bpf/marks.h>
 
-#include "programs.hpp"
+#include "packets.hpp"
 
 namespace culvert::test {
-
-namespace {
-
-using Bytes = std::string;
-
-Bytes u16(unsigned value) {
-    return {static_cast<char>(value >> 8), static_cast<char>(value)};
-}
-Bytes zeros(std::size_t count) {
-    return Bytes(count, '\0');
-}
-
-constexpr unsigned syn = 0x02, syn_ack = 0x12, ack = 0x10;
-
-Bytes tcp(unsigned flags) {
-    return u16(40000) + u16(80) + zeros(8) + Bytes{'\x50', static_cast<char>(flags)} + zeros(6);
-}
-
-Bytes raw_ip(const char* ip, bool v4) {
-    auto parsed = *base::IpAddress::parse(ip);
-    Bytes bytes(reinterpret_cast<const char*>(parsed.bytes.data()), 16);
-    return v4 ? bytes.substr(12) : bytes;
-}
-
-Bytes ipv4(const char* from, unsigned protocol, const Bytes& body, unsigned fragment = 0, const Bytes& options = {}) {
-    auto length = static_cast<unsigned>(20 + options.size());
-    return Bytes{static_cast<char>(0x40 + length / 4), '\0'} + u16(length + static_cast<unsigned>(body.size())) +
-           zeros(2) + u16(fragment) + Bytes{'\x40', static_cast<char>(protocol)} + zeros(2) + raw_ip(from, true) +
-           raw_ip("10.0.0.9", true) + options + body;
-}
-
-Bytes ipv6(const char* from, unsigned next, const Bytes& body, const char* to = "fd00::9") {
-    return Bytes{'\x60'} + zeros(3) + u16(static_cast<unsigned>(body.size())) + Bytes{static_cast<char>(next), '\x40'} +
-           raw_ip(from, false) + raw_ip(to, false) + body;
-}
-
-Bytes extension(unsigned next, unsigned more_octets = 0) {
-    return Bytes{static_cast<char>(next), static_cast<char>(more_octets)} + zeros(6 + more_octets * 8);
-}
-
-// A segment routing header: one more stop, and a packet to it is a packet to loopback.
-Bytes route_to_loopback(unsigned next) {
-    return Bytes{static_cast<char>(next), '\2', '\4', '\1'} + zeros(4) + raw_ip("::1", false);
-}
-
-Bytes fragment(unsigned next, unsigned offset) {
-    return Bytes{static_cast<char>(next), '\0'} + u16(offset) + zeros(4);
-}
-
-Bytes ethernet(unsigned type, const Bytes& body) {
-    return zeros(12) + u16(type) + body;
-}
-Bytes tagged(unsigned type, unsigned inner, const Bytes& body, unsigned tag = 5) {
-    return zeros(12) + u16(type) + u16(tag) + u16(inner) + body;
-}
-
-// The packet as the program leaves it, if wanted.
-int run(bpf_program* program, Bytes packet, unsigned mark = 0, Bytes* after = nullptr) {
-    if (packet.size() < 15) packet.resize(15);
-    Bytes out(packet.size() + 64, '\0');
-    __sk_buff ctx{};
-    ctx.mark = mark;
-    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet.data(), .data_out = out.data(),
-                .data_size_in = static_cast<__u32>(packet.size()), .data_size_out = static_cast<__u32>(out.size()),
-                .ctx_in = &ctx, .ctx_size_in = sizeof ctx);
-    REQUIRE(bpf_prog_test_run_opts(bpf_program__fd(program), &options) == 0);
-    if (after) *after = out.substr(0, options.data_size_out);
-    return static_cast<int>(options.retval);
-}
-
-// The Internet checksum's sum over the words, which is 0xffff where the checksum is right.
-unsigned sum(const Bytes& words) {
-    unsigned long total = 0;
-    for (std::size_t i = 0; i + 1 < words.size(); i += 2)
-        total += static_cast<unsigned char>(words[i]) << 8 | static_cast<unsigned char>(words[i + 1]);
-    while (total >> 16) total = (total & 0xffff) + (total >> 16);
-    return static_cast<unsigned>(total);
-}
-Bytes with_checksum(Bytes segment, const Bytes& addresses) {
-    Bytes check = u16(0xffff & ~sum(addresses + u16(6) + u16(static_cast<unsigned>(segment.size())) + segment));
-    return segment.replace(16, 2, check);
-}
-
-void note(bpf_map* map, const cv_note_key& key, __u64 age_ns = 0) {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    cv_note value{};
-    value.at_ns = static_cast<__u64>(now.tv_sec) * 1'000'000'000 + static_cast<__u64>(now.tv_nsec) - age_ns;
-    value.kind = CV_NOTE_LEG;
-    Programs::update(map, key, value);
-}
-cv_note_key tuple(cv_family family, const char* from, __u16 from_port, const char* to, __u16 to_port) {
-    cv_note_key key{};
-    key.netns_cookie = Programs::pod_netns;
-    key.family = family;
-    key.source_port = from_port;
-    key.destination_port = to_port;
-    Programs::write_ip(key.source_ip, from);
-    Programs::write_ip(key.destination_ip, to);
-    return key;
-}
-
-constexpr unsigned ip4 = 0x0800, ip6 = 0x86dd;
-constexpr const char *pod4 = "10.0.0.7", *pod6 = "fd00::7";
-
-}
 
 TEST_SUITE("guard") {
 
@@ -127,57 +18,59 @@ TEST_CASE("guard: a SYN that is not ours does not leave, wherever it hides") {
         __u64 cv_counts::*dropped;  // null: passes, uncounted
     };
     const Row rows[] = {
-        {"SYN", ethernet(ip4, ipv4(pod4, 6, tcp(syn))), &cv_counts::GUARD_SYN},
-        {"SYN, IPv6", ethernet(ip6, ipv6(pod6, 6, tcp(syn))), &cv_counts::GUARD_SYN},
-        {"SYN-ACK", ethernet(ip4, ipv4(pod4, 6, tcp(syn_ack))), &cv_counts::GUARD_ANSWER},
-        {"SYN-ACK, IPv6", ethernet(ip6, ipv6(pod6, 6, tcp(syn_ack))), &cv_counts::GUARD_ANSWER},
-        {"ACK, IPv6", ethernet(ip6, ipv6(pod6, 6, tcp(ack))), nullptr},
-        {"UDP", ethernet(ip4, ipv4(pod4, 17, zeros(8))), nullptr},
+        {"SYN", ethernet(ip4, in_ipv4(pod4, 6, tcp(syn))), &cv_counts::GUARD_SYN},
+        {"SYN, IPv6", ethernet(ip6, in_ipv6(pod6, 6, tcp(syn))), &cv_counts::GUARD_SYN},
+        {"SYN-ACK", ethernet(ip4, in_ipv4(pod4, 6, tcp(syn_ack))), &cv_counts::GUARD_ANSWER},
+        {"SYN-ACK, IPv6", ethernet(ip6, in_ipv6(pod6, 6, tcp(syn_ack))), &cv_counts::GUARD_ANSWER},
+        {"ACK, IPv6", ethernet(ip6, in_ipv6(pod6, 6, tcp(ack))), nullptr},
+        {"UDP", ethernet(ip4, in_ipv4(pod4, 17, zeros(8))), nullptr},
         {"ARP", ethernet(0x0806, zeros(28)), nullptr},
-        {"behind a tag", tagged(0x8100, ip4, ipv4(pod4, 6, tcp(syn))), &cv_counts::GUARD_SYN},
-        {"behind two tags", tagged(0x88a8, 0x8100, u16(7) + u16(ip6) + ipv6(pod6, 6, tcp(syn))), &cv_counts::GUARD_SYN},
-        {"behind a priority tag", tagged(0x8100, ip4, ipv4(pod4, 6, tcp(syn)), 0xa000), &cv_counts::GUARD_SYN},
+        {"behind a tag", tagged(0x8100, ip4, in_ipv4(pod4, 6, tcp(syn))), &cv_counts::GUARD_SYN},
+        {"behind two tags", tagged(0x88a8, 0x8100, u16(7) + u16(ip6) + in_ipv6(pod6, 6, tcp(syn))),
+         &cv_counts::GUARD_SYN},
+        {"behind a priority tag", tagged(0x8100, ip4, in_ipv4(pod4, 6, tcp(syn)), 0xa000), &cv_counts::GUARD_SYN},
         {"behind three tags",
-         tagged(0x88a8, 0x8100, u16(7) + u16(0x8100) + u16(8) + u16(ip4) + ipv4(pod4, 6, tcp(syn))),
+         tagged(0x88a8, 0x8100, u16(7) + u16(0x8100) + u16(8) + u16(ip4) + in_ipv4(pod4, 6, tcp(syn))),
          &cv_counts::GUARD_SYN},
         {"behind four tags",
          tagged(0x88a8, 0x8100,
-                u16(7) + u16(0x8100) + u16(8) + u16(0x8100) + u16(9) + u16(ip4) + ipv4(pod4, 6, tcp(syn))),
+                u16(7) + u16(0x8100) + u16(8) + u16(0x8100) + u16(9) + u16(ip4) + in_ipv4(pod4, 6, tcp(syn))),
          &cv_counts::GUARD_UNREADABLE},
-        {"behind IPv4 options", ethernet(ip4, ipv4(pod4, 6, tcp(syn), 0, Bytes(8, '\1'))), &cv_counts::GUARD_SYN},
-        {"behind all IPv4 options", ethernet(ip4, ipv4(pod4, 6, tcp(syn), 0, Bytes(40, '\1'))), &cv_counts::GUARD_SYN},
-        {"behind hop-by-hop options", ethernet(ip6, ipv6(pod6, 0, extension(6) + tcp(syn))), &cv_counts::GUARD_SYN},
-        {"behind a route to ::1", ethernet(ip6, ipv6(pod6, 43, route_to_loopback(6) + tcp(syn))),
+        {"behind IPv4 options", ethernet(ip4, in_ipv4(pod4, 6, tcp(syn), 0, Bytes(8, '\1'))), &cv_counts::GUARD_SYN},
+        {"behind all IPv4 options", ethernet(ip4, in_ipv4(pod4, 6, tcp(syn), 0, Bytes(40, '\1'))),
          &cv_counts::GUARD_SYN},
-        {"cut in the IPv4 header", tagged(0x8100, ip4, ipv4(pod4, 6, tcp(syn)).substr(0, 12)),
+        {"behind hop-by-hop options", ethernet(ip6, in_ipv6(pod6, 0, extension(6) + tcp(syn))), &cv_counts::GUARD_SYN},
+        {"behind a route to ::1", ethernet(ip6, in_ipv6(pod6, 43, route_to_loopback(6) + tcp(syn))),
+         &cv_counts::GUARD_SYN},
+        {"cut in the IPv4 header", tagged(0x8100, ip4, in_ipv4(pod4, 6, tcp(syn)).substr(0, 12)),
          &cv_counts::GUARD_UNREADABLE},
-        {"cut in the IPv6 header", tagged(0x8100, ip6, ipv6(pod6, 6, tcp(syn)).substr(0, 20)),
+        {"cut in the IPv6 header", tagged(0x8100, ip6, in_ipv6(pod6, 6, tcp(syn)).substr(0, 20)),
          &cv_counts::GUARD_UNREADABLE},
-        {"cut in an option", ethernet(ip6, ipv6(pod6, 60, extension(6).substr(0, 2))), &cv_counts::GUARD_UNREADABLE},
-        {"cut before the flags", ethernet(ip4, ipv4(pod4, 6, tcp(syn).substr(0, 13))), &cv_counts::GUARD_UNREADABLE},
-        {"cut before the flags, IPv6", ethernet(ip6, ipv6(pod6, 6, tcp(syn).substr(0, 13))),
+        {"cut in an option", ethernet(ip6, in_ipv6(pod6, 60, extension(6).substr(0, 2))), &cv_counts::GUARD_UNREADABLE},
+        {"cut before the flags", ethernet(ip4, in_ipv4(pod4, 6, tcp(syn).substr(0, 13))), &cv_counts::GUARD_UNREADABLE},
+        {"cut before the flags, IPv6", ethernet(ip6, in_ipv6(pod6, 6, tcp(syn).substr(0, 13))),
          &cv_counts::GUARD_UNREADABLE},
-        {"behind options", ethernet(ip6, ipv6(pod6, 60, extension(6, 1) + tcp(syn))), &cv_counts::GUARD_SYN},
+        {"behind options", ethernet(ip6, in_ipv6(pod6, 60, extension(6, 1) + tcp(syn))), &cv_counts::GUARD_SYN},
         {"behind three headers",
-         ethernet(ip6, ipv6(pod6, 0, extension(43) + extension(60, 2) + extension(6) + tcp(syn))),
+         ethernet(ip6, in_ipv6(pod6, 0, extension(43) + extension(60, 2) + extension(6) + tcp(syn))),
          &cv_counts::GUARD_SYN},
-        {"in a first fragment", ethernet(ip4, ipv4(pod4, 6, tcp(syn), 0x2000)), &cv_counts::GUARD_SYN},
-        {"in a tiny first fragment", ethernet(ip4, ipv4(pod4, 6, tcp(syn).substr(0, 8), 0x2000)),
+        {"in a first fragment", ethernet(ip4, in_ipv4(pod4, 6, tcp(syn), 0x2000)), &cv_counts::GUARD_SYN},
+        {"in a tiny first fragment", ethernet(ip4, in_ipv4(pod4, 6, tcp(syn).substr(0, 8), 0x2000)),
          &cv_counts::GUARD_UNREADABLE},
-        {"in a tiny first fragment, IPv6", ethernet(ip6, ipv6(pod6, 44, fragment(6, 1) + tcp(syn).substr(0, 8))),
+        {"in a tiny first fragment, IPv6", ethernet(ip6, in_ipv6(pod6, 44, fragment(6, 1) + tcp(syn).substr(0, 8))),
          &cv_counts::GUARD_UNREADABLE},
-        {"the second of eight octets", ethernet(ip4, ipv4(pod4, 6, tcp(syn).substr(8, 8), 0x2001)), nullptr},
-        {"the third of eight octets, IPv6", ethernet(ip6, ipv6(pod6, 44, fragment(6, 0x10) + tcp(syn).substr(16))),
+        {"the second of eight octets", ethernet(ip4, in_ipv4(pod4, 6, tcp(syn).substr(8, 8), 0x2001)), nullptr},
+        {"the third of eight octets, IPv6", ethernet(ip6, in_ipv6(pod6, 44, fragment(6, 0x10) + tcp(syn).substr(16))),
          nullptr},
-        {"a later fragment", ethernet(ip4, ipv4(pod4, 6, zeros(16), 3)), nullptr},
-        {"a later fragment, IPv6", ethernet(ip6, ipv6(pod6, 44, fragment(6, 8) + zeros(16))), nullptr},
+        {"a later fragment", ethernet(ip4, in_ipv4(pod4, 6, zeros(16), 3)), nullptr},
+        {"a later fragment, IPv6", ethernet(ip6, in_ipv6(pod6, 44, fragment(6, 8) + zeros(16))), nullptr},
         {"headers without end",
-         ethernet(ip6, ipv6(pod6, 60,
-                            [] {
-                                Bytes many;
-                                for (int i = 0; i < 12; ++i) many += extension(60);
-                                return many;
-                            }())),
+         ethernet(ip6, in_ipv6(pod6, 60,
+                               [] {
+                                   Bytes many;
+                                   for (int i = 0; i < 12; ++i) many += extension(60);
+                                   return many;
+                               }())),
          &cv_counts::GUARD_UNREADABLE},
     };
     for (const Row& row : rows) {
@@ -203,7 +96,7 @@ TEST_CASE("guard: a dropped SYN is turned around into its refusal, checksums rig
         CAPTURE(v4);
         Bytes from = raw_ip(v4 ? pod4 : pod6, v4), to = raw_ip(v4 ? "10.0.0.9" : "fd00::9", v4), out;
         auto packet = [&](const Bytes& tcp, const char* source, const char* destination) {
-            Bytes ip = v4 ? ipv4(source, 6, tcp) : ipv6(source, 6, tcp, destination);
+            Bytes ip = v4 ? in_ipv4(source, 6, tcp) : in_ipv6(source, 6, tcp, destination);
             return v4 ? ip.replace(16, 4, raw_ip(destination, true)) : ip;
         };
         const char *here = v4 ? pod4 : pod6, *there = v4 ? "10.0.0.9" : "fd00::9";
@@ -217,10 +110,10 @@ TEST_CASE("guard: a dropped SYN is turned around into its refusal, checksums rig
         CHECK(programs.count(&cv_counts::GUARD_SYN) == 2);
 
         for (const Bytes& odd : {tagged(0x8100, v4 ? ip4 : ip6, asked),
-                                 v4 ? ethernet(ip4, ipv4(pod4, 6, segment, 0, zeros(4)))
-                                    : ethernet(ip6, ipv6(pod6, 60, extension(6) + segment)),
-                                 v4 ? ethernet(ip4, ipv4(pod4, 6, segment, 0x2000))
-                                    : ethernet(ip6, ipv6(pod6, 44, fragment(6, 1) + segment))}) {
+                                 v4 ? ethernet(ip4, in_ipv4(pod4, 6, segment, 0, zeros(4)))
+                                    : ethernet(ip6, in_ipv6(pod6, 60, extension(6) + segment)),
+                                 v4 ? ethernet(ip4, in_ipv4(pod4, 6, segment, 0x2000))
+                                    : ethernet(ip6, in_ipv6(pod6, 44, fragment(6, 1) + segment))}) {
             CHECK(run(programs->progs.cv_out_guard, odd, 0, &out) == TC_ACT_SHOT);
             CHECK(out == odd);
         }
@@ -229,7 +122,7 @@ TEST_CASE("guard: a dropped SYN is turned around into its refusal, checksums rig
 
 TEST_CASE("guard: a refusal that is not for the pod's own address goes to nobody with the pod's link address") {
     Programs programs;
-    Bytes to_pod = ethernet(ip4, ipv4("10.0.0.9", 6, tcp(0x14)));  // of the test's interface: zeros
+    Bytes to_pod = ethernet(ip4, in_ipv4("10.0.0.9", 6, tcp(0x14)));  // of the test's interface: zeros
     Bytes to_other = Bytes(6, '\2') + to_pod.substr(6);
     CHECK(run(programs->progs.cv_in_guard, to_pod, CV_MARK_REFUSE) == TC_ACT_SHOT);
     CHECK(run(programs->progs.cv_in_guard, to_pod) == TC_ACT_UNSPEC);
@@ -243,11 +136,11 @@ TEST_CASE("guard: a packet that was to go over lo, or nowhere, does not leave, a
         programs.set_state(state);
         for (unsigned mark : {0x111u, 0x112u, 0xabc111u}) {
             CAPTURE(mark);
-            CHECK(run(programs->progs.cv_out_guard, ethernet(ip4, ipv4(pod4, 6, tcp(ack))), mark) == TC_ACT_SHOT);
-            CHECK(run(programs->progs.cv_out_guard_l3, ipv6(pod6, 17, zeros(8)), mark) == TC_ACT_SHOT);
+            CHECK(run(programs->progs.cv_out_guard, ethernet(ip4, in_ipv4(pod4, 6, tcp(ack))), mark) == TC_ACT_SHOT);
+            CHECK(run(programs->progs.cv_out_guard_l3, in_ipv6(pod6, 17, zeros(8)), mark) == TC_ACT_SHOT);
         }
         for (unsigned mark : {0x539u, 0x113u, 0x11u, 0x111000u})
-            CHECK(run(programs->progs.cv_out_guard, ethernet(ip4, ipv4(pod4, 6, tcp(ack))), mark) == TC_ACT_UNSPEC);
+            CHECK(run(programs->progs.cv_out_guard, ethernet(ip4, in_ipv4(pod4, 6, tcp(ack))), mark) == TC_ACT_UNSPEC);
         CHECK(programs.count(&cv_counts::GUARD_CAPTURED) == 6);
         CHECK(programs.total() == 6);
     }
@@ -258,7 +151,8 @@ TEST_CASE("guard: an app answers nobody but a probe that has just been noted") {
         CAPTURE(v4);
         const char *here = v4 ? pod4 : pod6, *there = v4 ? "10.0.0.9" : "fd00::9";
         cv_family family = v4 ? CV_IPV4 : CV_IPV6;
-        Bytes answer = v4 ? ethernet(ip4, ipv4(pod4, 6, tcp(syn_ack))) : ethernet(ip6, ipv6(pod6, 6, tcp(syn_ack)));
+        Bytes answer =
+            v4 ? ethernet(ip4, in_ipv4(pod4, 6, tcp(syn_ack))) : ethernet(ip6, in_ipv6(pod6, 6, tcp(syn_ack)));
         auto verdict = [&](unsigned mark, const cv_note_key* noted, __u64 age = 0, bool leg = false) {
             Programs programs;
             if (noted) note(leg ? programs->maps.cv_legs : programs->maps.cv_probes, *noted, age);
@@ -276,7 +170,7 @@ TEST_CASE("guard: an app answers nobody but a probe that has just been noted") {
     }
     Programs programs;
     programs.set_state(CV_POD_LEAVING);
-    CHECK(run(programs->progs.cv_out_guard, ethernet(ip4, ipv4(pod4, 6, tcp(syn_ack)))) == TC_ACT_UNSPEC);
+    CHECK(run(programs->progs.cv_out_guard, ethernet(ip4, in_ipv4(pod4, 6, tcp(syn_ack)))) == TC_ACT_UNSPEC);
 }
 
 TEST_CASE("guard: an app answers anybody from a port that the pod excludes, and from no other") {
@@ -288,8 +182,9 @@ TEST_CASE("guard: an app answers anybody from a port that the pod excludes, and 
         CHECK(programs.count(&cv_counts::GUARD_ANSWER) == (said == TC_ACT_SHOT));
         return said;
     };
-    for (const Bytes& answer : {ethernet(ip4, ipv4(pod4, 6, tcp(syn_ack))), ethernet(ip6, ipv6(pod6, 6, tcp(syn_ack))),
-                                ethernet(ip6, ipv6(pod6, 60, extension(6) + tcp(syn_ack)))}) {
+    for (const Bytes& answer :
+         {ethernet(ip4, in_ipv4(pod4, 6, tcp(syn_ack))), ethernet(ip6, in_ipv6(pod6, 6, tcp(syn_ack))),
+          ethernet(ip6, in_ipv6(pod6, 60, extension(6) + tcp(syn_ack)))}) {
         CHECK(verdict(answer, {.inbound_ports = {9100, 40000}}) == TC_ACT_UNSPEC);
         CHECK(verdict(answer, {.inbound_ports = {80, 39999, 40001}}) == TC_ACT_SHOT);
         CHECK(verdict(answer, {.outbound_ports = {80, 40000}}) == TC_ACT_SHOT);
@@ -299,8 +194,8 @@ TEST_CASE("guard: an app answers anybody from a port that the pod excludes, and 
 TEST_CASE("guard: a SYN to what the pod excludes does not leave without the socket that was let past") {
     Programs programs;
     programs.exclude({.outbound_ports = {80}, .outbound_cidrs = {*state::Cidr::parse("10.0.0.0/8")}});
-    CHECK(run(programs->progs.cv_out_guard, ethernet(ip4, ipv4(pod4, 6, tcp(syn)))) == TC_ACT_REDIRECT);
-    CHECK(run(programs->progs.cv_out_guard, ethernet(ip6, ipv6(pod6, 6, tcp(syn)))) == TC_ACT_REDIRECT);
+    CHECK(run(programs->progs.cv_out_guard, ethernet(ip4, in_ipv4(pod4, 6, tcp(syn)))) == TC_ACT_REDIRECT);
+    CHECK(run(programs->progs.cv_out_guard, ethernet(ip6, in_ipv6(pod6, 6, tcp(syn)))) == TC_ACT_REDIRECT);
     CHECK(programs.count(&cv_counts::GUARD_SYN) == 2);
 }
 
@@ -314,27 +209,27 @@ TEST_CASE("guard: a SYN from outside that looks like a leg of ours is forged") {
         CHECK(programs.total() == (reason ? 1 : 0));
         return reason ? programs.count(reason) == 1 && said == TC_ACT_SHOT : said == TC_ACT_UNSPEC;
     };
-    CHECK(verdict(ethernet(ip4, ipv4(client4, 6, tcp(syn))), &cv_counts::GUARD_FORGED));
-    CHECK(verdict(ethernet(ip6, ipv6(client6, 6, tcp(syn))), &cv_counts::GUARD_FORGED));
-    CHECK(verdict(ethernet(ip4, ipv4(client4, 6, tcp(syn), 0, zeros(4))), &cv_counts::GUARD_FORGED));
-    CHECK(verdict(ethernet(ip6, ipv6(client6, 60, extension(6) + tcp(syn))), &cv_counts::GUARD_FORGED));
-    CHECK(verdict(ethernet(ip4, ipv4(client4, 6, tcp(syn), 0x2000)), &cv_counts::GUARD_FORGED));
+    CHECK(verdict(ethernet(ip4, in_ipv4(client4, 6, tcp(syn))), &cv_counts::GUARD_FORGED));
+    CHECK(verdict(ethernet(ip6, in_ipv6(client6, 6, tcp(syn))), &cv_counts::GUARD_FORGED));
+    CHECK(verdict(ethernet(ip4, in_ipv4(client4, 6, tcp(syn), 0, zeros(4))), &cv_counts::GUARD_FORGED));
+    CHECK(verdict(ethernet(ip6, in_ipv6(client6, 60, extension(6) + tcp(syn))), &cv_counts::GUARD_FORGED));
+    CHECK(verdict(ethernet(ip4, in_ipv4(client4, 6, tcp(syn), 0x2000)), &cv_counts::GUARD_FORGED));
     // Where the tuple cannot be told.
-    CHECK(verdict(ethernet(ip4, ipv4(client4, 6, tcp(syn).substr(0, 8), 0x2000)), &cv_counts::GUARD_UNREADABLE));
-    CHECK(verdict(ethernet(ip6, ipv6(client6, 43, route_to_loopback(6) + tcp(syn))), &cv_counts::GUARD_UNREADABLE));
+    CHECK(verdict(ethernet(ip4, in_ipv4(client4, 6, tcp(syn).substr(0, 8), 0x2000)), &cv_counts::GUARD_UNREADABLE));
+    CHECK(verdict(ethernet(ip6, in_ipv6(client6, 43, route_to_loopback(6) + tcp(syn))), &cv_counts::GUARD_UNREADABLE));
     // Neither old nor not a SYN, nor another tuple.
-    CHECK(verdict(ethernet(ip4, ipv4(client4, 6, tcp(syn))), nullptr, CV_NOTE_LIFE_NS));
-    CHECK(verdict(ethernet(ip4, ipv4(client4, 6, tcp(ack))), nullptr));
-    CHECK(verdict(ethernet(ip4, ipv4(client4, 6, tcp(syn_ack))), nullptr));
-    CHECK(verdict(ethernet(ip4, ipv4("10.0.0.67", 6, tcp(syn))), nullptr));
-    CHECK(verdict(ethernet(ip4, ipv4(client4, 6, zeros(16), 3)), nullptr));
-    CHECK(verdict(ethernet(ip4, ipv4(client4, 17, zeros(8))), nullptr));
+    CHECK(verdict(ethernet(ip4, in_ipv4(client4, 6, tcp(syn))), nullptr, CV_NOTE_LIFE_NS));
+    CHECK(verdict(ethernet(ip4, in_ipv4(client4, 6, tcp(ack))), nullptr));
+    CHECK(verdict(ethernet(ip4, in_ipv4(client4, 6, tcp(syn_ack))), nullptr));
+    CHECK(verdict(ethernet(ip4, in_ipv4("10.0.0.67", 6, tcp(syn))), nullptr));
+    CHECK(verdict(ethernet(ip4, in_ipv4(client4, 6, zeros(16), 3)), nullptr));
+    CHECK(verdict(ethernet(ip4, in_ipv4(client4, 17, zeros(8))), nullptr));
 }
 
 TEST_CASE("guard: a pod that is not captured may connect as it likes") {
     Programs programs;
     programs.set_state(CV_POD_LEAVING);
-    CHECK(run(programs->progs.cv_out_guard, ethernet(ip4, ipv4(pod4, 6, tcp(syn)))) == TC_ACT_UNSPEC);
+    CHECK(run(programs->progs.cv_out_guard, ethernet(ip4, in_ipv4(pod4, 6, tcp(syn)))) == TC_ACT_UNSPEC);
     CHECK(programs.total() == 0);
 }
 
@@ -345,13 +240,14 @@ TEST_CASE("guard: a packet from outside in the pod's own name is dropped, famili
         bool dropped;
     };
     const Row rows[] = {
-        {"own address", ethernet(ip4, ipv4(pod4, 6, tcp(syn))), true},
-        {"own address, IPv6", ethernet(ip6, ipv6(pod6, 6, tcp(syn))), true},
-        {"own address in UDP", ethernet(ip6, ipv6(pod6, 17, zeros(8))), true},
-        {"own address behind options", ethernet(ip6, ipv6(pod6, 60, extension(6) + tcp(syn))), true},
-        {"somebody else", ethernet(ip6, ipv6("fd00::8", 6, tcp(syn))), false},
-        {"the mapped form in IPv6 is not the IPv4 address", ethernet(ip6, ipv6("::ffff:10.0.0.7", 6, tcp(syn))), false},
-        {"neighbour discovery", ethernet(ip6, ipv6(pod6, 58, zeros(24))), false},
+        {"own address", ethernet(ip4, in_ipv4(pod4, 6, tcp(syn))), true},
+        {"own address, IPv6", ethernet(ip6, in_ipv6(pod6, 6, tcp(syn))), true},
+        {"own address in UDP", ethernet(ip6, in_ipv6(pod6, 17, zeros(8))), true},
+        {"own address behind options", ethernet(ip6, in_ipv6(pod6, 60, extension(6) + tcp(syn))), true},
+        {"somebody else", ethernet(ip6, in_ipv6("fd00::8", 6, tcp(syn))), false},
+        {"the mapped form in IPv6 is not the IPv4 address", ethernet(ip6, in_ipv6("::ffff:10.0.0.7", 6, tcp(syn))),
+         false},
+        {"neighbour discovery", ethernet(ip6, in_ipv6(pod6, 58, zeros(24))), false},
     };
     for (const Row& row : rows) {
         CAPTURE(row.name);
@@ -366,9 +262,9 @@ TEST_CASE("guard: a packet from outside in the pod's own name is dropped, famili
 TEST_CASE("guard: interfaces without an Ethernet header are read from the first byte") {
     Programs programs;
     programs.own(CV_IPV6, pod6);
-    CHECK(run(programs->progs.cv_out_guard_l3, ipv4(pod4, 6, tcp(syn))) == TC_ACT_REDIRECT);
-    CHECK(run(programs->progs.cv_out_guard_l3, ipv6(pod6, 6, tcp(ack))) == TC_ACT_UNSPEC);
-    CHECK(run(programs->progs.cv_in_guard_l3, ipv6(pod6, 6, tcp(syn))) == TC_ACT_SHOT);
+    CHECK(run(programs->progs.cv_out_guard_l3, in_ipv4(pod4, 6, tcp(syn))) == TC_ACT_REDIRECT);
+    CHECK(run(programs->progs.cv_out_guard_l3, in_ipv6(pod6, 6, tcp(ack))) == TC_ACT_UNSPEC);
+    CHECK(run(programs->progs.cv_in_guard_l3, in_ipv6(pod6, 6, tcp(syn))) == TC_ACT_SHOT);
     CHECK(programs.count(&cv_counts::GUARD_SYN) == 1);
     CHECK(programs.count(&cv_counts::GUARD_FORGED) == 1);
 }

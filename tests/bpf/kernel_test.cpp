@@ -94,14 +94,16 @@ TEST_CASE("fill: the metrics door hears how full the maps are") {
     on_node([](Namespaces& where) {
         Cleaned after;
         Daemon daemon{where, after.instance};
+        daemon.plaintext.rules = {{*state::Cidr::parse("10.0.0.0/8")}};
         daemon.enrol();
         auto fills = daemon->fills();
-        REQUIRE(fills.size() == 4);
+        REQUIRE(fills.size() == 5);
         CHECK(fills[0].used == 1);
         CHECK(fills[0].size == 8);
         CHECK(fills[1].used >= 4);  // loopback's and eth0's, link-local included
         CHECK(fills[2].used == 2);
-        CHECK(fills[3].used == 0);
+        CHECK(fills[3].used == 1);
+        CHECK(fills[4].used == 0);
     });
 }
 

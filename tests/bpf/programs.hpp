@@ -29,7 +29,8 @@ public:
     explicit Programs(bool pod_is_enrolled = true) : cap_{cv_cap::open()} {
         cap_->rodata->pod_netns = pod_netns;
         cap_->rodata->workers = workers;
-        for (bpf_map* map : {cap_->maps.cv_pods, cap_->maps.cv_own_ips, cap_->maps.cv_pod_ips, cap_->maps.cv_listeners})
+        for (bpf_map* map : {cap_->maps.cv_pods, cap_->maps.cv_own_ips, cap_->maps.cv_pod_ips, cap_->maps.cv_policy,
+                             cap_->maps.cv_listeners})
             bpf_map__set_max_entries(map, 64);
         if (cv_cap::load(cap_.get()) != 0) throw std::runtime_error{"cannot load the programs"};
         if (pod_is_enrolled) set_state(CV_POD_CAPTURING);

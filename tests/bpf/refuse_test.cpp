@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // "Refused", from the guard to the pod's own sockets.
 #include "daemon.hpp"
+#include "packets.hpp"
 
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -79,6 +80,38 @@ TEST_CASE("refuse: a connect that sockops missed is refused at once by every kin
         CHECK(daemon.count("GUARD_SYN") == 10);
         CHECK(wire.tcp_packets() == 0);
         CHECK(tcp_packets_in(tunnel) == 0);
+    });
+}
+
+TEST_CASE("refuse: by an interface without a link header, a plain SYN that policies refuse is told so at once") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.plaintext.rules = {{*state::Cidr::parse("0.0.0.0/0")}, {*state::Cidr::parse("fd79::/64")}};
+        Fd tunnel = open_tunnel(where);
+        REQUIRE(bool(tunnel));
+        daemon.enrol();
+        for (bool v4 : {true, false}) {
+            CAPTURE(v4);
+            const char *outside = v4 ? "10.79.0.9" : "fd79::9", *pod = v4 ? "10.79.0.2" : "fd79::2";
+            Bytes packet = v4 ? in_ipv4(outside, 6, tcp(syn)).replace(16, 4, raw_ip(pod, true))
+                              : in_ipv6(outside, 6, tcp(syn), pod);
+            REQUIRE(::write(tunnel.get(), packet.data(), packet.size()) == static_cast<ssize_t>(packet.size()));
+            const std::size_t start = v4 ? 20 : 40;
+            Bytes answer;
+            for (int waited = 0; waited < 1000 && answer.substr(0, start).find(raw_ip(outside, v4)) == Bytes::npos;
+                 waited += 10) {
+                Bytes next(2048, '\0');
+                const ssize_t size = ::read(tunnel.get(), next.data(), next.size());
+                if (size < 0) std::this_thread::sleep_for(std::chrono::milliseconds{10});
+                if (size > 0 && next[v4 ? 9 : 6] == IPPROTO_TCP)
+                    answer = next.substr(0, static_cast<std::size_t>(size));
+            }
+            REQUIRE(answer.size() == packet.size());
+            CHECK(answer.substr(start, 4) == u16(80) + u16(40000));
+            CHECK(answer[start + 13] == '\x14');
+        }
+        CHECK(daemon.count("POLICY_REFUSED") == 2);
     });
 }
 

@@ -40,6 +40,12 @@ std::uint64_t fresh_number() {
     return static_cast<std::uint64_t>(random()) << 32 | random() | 1;
 }
 
+std::uint64_t total(const std::vector<cv_counts>& per_cpu, __u64 cv_counts::*column) {
+    std::uint64_t sum = 0;
+    for (const cv_counts& one : per_cpu) sum += one.*column;
+    return sum;
+}
+
 Result<Fd> attach_to_root(const char* name, int program, int cgroup) {
     Fd link{bpf_link_create(program, cgroup, BPF_CGROUP_SOCK_OPS, nullptr)};
     if (!link) return base::errno_while(std::string{"attach "} + name + " to the cgroup root");
@@ -138,6 +144,7 @@ Result<std::unique_ptr<Capture>> EbpfCapture::start(boost::asio::io_context& io,
     capture->guard_hook_ = kernel_has_tcx() ? GuardHook::tcx : GuardHook::clsact;
     if (auto done = capture->set_aside_other_schemas(); !done) return done.error();
     if (auto done = capture->load(); !done) return done.error();
+    capture->open_ring();
     capture->cgroup_ = std::move(*cgroup);
     if (auto done = capture->attach(); !done) return done.error();
     capture->check_later();
@@ -177,6 +184,7 @@ Result<> EbpfCapture::enrol(const PodSpec& pod, const std::vector<Listener>& lis
         remove_tree(old + "/pods/" + std::to_string(cookie));
     }
     pods_.emplace(pod.uid, std::move(*enrolled));
+    refused_->watch();
     base::log::info("capture", "{} is captured", pod.name);
     return {};
 }
@@ -191,6 +199,14 @@ Result<> EbpfCapture::exclude(const std::string& uid, const state::Exclusions& e
     auto pod = pods_.find(uid);
     if (pod == pods_.end()) return base::problem(uid + " is not enrolled");
     return pod->second->exclude(exclusions);
+}
+
+Result<> EbpfCapture::judge(const std::string& uid, const policy::Plaintext& plaintext) {
+    auto pod = pods_.find(uid);
+    if (pod == pods_.end()) return {};
+    auto judged = pod->second->judge(plaintext);
+    refused_->watch();
+    return judged;
 }
 
 Result<> EbpfCapture::stop_capturing(const std::string& uid) {
@@ -254,21 +270,35 @@ Result<> EbpfCapture::claim(int fd, OwnSocket kind) noexcept {
     return {};
 }
 
+void EbpfCapture::open_ring() {
+    RefusedRing::Asks asks{
+        .uid = [this](std::uint64_t cookie) { return uid_of(cookie); },
+        .missed = [this] { return total(counts(), &cv_counts::EVENTS_FULL); },
+        .is_used =
+            [this] { return std::ranges::any_of(pods_, [](const auto& one) { return one.second->refuses(); }); }};
+    refused_ = std::make_unique<RefusedRing>(io_, programs_->map("cv_events"), std::move(asks));
+}
+
+std::string EbpfCapture::uid_of(std::uint64_t cookie) const {
+    auto found = std::ranges::find_if(pods_, [&](const auto& one) { return one.second->cookie() == cookie; });
+    return found == pods_.end() ? "" : found->first;
+}
+
 FlowTable& EbpfCapture::flows() noexcept {
     return flows_;
 }
 
-std::vector<ReasonCount> EbpfCapture::reasons() const {
+std::vector<cv_counts> EbpfCapture::counts() const {
     std::vector<cv_counts> per_cpu(static_cast<std::size_t>(libbpf_num_possible_cpus()));
     std::uint32_t row = 0;
     bpf_map_lookup_elem(programs_->map("cv_counts"), &row, per_cpu.data());
-    auto total = [&](__u64 cv_counts::*column) {
-        std::uint64_t sum = 0;
-        for (const cv_counts& one : per_cpu) sum += one.*column;
-        return sum;
-    };
+    return per_cpu;
+}
+
+std::vector<ReasonCount> EbpfCapture::reasons() const {
+    const auto per_cpu = counts();
     return {
-#define X(name, text) {#name, text, total(&cv_counts::name)},
+#define X(name, text) {#name, text, total(per_cpu, &cv_counts::name)},
         CV_REASONS(X)
 #undef X
     };
@@ -276,7 +306,8 @@ std::vector<ReasonCount> EbpfCapture::reasons() const {
 
 std::vector<MapFill> EbpfCapture::fills() const {
     std::vector<MapFill> fills;
-    for (const char* name : {"cv_pods", "cv_own_ips", "cv_pod_ips"}) fills.push_back(programs_->fill_of(name));
+    for (const char* name : {"cv_pods", "cv_own_ips", "cv_pod_ips", "cv_policy"})
+        fills.push_back(programs_->fill_of(name));
     fills.push_back({"cv_flows", flows_.used(), flows_.size()});
     return fills;
 }

@@ -12,11 +12,13 @@
 #include <string>
 
 #include <culvert/base/fd.hpp>
+#include <culvert/bpf/reasons.h>
 #include <culvert/capture/capture.hpp>
 
 #include "pins.hpp"
 #include "pod.hpp"
 #include "programs.hpp"
+#include "refused_ring.hpp"
 #include "repairs.hpp"
 
 namespace culvert::capture {
@@ -31,6 +33,7 @@ public:
     base::Result<> enrol(const PodSpec& pod, const std::vector<Listener>& listeners) override;
     base::Result<> refill(const std::string& uid, const std::vector<Listener>& listeners) override;
     base::Result<> exclude(const std::string& uid, const state::Exclusions& exclusions) override;
+    base::Result<> judge(const std::string& uid, const policy::Plaintext& plaintext) override;
     base::Result<> stop_capturing(const std::string& uid) override;
     base::Result<> close(const std::string& uid) override;
     base::Result<> release(const std::string& uid) override;
@@ -39,6 +42,9 @@ public:
     void refuse_new() noexcept override;
     base::Result<> claim(int fd, OwnSocket kind) noexcept override;
     FlowTable& flows() noexcept override;
+    void add_reader(RefusedReader& reader) override { refused_->add(reader); }
+    void remove_reader(RefusedReader& reader) override { refused_->remove(reader); }
+    void tell_refused() override { refused_->read(); }
     std::vector<ReasonCount> reasons() const override;
     std::vector<MapFill> fills() const override;
     std::vector<RepairCount> repairs() const override;
@@ -54,6 +60,9 @@ private:
     base::Result<> load();
     base::Result<> attach();
     base::Result<> attach_alive();
+    void open_ring();
+    std::string uid_of(std::uint64_t cookie) const;
+    std::vector<cv_counts> counts() const;  // by CPU
     NodeSide node_side() { return {io_, pins_, *programs_, netns_, daemon_, settings_.workers, guard_hook_, repairs_}; }
 
     // Twice a second: what nobody reports, and whether another daemon speaks for the node by now.
@@ -89,6 +98,7 @@ private:
     unsigned checks_ = 0;
     bool refusing_ = false;
     std::map<std::string, std::unique_ptr<Pod>> pods_;  // by uid
+    std::unique_ptr<RefusedRing> refused_;              // asks the pods
     base::Fd sockops_;                                  // beside its pin, as all links
     base::Fd alive_;                                    // goes before the pods: from then on connects are refused
     boost::asio::steady_timer twice_a_second_;          // last: calls back into all of the above

@@ -14,6 +14,8 @@ void put_ports(__u16 (&row)[CV_EXCLUDED_PORTS], const std::vector<std::uint16_t>
     std::ranges::copy(ports, row);
 }
 
+}
+
 // A mask is the network of the address that is all ones; a mapped one is IPv4's, so its bits are counted on.
 cv_range to_range(const state::Cidr& cidr) {
     cv_range range{};
@@ -25,8 +27,6 @@ cv_range to_range(const state::Cidr& cidr) {
     range.family = cidr.ip.is_v4() ? CV_IPV4 : CV_IPV6;
     range.prefix = cidr.prefix_length;
     return range;
-}
-
 }
 
 base::Result<> put_exclusions(cv_pod& row, const state::Exclusions& exclusions) {

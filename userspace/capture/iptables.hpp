@@ -25,6 +25,7 @@ public:
     base::Result<> enrol(const PodSpec& pod, const std::vector<Listener>& listeners) override;
     base::Result<> refill(const std::string& uid, const std::vector<Listener>& listeners) override;
     base::Result<> exclude(const std::string& uid, const state::Exclusions& exclusions) override;
+    base::Result<> judge(const std::string&, const policy::Plaintext&) override { return {}; }
     base::Result<> stop_capturing(const std::string& uid) override;
     base::Result<> close(const std::string& uid) override;
     base::Result<> release(const std::string& uid) override;
@@ -33,6 +34,9 @@ public:
     void refuse_new() noexcept override;
     base::Result<> claim(int fd, OwnSocket kind) noexcept override;
     FlowTable& flows() noexcept override { return no_flows_; }
+    void add_reader(RefusedReader&) override {}
+    void remove_reader(RefusedReader&) override {}
+    void tell_refused() override {}
     std::vector<ReasonCount> reasons() const override { return {}; }
     std::vector<MapFill> fills() const override;
     std::vector<RepairCount> repairs() const override { return {}; }

@@ -122,6 +122,10 @@ Result<> Pod::enter(const PodSpec& spec) {
     std::memset(row_.name, 0, sizeof row_.name);
     copy_cut(row_.uid, uid_);
     copy_cut(row_.name, name_);
+    policy_.emplace(node_.programs.map("cv_policy"), cookie_);
+    // What an earlier daemon wrote goes before ours is open.
+    if (auto done = policy_->write(spec.plaintext); !done)
+        base::log::warn("capture", "{}: {}; the proxy decides alone", name_, done.error().to_string());
     return put_exclusions(row_, spec.exclusions);
 }
 
@@ -241,6 +245,7 @@ Pod::Health Pod::check() {
     auto found = find_row(node_.programs.map("cv_pods"), cookie_);
     if (found && found->daemon != node_.daemon) return Health::taken_over;
     repair_row(found);
+    repair_policy();
     repair_links();
     repair_sysctls();
     repair_pins();
@@ -279,6 +284,10 @@ void Pod::repair_row(const std::optional<cv_pod>& found) {
     if (found && std::memcmp(&*found, &row_, sizeof row_) == 0) return;
     follow_due_ = true;
     if (say(row_.state)) node_.repairs.add(Part::row, name_);
+}
+
+void Pod::repair_policy() {
+    if (policy_->repair()) node_.repairs.add(Part::policy, name_);
 }
 
 void Pod::repair_links() {
@@ -322,6 +331,12 @@ Result<> Pod::exclude(const state::Exclusions& exclusions) {
     return say(row_.state);
 }
 
+Result<> Pod::judge(const policy::Plaintext& plaintext) {
+    auto found = find_row(node_.programs.map("cv_pods"), cookie_);
+    if (found && found->daemon != row_.daemon) return {};  // not ours to say any more
+    return policy_->write(plaintext);
+}
+
 Result<> Pod::stop_capturing() {
     return say(CV_POD_LEAVING);
 }
@@ -332,6 +347,7 @@ Result<> Pod::release() {
     guards_ = {};
     auto undone = undo(pins(), row_, std::move(netns_));
     delete_row(node_.programs.map("cv_pods"), cookie_);  // after the guards, see install()
+    if (policy_) policy_->remove();
     publish_addresses(node_.programs, cookie_, name_, {});
     return undone;
 }

@@ -19,6 +19,7 @@
 #include "events.hpp"
 #include "guard.hpp"
 #include "pins.hpp"
+#include "policy_row.hpp"
 #include "programs.hpp"
 #include "repairs.hpp"
 #include "routing.hpp"
@@ -47,6 +48,9 @@ public:
     base::Result<> fill_slots(const std::vector<Listener>&);
     // What is not written at once, check() writes.
     base::Result<> exclude(const state::Exclusions&);
+    // As refused before it reaches the proxy. What fails is left to the proxy, and check() tries again.
+    base::Result<> judge(const policy::Plaintext&);
+    bool refuses() const noexcept { return policy_ && !policy_->empty(); }
     base::Result<> stop_capturing();
     // After it, for a pod that is wanted again: its new connections are refused until it is enrolled anew.
     base::Result<> close();
@@ -88,6 +92,7 @@ private:
     void on_change();
     void end_connecting();
     void repair_row(const std::optional<cv_pod>& found);
+    void repair_policy();
     void repair_links();
     void repair_sysctls();
     void repair_pins();
@@ -104,6 +109,7 @@ private:
     bool installed_ = false;
     bool look_for_marks_ = true;  // once
     cv_pod row_{};
+    std::optional<PolicyRow> policy_;  // once the cookie is known
     std::vector<std::uint32_t> slots_;
     Surroundings around_;
     std::optional<Sysctls> sysctls_;

@@ -47,7 +47,7 @@ bool kernel_shows_interfaces() {
 
 bool is_shared(const bpf_map* map) {
     std::string_view name = bpf_map__name(map);
-    return name != "cv_listeners" && !bpf_map__is_internal(map);
+    return name != "cv_listeners" && name != "cv_events" && !bpf_map__is_internal(map);
 }
 
 std::uint32_t power_of_two(std::uint32_t at_least) {
@@ -110,6 +110,7 @@ Result<> Programs::OfNode::load(const Node& node, const FindPinned& find_pinned,
 
     constexpr std::uint32_t addresses_per_pod = 64;
     bpf_map__set_max_entries(cap->maps.cv_pods, node.max_pods);
+    bpf_map__set_max_entries(cap->maps.cv_policy, node.max_pods);
     bpf_map__set_max_entries(cap->maps.cv_own_ips, node.max_pods * addresses_per_pod);
     bpf_map__set_max_entries(cap->maps.cv_pod_ips, node.max_pods * addresses_per_pod);
     bpf_map__set_max_entries(cap->maps.cv_flows, power_of_two(node.max_flows));

@@ -16,6 +16,7 @@ constexpr std::array<Text, static_cast<std::size_t>(Part::count)> texts{{
     {"sockops", "cv_sockops was off the cgroup root"},
     {"alive", "cv_alive was off the cgroup root"},
     {"row", "the row in cv_pods was changed or gone"},
+    {"policy", "the row in cv_policy was changed or gone"},
     {"lookup", "cv_lookup was off the netns"},
     {"guard", "a guard was off its interface"},
     {"listener", "a listener was gone"},

@@ -34,6 +34,7 @@ void keep_first(Result<>& kept, const Result<>& next) {
 Result<> undo_pods(const std::string& home, const std::vector<std::uint64_t>& keep) {
     Result<> undone;
     Fd pods = pinned(home + "/cv_pods");
+    Fd policies = pinned(home + "/cv_policy");
     bool readable = speaks_our_schema(home);
     for (std::uint64_t cookie : pods_in(home)) {
         if (std::find(keep.begin(), keep.end(), cookie) != keep.end()) continue;
@@ -41,6 +42,7 @@ Result<> undo_pods(const std::string& home, const std::vector<std::uint64_t>& ke
         const std::string pod_pins = home + "/pods/" + std::to_string(cookie);
         auto done = undo(pod_pins, row, find_netns_of(pod_pins, row));
         keep_first(undone, done);
+        delete_row(policies.get(), cookie);
         if (done) delete_row(pods.get(), cookie);  // else it tells the next try what the sysctls were
     }
     return undone;

@@ -22,6 +22,7 @@
 #include "inspect.hpp"
 #include "metrics.hpp"
 #include "notify.hpp"
+#include "refused_log.hpp"
 #include "revocation_file.hpp"
 #include "spare_memory.hpp"
 #include "start_pages.hpp"
@@ -153,7 +154,7 @@ private:
 
     base::Result<> open_parts() {
         auto log = telemetry::AccessLog::open(config_.log.access == "stdout" ? "" : config_.log.access,
-                                              config_.log.format, worker_count(config_));
+                                              config_.log.format, worker_count(config_) + 1);
         if (!log) return log.error();
         access_log_ = std::move(*log);
         auto authority = open_authority(config_);
@@ -169,6 +170,8 @@ private:
                                                      .take_over = take_over_});
         if (!capture) return capture.error();
         capture_ = std::move(*capture);
+        refused_log_ = std::make_unique<RefusedLog>(io_, *access_log_, worker_count(config_), config_.node.network);
+        capture_->add_reader(*refused_log_);
         return {};
     }
 
@@ -209,6 +212,9 @@ private:
         const auto awaited = awaited_policies_.after(*mesh_, config_.policies, now);
         auto policies = std::make_shared<const policy::Set>(
             *mesh_, config_.policies, policy_hits_, config_.unknown_policy.value_or(policy::Unknown::deny), awaited);
+        capture_->tell_refused();  // while it is known which policy it was
+        refused_log_->publish(mesh_, policies);
+        pods_->publish(policies);
         for (auto& worker : workers_) worker->publish(mesh_, policies);
         policies_later_.cancel();
         if (auto next = awaited_policies_.next(now)) {
@@ -359,8 +365,9 @@ private:
     std::unique_ptr<tls::Authority> authority_;
     std::unique_ptr<RevocationFile> revocations_;
     std::unique_ptr<capture::Capture> capture_;
+    std::unique_ptr<RefusedLog> refused_log_;
     std::unique_ptr<tls::CertificateManager> certificates_;
-    policy::Ledger policy_hits_{worker_count(config_)};
+    policy::Ledger policy_hits_{worker_count(config_) + 1};  // the last is the kernel's
     policy::Awaited awaited_policies_;
     state::SnapshotPtr mesh_;
     Workers workers_;

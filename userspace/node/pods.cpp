@@ -104,7 +104,7 @@ base::Result<> Pods::try_to_join(const control::Pod& pod) {
     std::string name = pod.identity.namespace_ + "/" + pod.name;
     auto netns = base::open_netns(pod.netns);
     if (!netns) return base::problem("pod " + name + ": " + netns.error().to_string() + "; is the pod running?");
-    capture::PodSpec spec{pod.uid, name, netns->get(), pod.virtual_interfaces, pod.exclude};
+    capture::PodSpec spec{pod.uid, name, netns->get(), pod.virtual_interfaces, pod.exclude, plaintext_of(pod.uid)};
 
     if (auto issued = certificates_.add(pod.identity); !issued)
         return base::problem("pod " + name + ": " + issued.error().to_string());
@@ -183,6 +183,18 @@ void Pods::say_exclusions(Here& here) {
     }
     here.not_excluding.clear();
     base::log::info("node", "pod {}: {} from now on", name, pod.exclude.to_string());
+}
+
+policy::Plaintext Pods::plaintext_of(const std::string& uid) const {
+    return policy::plaintext_of(policies_ ? policies_->of(uid) : nullptr, capture::most_plaintext_rules);
+}
+
+void Pods::publish(policy::SetPtr policies) {
+    policies_ = std::move(policies);
+    for (const auto& [uid, here] : here_)
+        if (auto judged = capture_.judge(uid, plaintext_of(uid)); !judged)
+            base::log::warn("node", "pod {}/{}: {}; the proxy decides alone", here.pod.identity.namespace_,
+                            here.pod.name, judged.error().to_string());
 }
 
 void Pods::leave_to_successor() {

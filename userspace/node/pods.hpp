@@ -41,6 +41,9 @@ public:
     // Of a pod that is what it was, but for what it excludes: new connections go by it, open ones keep their way.
     void exclude(const control::Pod& pod);
 
+    // What the kernel may refuse by itself, of all pods from now on.
+    void publish(policy::SetPtr policies);
+
     // Opens listeners anew for a pod whose own have died, and gives them to the workers.
     void renew_listeners(const std::string& uid);
     // From now on the pods are somebody else's: nothing is joined, followed or released any more.
@@ -76,6 +79,7 @@ private:
     void look_after();
     void follow_netns();
     void say_exclusions(Here& here);
+    policy::Plaintext plaintext_of(const std::string& uid) const;
     void end_connections(const control::Pod& pod, std::uint64_t netns_inode, std::chrono::milliseconds deadline,
                          bool keep_closed);
     void gone(const control::Pod& pod);
@@ -93,6 +97,7 @@ private:
     Workers& workers_;
     std::string network_;
     std::chrono::milliseconds drain_deadline_;
+    policy::SetPtr policies_;
     std::map<std::string, Here> here_;
     struct Leaving {
         control::Pod pod;

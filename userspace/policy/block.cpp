@@ -218,6 +218,10 @@ std::optional<std::size_t> Index::first(const Facts& facts, std::size_t from) co
 void Block::add(NamedPtr policy) {
     const Policy& p = policy->policy;
     Index& index = p.action == Action::deny ? (p.dry_run ? dry_deny : deny) : (p.dry_run ? dry_allow : allow);
+    if (policy->is_awaited)
+        awaits = true;
+    else if (!p.dry_run)
+        (p.action == Action::deny ? plaintext_denies : plaintext_allows).add(p);
     index.add(std::move(policy));
 }
 

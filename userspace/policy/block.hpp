@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "facts.hpp"
+#include "reduced.hpp"
 
 namespace culvert::policy {
 
@@ -49,6 +50,8 @@ class Block {
 public:
     void add(NamedPtr policy);
     Index deny, allow, dry_deny, dry_allow;
+    Reduced plaintext_denies, plaintext_allows;
+    bool awaits = false;  // one is still to come, which may turn out to be anything
 };
 
 }

@@ -4,7 +4,7 @@
  * metric and the sentences in docs/DEBUGGING.md.
  *
  * CONNECT_*: sockops, an app or we call connect(). TO_*, PASS_*, DROP_*: sk_lookup, a SYN has arrived in the pod.
- * GUARD_*: TC, a packet on a pod's interface.
+ * GUARD_*: TC, a packet on a pod's interface. POLICY_*: TC, a SYN that is welcome otherwise.
  */
 #pragma once
 #include <culvert/bpf/shared.h>
@@ -42,7 +42,9 @@
     X(GUARD_SYN, "a connection that is not the proxy's tried to leave the pod")                          \
     X(GUARD_ANSWER, "an app answered a connection that did not come through the proxy")                  \
     X(GUARD_UNREADABLE, "headers too odd to prove that no connection hides behind them")                 \
-    X(GUARD_FORGED, "an outside packet claimed to come from the pod itself")
+    X(GUARD_FORGED, "an outside packet claimed to come from the pod itself")                             \
+    X(POLICY_REFUSED, "a plain connection that the pod's policies refuse, refused at its SYN")           \
+    X(EVENTS_FULL, "no room in cv_events; what was refused has no line in the access log")
 
 enum cv_reason {
 #define X(name, text) CV_REASON_##name,

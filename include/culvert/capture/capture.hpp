@@ -15,6 +15,8 @@
 #include <culvert/base/result.hpp>
 #include <culvert/base/socket.hpp>
 #include <culvert/capture/flows.hpp>
+#include <culvert/capture/refused.hpp>
+#include <culvert/policy/plaintext.hpp>
 #include <culvert/state/exclusions.hpp>
 
 namespace boost::asio {
@@ -54,7 +56,12 @@ struct PodSpec {
     std::vector<std::string> virtual_interfaces;
     // Of the pod's own sockets; what comes by virtual interfaces is always captured.
     state::Exclusions exclusions = {};
+    // What may be refused before it reaches the proxy.
+    policy::Plaintext plaintext = {};
 };
+
+// That a pod's plaintext may have.
+inline constexpr std::size_t most_plaintext_rules = 32;
 
 enum class Mode { ebpf, iptables };
 
@@ -121,6 +128,9 @@ public:
     // Of an enrolled pod, from now on. Connections that are open keep their way. After a failure some of what is no
     // longer excluded may still be: try again.
     virtual base::Result<> exclude(const std::string& uid, const state::Exclusions& exclusions) = 0;
+    // Of an enrolled pod, from now on. What is not refused by it, or after a failure, the proxy decides. So it does all
+    // where capture has no programs of its own.
+    virtual base::Result<> judge(const std::string& uid, const policy::Plaintext& plaintext) = 0;
     // First step of leaving: new connections are no longer captured; those that live go on.
     virtual base::Result<> stop_capturing(const std::string& uid) = 0;
     // Takes the first step back, for a pod that is wanted again before it was released: its new connections are refused
@@ -141,6 +151,12 @@ public:
     virtual base::Result<> claim(int fd, OwnSocket kind) noexcept = 0;
     // Flows end before Capture does: they live in its mapped memory. Without a table, every flow is empty.
     virtual FlowTable& flows() noexcept = 0;
+
+    // Borrows it, until it is removed.
+    virtual void add_reader(RefusedReader& reader) = 0;
+    virtual void remove_reader(RefusedReader& reader) = 0;
+    // Tells at once what was refused until now.
+    virtual void tell_refused() = 0;
 
     virtual std::vector<ReasonCount> reasons() const = 0;
     virtual std::vector<MapFill> fills() const = 0;

@@ -49,7 +49,8 @@ struct Decision {
     std::string refusal() const;
 };
 
-class Block;  // policies that come together, indexed
+class Block;       // policies that come together, indexed
+struct Plaintext;  // plaintext.hpp
 
 // What one workload is subject to.
 class Compiled {
@@ -66,6 +67,7 @@ public:
 
 private:
     friend class Set;
+    friend Plaintext plaintext_of(const Compiled* compiled, std::size_t most_rules);
     std::array<std::shared_ptr<const Block>, 3> blocks_;  // may be null
 };
 Decision decide(const Compiled& compiled, const Connection& connection) noexcept;
