@@ -59,6 +59,8 @@ void WireCheck::cut(Cutter& cutter, std::span<const std::byte> bytes, Each each)
         if (cutter.frame.size() < frame_header) return;
         Frame frame{static_cast<std::uint8_t>(cutter.frame[3]), static_cast<std::uint8_t>(cutter.frame[4]),
                     number(cutter.frame, 5, 4) & 0x7fff'ffff, number(cutter.frame, 0, 3)};
+        // Culvert reads a header block as it comes, and may refuse the request before it is whole.
+        if (&cutter == &in_ && frame.type == NGHTTP2_HEADERS) streams_[frame.stream].peer_headers = true;
         if (cutter.frame.size() < frame_header + frame.length) continue;
         std::string whole = std::exchange(cutter.frame, {});
         if (traced)
