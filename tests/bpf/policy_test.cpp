@@ -167,7 +167,8 @@ TEST_CASE("policy: a plain SYN is refused and told of, and anything that the pro
 }
 
 TEST_CASE("policy: the first rule that fits says, by range and by port, families kept apart") {
-    Policed pod{{{{range("10.1.2.0/24"), 0, 65535, false},
+    Policed pod{{{{range("10.1.2.192/26"), 80, 80},
+                  {range("10.1.2.0/24"), 0, 65535, false},
                   {range("10.1.0.0/16"), 80, 81},
                   {range("10.0.0.0/8"), 8080, 8080},
                   {range("fd00::/64"), 443, 443}},
@@ -177,11 +178,11 @@ TEST_CASE("policy: the first rule that fits says, by range and by port, families
         __u16 port;
         bool refused;
     };
-    for (const Row& row :
-         {Row{"10.1.2.1", 80, false}, Row{"10.1.3.1", 80, true}, Row{"10.1.3.1", 81, true}, Row{"10.1.3.1", 82, false},
-          Row{"10.1.3.1", 79, false}, Row{"10.1.3.1", 8080, true}, Row{"10.2.3.1", 80, false},
-          Row{"10.2.3.1", 8080, true}, Row{"11.0.0.1", 8080, false}, Row{"fd00::1", 443, true},
-          Row{"fd00:0:0:1::1", 443, false}, Row{"fd00::1", 80, false}, Row{"fd00::1", 442, false}}) {
+    for (const Row& row : {Row{"10.1.2.1", 80, false}, Row{"10.1.2.200", 80, true}, Row{"10.1.2.200", 81, false},
+                           Row{"10.1.3.1", 80, true}, Row{"10.1.3.1", 81, true}, Row{"10.1.3.1", 82, false},
+                           Row{"10.1.3.1", 79, false}, Row{"10.1.3.1", 8080, true}, Row{"10.2.3.1", 80, false},
+                           Row{"10.2.3.1", 8080, true}, Row{"11.0.0.1", 8080, false}, Row{"fd00::1", 443, true},
+                           Row{"fd00:0:0:1::1", 443, false}, Row{"fd00::1", 80, false}, Row{"fd00::1", 442, false}}) {
         CAPTURE(row.from);
         CAPTURE(row.port);
         const bool v6 = std::string_view{row.from}.find(':') != std::string_view::npos;
