@@ -32,6 +32,11 @@ Route route_to(WorkloadPtr destination, ServicePtr service, const base::SocketAd
     return route;
 }
 
+// In ztunnel's words for one that it cannot find.
+base::Error unknown_waypoint(const GatewayAddress& waypoint) {
+    return base::problem("unknown waypoint: " + waypoint.to_string() + " (waypoints are not supported yet)");
+}
+
 }
 
 bool is_mesh_port(std::uint16_t port) noexcept {
@@ -44,14 +49,20 @@ base::Result<Route> find_route(const Snapshot& mesh, const Workload& source, con
         return base::problem("attempted recursive call to ourselves");
 
     if (ServicePtr service = mesh.service_by_vip(source.network, target.ip, source.namespace_)) {
+        // Whatever its mode: a waypoint's policies must not be walked past.
+        if (service->has_waypoint())
+            return unknown_waypoint(service->waypoint ? *service->waypoint
+                                                      : service->weighted_waypoints.front().waypoint);
         if (service->load_balancer.mode == BalanceMode::passthrough) return pass_through(target);
         Choice choice = choose_endpoint(mesh, *service, source, target, random);
         if (!choice.backend) return base::problem("no healthy upstream: " + target.to_string());
         return route_to(choice.backend->workload, std::move(service), choice.target);
     }
 
-    if (WorkloadPtr workload = mesh.workload_by_ip(source.network, target.ip))
+    if (WorkloadPtr workload = mesh.workload_by_ip(source.network, target.ip)) {
+        if (workload->waypoint) return unknown_waypoint(*workload->waypoint);
         return route_to(std::move(workload), nullptr, target);
+    }
 
     return pass_through(target);
 }

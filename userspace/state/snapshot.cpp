@@ -28,7 +28,15 @@ void merge_endpoints(const std::vector<Workload>& workloads, std::vector<Service
     for (const Workload& workload : workloads)
         for (const auto& [key, ports] : workload.services)
             if (auto found = by_key.find(key); found != by_key.end())
-                found->second->endpoints.insert_or_assign(workload.uid, Endpoint{workload.uid, ports, workload.status});
+                found->second->endpoints.insert_or_assign(workload.uid, endpoint_of(workload, ports));
+}
+
+template <class T>
+std::vector<std::shared_ptr<const T>> shared(std::vector<T> values) {
+    std::vector<std::shared_ptr<const T>> pointers;
+    pointers.reserve(values.size());
+    for (T& value : values) pointers.push_back(std::make_shared<const T>(std::move(value)));
+    return pointers;
 }
 
 }
@@ -39,10 +47,20 @@ std::size_t Snapshot::AddressHash::operator()(const NetworkAddress& a) const noe
 
 Snapshot::Snapshot(std::vector<Workload> workloads, std::vector<Service> services) {
     merge_endpoints(workloads, services);
-    for (Workload& workload : workloads) workloads_.push_back(std::make_shared<Workload>(std::move(workload)));
-    for (Service& service : services) services_.push_back(std::make_shared<Service>(std::move(service)));
+    workloads_ = shared(std::move(workloads));
+    services_ = shared(std::move(services));
     index_workloads();
     index_services();
+}
+
+std::shared_ptr<const Snapshot> Snapshot::sharing(std::vector<WorkloadPtr> workloads,
+                                                  std::vector<ServicePtr> services) {
+    std::shared_ptr<Snapshot> mesh{new Snapshot};
+    mesh->workloads_ = std::move(workloads);
+    mesh->services_ = std::move(services);
+    mesh->index_workloads();
+    mesh->index_services();
+    return mesh;
 }
 
 void Snapshot::index_workloads() {

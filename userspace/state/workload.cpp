@@ -50,4 +50,10 @@ std::string_view to_string(HealthPolicy policy) noexcept {
     return policy == HealthPolicy::allow_all ? "AllowAll" : "OnlyHealthy";
 }
 
+std::string GatewayAddress::to_string() const {
+    if (const auto* address = std::get_if<NetworkAddress>(&destination))
+        return address->network + "/" + address->ip.to_string();
+    return std::get<NamespacedHostname>(destination).to_string();
+}
+
 }

@@ -6,7 +6,7 @@
 //   a workload's address              that workload, the port as asked
 //   anything else                     passed through
 //
-// Waypoints and gateways are not known yet and are refused at load.
+// Who is behind a waypoint is refused, for its policies would be walked past; endpoints on other networks are skipped.
 #pragma once
 #include <cstdint>
 #include <random>

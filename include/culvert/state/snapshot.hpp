@@ -19,6 +19,9 @@ class Snapshot {
 public:
     // Takes both lists whole; endpoints named by workloads are merged into their services.
     Snapshot(std::vector<Workload> workloads, std::vector<Service> services);
+    // The same for services that have their workloads' endpoints already; shares both.
+    static std::shared_ptr<const Snapshot> sharing(std::vector<WorkloadPtr> workloads,
+                                                   std::vector<ServicePtr> services);
 
     WorkloadPtr workload_by_uid(const std::string& uid) const;
     // The best of those that hold the address: a pod before others, HBONE before TCP. Never a host-network workload
@@ -35,6 +38,7 @@ public:
     const std::vector<ServicePtr>& services() const noexcept { return services_; }
 
 private:
+    Snapshot() = default;
     struct AddressHash {
         std::size_t operator()(const NetworkAddress& a) const noexcept;
     };

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include <culvert/base/address.hpp>
@@ -50,6 +51,27 @@ struct NamespacedHostname {
     friend auto operator<=>(const NamespacedHostname&, const NamespacedHostname&) = default;
 };
 
+// A proxy that traffic goes through: a waypoint, or the gateway of another network.
+struct GatewayAddress {
+    std::variant<NetworkAddress, NamespacedHostname> destination;
+    std::uint16_t hbone_port = 0;
+    std::string to_string() const;  // "<network>/<ip>" or "<namespace>/<hostname>", as dumped
+    friend bool operator==(const GatewayAddress&, const GatewayAddress&) = default;
+};
+
+struct WeightedWaypoint {
+    GatewayAddress waypoint;
+    std::uint32_t weight = 0;
+    friend bool operator==(const WeightedWaypoint&, const WeightedWaypoint&) = default;
+};
+
+// How a tunnel's streams reach the app, where it is not by plain TCP to the port that was asked for.
+struct ApplicationTunnel {
+    bool proxy_protocol = false;
+    std::uint16_t port = 0;  // 0: the port that was asked for
+    friend bool operator==(const ApplicationTunnel&, const ApplicationTunnel&) = default;
+};
+
 struct Locality {
     std::string region, zone, subzone;
     friend bool operator==(const Locality&, const Locality&) = default;
@@ -80,6 +102,11 @@ struct Workload {
     std::uint32_t capacity = 1;
     std::vector<std::string> authorization_policies;
     std::map<NamespacedHostname, PortMap> services;
+    // Known, and shown. Routes refuse what a waypoint or a gateway should see; nothing uses the other two yet.
+    std::optional<GatewayAddress> waypoint;
+    std::optional<GatewayAddress> network_gateway;
+    std::optional<ApplicationTunnel> application_tunnel;
+    bool native_tunnel = false;
 
     Identity identity() const { return {trust_domain, namespace_, service_account}; }
     friend bool operator==(const Workload&, const Workload&) = default;
@@ -112,10 +139,18 @@ struct Service {
     IpFamilies ip_families = IpFamilies::dual;
     bool canonical = false;
     bool visible_only_in_namespace = false;
+    std::optional<GatewayAddress> waypoint;
+    std::vector<WeightedWaypoint> weighted_waypoints;
 
+    bool has_waypoint() const noexcept { return waypoint || !weighted_waypoints.empty(); }
     NamespacedHostname key() const { return {namespace_, hostname}; }
     friend bool operator==(const Service&, const Service&) = default;
 };
+
+// As a service keeps what one of its workloads says.
+inline Endpoint endpoint_of(const Workload& workload, const PortMap& ports) {
+    return {workload.uid, ports, workload.status};
+}
 
 using WorkloadPtr = std::shared_ptr<const Workload>;
 using ServicePtr = std::shared_ptr<const Service>;

@@ -341,4 +341,27 @@ TEST_CASE("mesh port: the three that carry pods' traffic") {
     for (std::uint16_t port : {80, 15000, 15020, 15021, 15053}) CHECK_FALSE(is_mesh_port(port));
 }
 
+// A waypoint has policies of its own.
+TEST_CASE("route: who is behind a waypoint is not called past it") {
+    const GatewayAddress by_name{NamespacedHostname{"bench", "wp.bench"}, 15008};
+    const GatewayAddress by_address{at("10.9.9.9", "far"), 15008};
+    Service web = service("web", {at("10.1.0.1")});
+    Service canary = with(service("canary", {at("10.1.0.2")}), [&](Service& s) {
+        s.weighted_waypoints = {{by_name, 80}, {by_address, 20}};
+        s.load_balancer.mode = BalanceMode::passthrough;
+    });
+    web.waypoint = by_address;
+    Workload own = with(pod("own", {"10.0.0.2"}), [&](Workload& w) { w.waypoint = by_name; });
+    // What is called by a service's address takes the service's waypoint, never the workload's.
+    Service plain = service("plain", {at("10.1.0.3")});
+    check(
+        Snapshot{{serving(own, plain)}, {web, canary, plain}},
+        {
+            {"a service", "10.1.0.1:80", "unknown waypoint: far/10.9.9.9 (waypoints are not supported yet)"},
+            {"whatever its mode", "10.1.0.2:80", "unknown waypoint: bench/wp.bench (waypoints are not supported yet)"},
+            {"a workload", "10.0.0.2:80", "unknown waypoint: bench/wp.bench (waypoints are not supported yet)"},
+            {"through a service", "10.1.0.3:80", "hbone own via 10.0.0.2:15008 to 10.0.0.2:8080 of plain"},
+        });
+}
+
 }
