@@ -6,6 +6,7 @@ build_packages=(
     g++ cmake ninja-build pkg-config git
     clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev
     libssl-dev libnghttp2-dev libyaml-cpp-dev libfmt-dev libmnl-dev prometheus-cpp-dev
+    libprotobuf-dev protobuf-compiler
     doctest-dev
 )
 # What the lab, the demo and the tests call, and capture: iptables.

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Our half of a delta-ADS conversation, from one stream to the next. Pure: bytes in, bytes out; the control thread's.
+//
+//   a stream opens    begin()   one request a kind, with the versions of what is held
+//   a response came   hear()    what it changes, and the request that acknowledges it
+//   a name is missed  ask()     a request, where Interest is on_demand
+//
+// A resource that cannot be read costs only itself: what was held under its name stays, with the version that it had,
+// the others are taken on, and the response is answered with the name and the reason.
+#pragma once
+#include <array>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include <culvert/base/result.hpp>
+#include <culvert/xds/resource.hpp>
+
+namespace culvert::xds {
+
+// Of addresses; policies always come all.
+enum class Interest : std::uint8_t { everything, on_demand };
+
+// Who asks: "ztunnel~<ip>~<pod>.<namespace>~<namespace>.svc.cluster.local".
+struct Node {
+    std::string id;
+    std::map<std::string, std::string> metadata;
+};
+
+struct Limits {
+    std::size_t response_bytes = 64u << 20;
+    std::size_t resources = 1'000'000;  // of one kind
+    std::size_t questions = 10'000;     // that have no answer yet
+};
+
+struct Refusal {
+    std::string name;
+    std::string reason;
+};
+
+struct Answer {
+    std::string name;  // as it was asked for
+    bool found = false;
+};
+
+// What a response says.
+struct Heard {
+    Kind kind = Kind::address;         // of all that follows
+    std::vector<Resource> changed;     // in its order
+    std::vector<std::string> removed;  // of what was held
+    std::vector<Refusal> refused;
+    std::vector<Answer> answers;
+    std::string request;  // to be sent once the above is taken on
+
+    bool changes_nothing() const noexcept { return changed.empty() && removed.empty(); }
+};
+
+struct Question {
+    enum class State : std::uint8_t {
+        sent,     // `request` is to be sent
+        waiting,  // sent before, not answered yet
+        held,     // there is nothing to wait for: istiod does not answer for what it has told us
+        refused,  // too many are waiting
+    };
+    State state;
+    std::string request;
+};
+
+class Conversation {
+public:
+    explicit Conversation(Node node, Interest interest = Interest::everything, Limits limits = {});
+
+    // The first requests of a new stream. What is held stays, and names without an answer are asked for again.
+    std::vector<std::string> begin();
+    // Fails where no answer is possible; end the stream then.
+    base::Result<Heard> hear(std::string_view response);
+    // A uid, "<network>/<ip>" or "<namespace>/<hostname>".
+    Question ask(const std::string& name);
+    // The request that takes a question back; nothing, when none was waiting.
+    std::optional<std::string> give_up(const std::string& name);
+
+    // Each kind was told of once, on any stream.
+    bool ready() const noexcept;
+    std::size_t held(Kind kind) const noexcept { return versions_[index(kind)].size(); }
+    const std::set<std::string>& waiting() const noexcept { return waiting_; }
+
+private:
+    class Hearing;  // of one response
+    static std::size_t index(Kind kind) noexcept { return static_cast<std::size_t>(kind); }
+
+    Node node_;
+    Interest interest_;
+    Limits limits_;
+    std::array<std::map<std::string, std::string>, kinds> versions_;  // by name, of what is held
+    std::array<bool, kinds> told_{};
+    std::set<std::string> waiting_;  // asked for, without an answer
+};
+
+}

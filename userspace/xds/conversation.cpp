@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <culvert/xds/conversation.hpp>
+
+#include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
+
+#include <algorithm>
+#include <type_traits>
+
+#include "decode.hpp"
+#include "discovery.pb.h"
+#include "requests.hpp"
+
+namespace culvert::xds {
+
+namespace wire = envoy::service::discovery::v3;
+
+namespace {
+
+std::optional<Kind> kind_of(std::string_view type) {
+    for (Kind kind : {Kind::address, Kind::authorization})
+        if (type == type_url(kind)) return kind;
+    return std::nullopt;
+}
+
+// The library's own words about messages that it cannot read would go to stderr, beside our log; we have ours.
+void silence_library() {
+    [[maybe_unused]] static const auto before = google::protobuf::SetLogHandler(nullptr);
+}
+
+base::Result<Resource> read(Kind kind, const wire::Resource& from) {
+    if (!from.has_resource()) return base::problem("it comes without a value");
+    if (from.resource().type_url() != type_url(kind))
+        return base::problem(
+            fmt::format("it is a {}, among resources of {}", from.resource().type_url(), type_url(kind)));
+    return decode(kind, from.name(), from.resource().value());
+}
+
+}
+
+std::string_view type_url(Kind kind) noexcept {
+    return kind == Kind::address ? "type.googleapis.com/istio.workload.Address"
+                                 : "type.googleapis.com/istio.security.Authorization";
+}
+
+std::string_view to_string(Kind kind) noexcept {
+    return kind == Kind::address ? "Address" : "Authorization";
+}
+
+std::string name_of(const Resource& resource) {
+    return std::visit(
+        [](const auto& value) -> std::string {
+            using T = std::decay_t<decltype(value)>;
+            if constexpr (std::is_same_v<T, state::Workload>)
+                return value.uid;
+            else if constexpr (std::is_same_v<T, state::Service>)
+                return value.key().to_string();
+            else
+                return value.key();
+        },
+        resource);
+}
+
+class Conversation::Hearing {
+public:
+    Hearing(Conversation& all, Kind kind, Heard& heard)
+        : all_{all}, versions_{all.versions_[index(kind)]}, kind_{kind}, heard_{heard} {}
+
+    void take(const wire::Resource& from) {
+        auto resource = read(kind_, from);
+        if (resource && full(from.name()))
+            resource =
+                base::problem(fmt::format("more than {} {} resources", all_.limits_.resources, to_string(kind_)));
+        const bool taken = resource.has_value();
+        if (taken) {
+            versions_.insert_or_assign(from.name(), from.version());
+            heard_.changed.push_back(std::move(*resource));
+        } else {
+            heard_.refused.push_back({from.name(), resource.error().doing});
+        }
+        answer(from.name(), taken);
+        // A question by address is answered under the uid.
+        for (const std::string& alias : from.aliases()) answer(alias, taken);
+    }
+
+    // istiod also removes what it never told of, and so answers questions for what does not exist.
+    void forget(const std::string& name) {
+        answer(name, false);
+        if (versions_.erase(name) > 0) heard_.removed.push_back(name);
+    }
+
+private:
+    bool full(const std::string& name) const {
+        return versions_.size() >= all_.limits_.resources && !versions_.contains(name);
+    }
+    void answer(const std::string& name, bool found) {
+        if (kind_ == Kind::address && all_.waiting_.erase(name) > 0) heard_.answers.push_back({name, found});
+    }
+
+    Conversation& all_;
+    std::map<std::string, std::string>& versions_;
+    Kind kind_;
+    Heard& heard_;
+};
+
+Conversation::Conversation(Node node, Interest interest, Limits limits)
+    : node_{std::move(node)}, interest_{interest}, limits_{limits} {
+    silence_library();
+}
+
+std::vector<std::string> Conversation::begin() {
+    std::vector<std::string> requests;
+    // In this order istiod answers, and so its Addresses come before the Authorizations that they name.
+    for (Kind kind : {Kind::address, Kind::authorization})
+        requests.push_back(first_request(node_, kind, interest_, versions_[index(kind)]));
+    if (!waiting_.empty()) requests.push_back(subscribe(waiting_));
+    return requests;
+}
+
+base::Result<Heard> Conversation::hear(std::string_view bytes) {
+    if (bytes.size() > limits_.response_bytes)
+        return base::problem(fmt::format("a response of the control plane has {} bytes, more than {}", bytes.size(),
+                                         limits_.response_bytes));
+    wire::DeltaDiscoveryResponse response;
+    if (!response.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+        return base::problem("a response of the control plane is no DeltaDiscoveryResponse");
+    if (response.nonce().empty()) return base::problem("a response of the control plane has no nonce to answer to");
+
+    Heard heard;
+    if (auto kind = kind_of(response.type_url())) {
+        told_[index(*kind)] = true;
+        heard.kind = *kind;
+        Hearing hearing{*this, *kind, heard};
+        for (const wire::Resource& resource : response.resources()) hearing.take(resource);
+        for (const std::string& name : response.removed_resources()) hearing.forget(name);
+    } else {
+        heard.refused.push_back({response.type_url(), "this was not asked for"});
+    }
+    heard.request = acknowledge(response.type_url(), response.nonce(), heard.refused);
+    return heard;
+}
+
+Question Conversation::ask(const std::string& name) {
+    using enum Question::State;
+    if (interest_ == Interest::everything || versions_[index(Kind::address)].contains(name)) return {held, {}};
+    if (waiting_.contains(name)) return {waiting, {}};
+    if (waiting_.size() >= limits_.questions) return {refused, {}};
+    waiting_.insert(name);
+    return {sent, subscribe({name})};
+}
+
+std::optional<std::string> Conversation::give_up(const std::string& name) {
+    if (waiting_.erase(name) == 0) return std::nullopt;
+    return unsubscribe(name);
+}
+
+bool Conversation::ready() const noexcept {
+    return std::all_of(told_.begin(), told_.end(), [](bool told) { return told; });
+}
+
+}
