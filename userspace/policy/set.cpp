@@ -32,10 +32,10 @@ Policy stand_in(const std::string& key) {
     return policy;
 }
 
-NamedPtr named(const Policy& policy, Ledger& ledger, bool is_awaited = false) {
+NamedPtr named(const Policy& policy, Ledger& ledger, bool is_awaited = false, bool stands_in = false) {
     std::string key = policy.key();
     auto hits = ledger.of(key);
-    return std::make_shared<const Named>(Named{policy, std::move(key), std::move(hits), is_awaited});
+    return std::make_shared<const Named>(Named{policy, std::move(key), std::move(hits), is_awaited, stands_in});
 }
 
 void say_unknown(const std::string& key, Unknown unknown) {
@@ -74,7 +74,7 @@ Set::Set(const state::Snapshot& mesh, const std::vector<Policy>& policies, Ledge
         const bool is_awaited = awaited.contains(key);
         if (!is_awaited) say_unknown(key, unknown);
         if (is_awaited || unknown == Unknown::deny)
-            policies_.push_back(at->second = named(stand_in(key), ledger, is_awaited));
+            policies_.push_back(at->second = named(stand_in(key), ledger, is_awaited, true));
         return at->second;
     };
     std::map<std::vector<std::string>, std::shared_ptr<Block>> by_names;

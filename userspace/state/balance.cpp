@@ -52,15 +52,13 @@ std::size_t nearness(const LoadBalancer& balancer, const Workload& source, const
     return static_cast<std::size_t>(first_miss - balancer.preferences.begin());
 }
 
-}
-
-Choice choose_endpoint(const Snapshot& mesh, const Service& service, const Workload& source,
-                       const base::SocketAddress& target, Random& random) {
+// Each that may be chosen of those seen so far; nearer() forgets them for one that is nearer.
+template <class Nearer, class Candidate>
+void walk(const Snapshot& mesh, const Service& service, const Workload& source, const base::SocketAddress& target,
+          Nearer nearer, Candidate candidate) {
     const LoadBalancer& balancer = service.load_balancer;
     bool strict = balancer.mode == BalanceMode::strict;
     std::size_t nearest = strict ? balancer.preferences.size() : 0;
-    std::uint64_t weight = 0;  // of the candidates so far
-    Choice chosen;
     for (const Backend& backend : mesh.backends(service)) {
         const Workload& workload = *backend.workload;
         // Another network is reached through its gateway, and none is known.
@@ -73,14 +71,35 @@ Choice choose_endpoint(const Snapshot& mesh, const Service& service, const Workl
         if (near < nearest) continue;
         if (near > nearest) {
             nearest = near;
-            weight = 0;
+            nearer();
         }
-        // One pass: each candidate replaces the choice so far with its share of the weight so far.
-        weight += workload.capacity;
-        std::uniform_int_distribution<std::uint64_t> ticket{0, weight - 1};
-        if (ticket(random) < workload.capacity) chosen = {&backend, {*ip, port}};
+        candidate(Choice{&backend, {*ip, port}});
     }
+}
+
+}
+
+Choice choose_endpoint(const Snapshot& mesh, const Service& service, const Workload& source,
+                       const base::SocketAddress& target, Random& random) {
+    std::uint64_t weight = 0;  // of the candidates so far
+    Choice chosen;
+    auto nearer = [&] { weight = 0; };
+    // One pass: each candidate replaces the choice so far with its share of the weight so far.
+    walk(mesh, service, source, target, nearer, [&](const Choice& candidate) {
+        std::uint64_t capacity = candidate.backend->workload->capacity;
+        weight += capacity;
+        std::uniform_int_distribution<std::uint64_t> ticket{0, weight - 1};
+        if (ticket(random) < capacity) chosen = candidate;
+    });
     return chosen;
+}
+
+std::vector<Choice> possible_endpoints(const Snapshot& mesh, const Service& service, const Workload& source,
+                                       const base::SocketAddress& target) {
+    std::vector<Choice> all;
+    auto nearer = [&] { all.clear(); };
+    walk(mesh, service, source, target, nearer, [&](const Choice& candidate) { all.push_back(candidate); });
+    return all;
 }
 
 }

@@ -10,7 +10,11 @@ struct Choice {
     base::SocketAddress target;
 };
 
+// At random, by capacity.
 Choice choose_endpoint(const Snapshot& mesh, const Service& service, const Workload& source,
                        const base::SocketAddress& target, Random& random);
+// Those that it chooses from.
+std::vector<Choice> possible_endpoints(const Snapshot& mesh, const Service& service, const Workload& source,
+                                       const base::SocketAddress& target);
 
 }

@@ -47,4 +47,33 @@ std::string Exclusions::to_string() const {
     return fmt::format("{} {} the mesh", joined(outbound, inbound), one ? "bypasses" : "bypass");
 }
 
+namespace {
+
+bool has(const std::vector<std::uint16_t>& all, std::uint16_t port) {
+    return port != 0 && std::ranges::find(all, port) != all.end();
+}
+
+}
+
+std::optional<std::string> Exclusions::bypass_outbound(const base::SocketAddress& target) const {
+    Exclusions one;
+    if (has(outbound_ports, target.port)) {
+        one.outbound_ports = {target.port};
+        return one.to_string();
+    }
+    for (const Cidr& range : outbound_cidrs) {
+        if (!range.contains(target.ip)) continue;
+        one.outbound_cidrs = {range};
+        return one.to_string();
+    }
+    return std::nullopt;
+}
+
+std::optional<std::string> Exclusions::bypass_inbound(std::uint16_t port) const {
+    if (!has(inbound_ports, port)) return std::nullopt;
+    Exclusions one;
+    one.inbound_ports = {port};
+    return one.to_string();
+}
+
 }

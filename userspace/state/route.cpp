@@ -67,4 +67,19 @@ base::Result<Route> find_route(const Snapshot& mesh, const Workload& source, con
     return pass_through(target);
 }
 
+base::Result<std::vector<Route>> possible_routes(const Snapshot& mesh, const Workload& source,
+                                                 const base::SocketAddress& target) {
+    Random random;
+    auto one = find_route(mesh, source, target, random);
+    if (!one) return one.error();
+    std::vector<Route> all;
+    if (ServicePtr service = one->service) {
+        for (const Choice& choice : possible_endpoints(mesh, *service, source, target))
+            all.push_back(route_to(choice.backend->workload, service, choice.target));
+    } else {
+        all.push_back(std::move(*one));
+    }
+    return all;
+}
+
 }

@@ -34,6 +34,7 @@ struct Named {
     std::string key;
     std::shared_ptr<Hits> hits;
     bool is_awaited = false;  // it stands in for one that is named and still to come
+    bool stand_in = false;  // nobody has it: this is what is in its place
 };
 using NamedPtr = std::shared_ptr<const Named>;
 
@@ -72,6 +73,13 @@ private:
 };
 Decision decide(const Compiled& compiled, const Connection& connection) noexcept;
 
+// The workloads that a policy is about.
+struct Subjects {
+    static constexpr std::size_t few = 8;
+    std::size_t count = 0;
+    std::vector<state::WorkloadPtr> first;  // so few of them
+};
+
 class Set {
 public:
     Set(const state::Snapshot& mesh, const std::vector<Policy>& policies, Ledger& ledger, Unknown unknown,
@@ -81,6 +89,8 @@ public:
     // Null: this workload is subject to no policy, so all may talk to it.
     const Compiled* of(const std::string& uid) const noexcept;
     const std::vector<NamedPtr>& policies() const noexcept { return policies_; }
+    // Of the mesh that it was made for; a policy without any is not in it. For people: it looks at every workload.
+    std::unordered_map<const Named*, Subjects> subjects(const state::Snapshot& mesh) const;
 
 private:
     std::vector<NamedPtr> policies_;

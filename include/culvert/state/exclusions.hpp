@@ -2,6 +2,7 @@
 // What of a pod's traffic bypasses the mesh, neither sealed nor judged.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,10 @@ struct Exclusions {
     void add(const Exclusions& others);
     // "outbound ports 3306, 27017 and 10.9.0.0/16 and inbound port 9100 bypass the mesh", "nothing bypasses the mesh".
     std::string to_string() const;
+    // What lets such a connection past, if anything does, as the kernel decides it (bpf/lib/exclude.h): "outbound port
+    // 3306 bypasses the mesh".
+    std::optional<std::string> bypass_outbound(const base::SocketAddress& target) const;
+    std::optional<std::string> bypass_inbound(std::uint16_t port) const;
 
     friend bool operator==(const Exclusions&, const Exclusions&) = default;
 };

@@ -38,6 +38,10 @@ using Random = std::minstd_rand;  // of a worker; load balancing needs no more
 base::Result<Route> find_route(const Snapshot& mesh, const Workload& source, const base::SocketAddress& target,
                                Random& random);
 
+// Every route that it may choose; several where a service has several endpoints. For people.
+base::Result<std::vector<Route>> possible_routes(const Snapshot& mesh, const Workload& source,
+                                                 const base::SocketAddress& target);
+
 // Ports of the mesh's own that no call to loopback may name, and no inbound CONNECT may reach (ztunnel's
 // illegal_ports).
 bool is_mesh_port(std::uint16_t port) noexcept;  // 15001, 15006, 15008
