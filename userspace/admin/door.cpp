@@ -13,6 +13,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/message.hpp>
@@ -20,6 +21,8 @@
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
+
+#include <fmt/format.h>
 
 #include <culvert/admin/doors.hpp>
 #include <culvert/base/log.hpp>
@@ -121,6 +124,7 @@ private:
     static asio::awaitable<void> serve(Self door, ClientSocket socket);
     static asio::awaitable<void> refuse(Self door, ClientSocket socket);
     static asio::awaitable<bool> answer(Self door, Connection& connection, Answer answer, bool keep_alive);
+    static asio::awaitable<void> pass_on(Self door, Connection& connection, Answer answer);
     static asio::awaitable<void> see_off(Connection& connection);
     static asio::awaitable<Answer> answer_to(Self door, const Request::value_type& request);
 
@@ -189,6 +193,10 @@ asio::awaitable<void> Door::Impl::serve(Self door, ClientSocket socket) {
             reply = co_await answer_to(door, request.get());
         if (reply.status == 0) co_return;
         if (request.get().method() == http::verb::head) reply.body.clear();
+        if (reply.feed) {
+            co_await pass_on(door, connection, std::move(reply));
+            break;
+        }
         bool sent = co_await answer(door, connection, std::move(reply), keep_alive);
         if (!sent) co_return;
     }
@@ -207,6 +215,40 @@ asio::awaitable<bool> Door::Impl::answer(Self door, Connection& connection, Answ
     connection.stream.expires_after(door->limits_.answer);
     auto [failed, bytes] = co_await http::async_write(connection.stream, made, with_ec);
     co_return !failed;
+}
+
+// Chunk by chunk, each what has come together since the last one. A reader that says or ends something has had enough.
+asio::awaitable<void> Door::Impl::pass_on(Self door, Connection& connection, Answer answer) {
+    auto& stream = connection.stream;
+    const auto feed = answer.feed;
+    stream.socket().async_wait(ClientSocket::wait_read, [feed](boost::system::error_code) { feed->close(); });
+    asio::steady_timer woken{door->acceptor_.get_executor()};
+    feed->on_wake([&woken] { woken.cancel(); });
+    struct Listening {
+        Feed& feed;
+        ~Listening() {
+            feed.on_wake([] {});
+            feed.close();
+        }
+    } listening{*feed};
+    std::string out = fmt::format("HTTP/1.1 {} OK\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n"
+                                  "Connection: close\r\n\r\n",
+                                  answer.status, answer.content_type);
+    for (bool more = true; more && !feed->closed();) {
+        const std::string text = feed->take();
+        if (!text.empty()) out += fmt::format("{:x}\r\n{}\r\n", text.size(), text);
+        more = !feed->ended();
+        if (!more) out += "0\r\n\r\n";
+        if (out.empty()) {
+            woken.expires_at(asio::steady_timer::time_point::max());
+            co_await woken.async_wait(with_ec);
+            continue;
+        }
+        stream.expires_after(door->limits_.stalled);
+        auto [failed, bytes] = co_await asio::async_write(stream, asio::buffer(out), with_ec);
+        if (failed) break;
+        out.clear();
+    }
 }
 
 // Closing on unread bytes would send a reset, and a client that is still writing might never see our answer.

@@ -2,6 +2,8 @@
 #include "enforce.hpp"
 
 #include <culvert/base/log.hpp>
+#include <culvert/base/shortage.hpp>
+#include <culvert/policy/words.hpp>
 
 #include "context.hpp"
 #include "pump.hpp"
@@ -32,6 +34,19 @@ void say_dry_runs(Context& context, const policy::Compiled& compiled, const poli
                          connection.source.to_string(), connection.destination.to_string());
 }
 
+void tell_verdict(telemetry::ConnectionRecord& record, const policy::Decision& decision,
+                  const policy::Compiled* compiled, const policy::Connection& connection) {
+    if (!record.trace()) [[likely]]
+        return;
+    auto event = record.trace()->event(telemetry::TraceEvent::What::verdict, record.entry);
+    if (event) {
+        event->destination = connection.destination;
+        event->good = decision.allowed();
+        base::shortage::guard("a traced event", [&] { event->text = in_words(decision, compiled, connection); });
+    }
+    if (event) record.trace()->tell(std::move(event));
+}
+
 }
 
 std::optional<std::string> Enforced::begin(Context& context, std::uint16_t app_port) {
@@ -43,14 +58,14 @@ std::optional<std::string> Enforced::begin(Context& context, std::uint16_t app_p
 std::optional<std::string> Enforced::decide_first(Context& context, bool may_wait) {
     waits_ = false;
     const auto* compiled = policies_of(context, record_.entry);
-    if (!compiled) return std::nullopt;
     const auto connection = connection_of(record_.entry, app_port_);
-    const auto decision = policy::decide(*compiled, connection);
+    const auto decision = compiled ? policy::decide(*compiled, connection) : policy::Decision{};
     if (decision.may_change() && may_wait) {
         waits_ = true;
         return std::nullopt;
     }
-    if (compiled->has_dry_runs()) say_dry_runs(context, *compiled, connection);
+    tell_verdict(record_, decision, compiled, connection);
+    if (compiled && compiled->has_dry_runs()) say_dry_runs(context, *compiled, connection);
     if (decision.by) decision.by->hits->add(context.worker);
     if (decision.allowed()) return std::nullopt;
     return decision.refusal();
@@ -69,11 +84,12 @@ base::Task<std::optional<std::string>> Enforced::decided(Context& context) {
 
 void Enforced::ask(Context& context) {
     const auto* compiled = policies_of(context, record_.entry);
-    const auto decision =
-        compiled ? policy::decide(*compiled, connection_of(record_.entry, app_port_)) : policy::Decision{};
+    const auto connection = connection_of(record_.entry, app_port_);
+    const auto decision = compiled ? policy::decide(*compiled, connection) : policy::Decision{};
     if (decision.may_change()) return;
     if (changed_) return changed_->set();
     if (cut_ || decision.allowed() || record_.closed()) return;
+    tell_verdict(record_, decision, compiled, connection);
     if (decision.by) decision.by->hits->add(context.worker);
     cut_ = true;
     record_.close(telemetry::CloseReason::policy_changed, std::string{policy_change});

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "outbound.hpp"
 
+#include <culvert/base/shortage.hpp>
+
 #include "dial.hpp"
 #include "first_bytes.hpp"
 #include "headers.hpp"
@@ -24,9 +26,8 @@ CloseReason reason_of(const base::Error& error) {
 }
 
 // What the log shows of both ends once the route is known; ztunnel shows identities only where mutual TLS used them.
-void describe(ConnectionRecord& record, const state::WorkloadPtr& source, const state::Route& route) {
+void describe(ConnectionRecord& record, const state::Route& route) {
     auto& entry = record.entry;
-    entry.source_workload = source;
     entry.destination = route.next_hop;
     entry.destination_workload = route.destination;
     entry.service = route.service;
@@ -35,6 +36,22 @@ void describe(ConnectionRecord& record, const state::WorkloadPtr& source, const 
         entry.set_hbone_target(route.target.to_string());
     }
     record.context_known();
+}
+
+void tell_route(const telemetry::Trace& trace, ConnectionRecord& record, const state::Route& route) {
+    auto event = trace.event(telemetry::TraceEvent::What::route, record.entry);
+    if (!event) return;
+    base::shortage::guard("a traced event", [&] {
+        const auto hop = route.next_hop.to_string();
+        event->text = route.via == state::Via::hbone   ? "by HBONE to " + hop
+                      : route.via == state::Via::plain ? "in plaintext to " + hop
+                                                       : "past the mesh to " + hop;
+        if (route.service) event->text += ", of " + route.service->hostname;
+        event->peer.clear();
+        for (const auto& identity : route.accepted_identities)
+            event->peer += (event->peer.empty() ? "" : " or ") + identity;
+    });
+    trace.tell(std::move(event));
 }
 
 // True when both directions have ended, and both in order.
@@ -108,9 +125,12 @@ Way find_way(Context& context, const PodPtr& pod, const base::SocketAddress& tar
         return nowhere(
             record, CloseReason::not_ready,
             "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
+    record.entry.source_workload = source;
     auto route = state::find_route(*mesh, *source, target, context.random);
     if (!route) return nowhere(record, CloseReason::no_route, route.error().to_string());
-    describe(record, source, *route);
+    describe(record, *route);
+    if (record.trace()) [[unlikely]]
+        tell_route(*record.trace(), record, *route);
 
     if (route->via != state::Via::hbone) {
         flow_row.took(CV_PATH_PLAIN);

@@ -294,6 +294,13 @@ void Worker::list_pods(std::function<void(std::map<std::string, PodUse>)> reply)
     impl_->loop().post([this, reply = std::move(reply)] { reply(impl_->uses()); });
 }
 
+void Worker::trace(telemetry::TracePtr trace, std::function<void()> done) {
+    impl_->loop().post([this, trace = std::move(trace), done = std::move(done)] {
+        impl_->context().recorder.trace = trace;
+        done();
+    });
+}
+
 const telemetry::WorkerCounters& Worker::counters() const noexcept {
     return impl_->counters();
 }

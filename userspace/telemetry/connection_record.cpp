@@ -36,6 +36,20 @@ void ConnectionRecord::close(CloseReason reason, std::string error) {
     });
 }
 
+void ConnectionRecord::tell_end() noexcept {
+    auto event = trace()->event(TraceEvent::What::end, entry);
+    if (!event) return;
+    event->good = reason_ == CloseReason::ok;
+    event->reason = reason_;
+    event->bytes_sent = entry.bytes_sent;
+    event->bytes_received = entry.bytes_received;
+    event->duration = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began_);
+    base::shortage::guard("a traced event", [&] {
+        if (error_) event->text = *error_;
+    });
+    trace()->tell(std::move(event));
+}
+
 ConnectionRecord::~ConnectionRecord() {
     if (!closed_ && std::uncaught_exceptions() > 0) close(CloseReason::over_limit, "out of memory");
     if (!closed_)
@@ -43,6 +57,8 @@ ConnectionRecord::~ConnectionRecord() {
                               [this] { close(CloseReason::drained, "connection closed due to connection drain"); });
     recorder_.counters.connections_open.sub();
     recorder_.counters.closed[static_cast<std::size_t>(reason_)].add();
+    if (trace()) [[unlikely]]
+        tell_end();
     if (!logged_) return;
     AccessEntry line{std::move(entry), unix_now_ns()};
     line.duration = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began_);

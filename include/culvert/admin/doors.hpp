@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include <culvert/admin/feed.hpp>
 #include <culvert/admin/query.hpp>
 #include <culvert/admin/readiness.hpp>
 #include <culvert/base/address.hpp>
@@ -26,6 +27,7 @@ struct Answer {
     unsigned status = 200;
     std::string content_type;
     std::string body;
+    std::shared_ptr<Feed> feed = {};  // in the place of a body
 };
 
 // Path, without a query, to what answers a GET there. Called on the io_context's thread; one that throws is a 500.
@@ -41,6 +43,7 @@ struct DoorLimits {
     std::chrono::milliseconds request = std::chrono::seconds{2};  // from its first byte (or the accept) to its last
     std::chrono::milliseconds answer = std::chrono::seconds{10};  // to take our answer
     std::chrono::milliseconds idle = std::chrono::seconds{30};    // between two requests
+    std::chrono::milliseconds stalled = std::chrono::minutes{5};  // to take some more of a feed
     std::size_t header_bytes = 8192;
     std::size_t connections = 64;  // one more is told to come back later
 };

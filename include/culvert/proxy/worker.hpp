@@ -18,6 +18,7 @@
 #include <culvert/state/snapshot.hpp>
 #include <culvert/telemetry/access_log.hpp>
 #include <culvert/telemetry/counters.hpp>
+#include <culvert/telemetry/trace.hpp>
 #include <culvert/tls/credentials.hpp>
 
 namespace culvert::proxy {
@@ -68,6 +69,9 @@ public:
     // included. The reply is given on the worker.
     void list(ConnectionQuery query, std::function<void(ConnectionPage)> reply);
     void list_pods(std::function<void(std::map<std::string, PodUse>)> reply);
+
+    // What happens to the pods that it names is told from now on; null: nothing is. `done` is called on the worker.
+    void trace(telemetry::TracePtr trace, std::function<void()> done);
 
     const telemetry::WorkerCounters& counters() const noexcept;
 

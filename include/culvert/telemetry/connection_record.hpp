@@ -10,6 +10,7 @@
 #include <culvert/telemetry/access_log.hpp>
 #include <culvert/telemetry/close_reason.hpp>
 #include <culvert/telemetry/counters.hpp>
+#include <culvert/telemetry/trace.hpp>
 
 namespace culvert::telemetry {
 
@@ -34,6 +35,7 @@ public:
     void sent(std::uint64_t bytes) noexcept { entry.bytes_sent += bytes; }
     void received(std::uint64_t bytes) noexcept { entry.bytes_received += bytes; }
     WorkerCounters& counters() noexcept;
+    const Trace* trace() const noexcept;  // null as a rule: nobody asks
     Clock::time_point began() const noexcept { return began_; }
 
     // How it ended. The first word stands: what comes after it is a consequence.
@@ -46,6 +48,8 @@ public:
     OpenEntry entry;  // to be filled in; bytes are this class's
 
 private:
+    void tell_end() noexcept;
+
     Recorder& recorder_;
     Clock::time_point began_ = Clock::now();
     std::unique_ptr<std::string> error_;  // null: success
@@ -60,10 +64,14 @@ struct Recorder {
     unsigned worker;
     WorkerCounters& counters;
     base::intrusive::list<ConnectionRecord, base::intrusive::constant_time_size<false>> live = {};  // oldest first
+    TracePtr trace = {};
 };
 
 inline WorkerCounters& ConnectionRecord::counters() noexcept {
     return recorder_.counters;
+}
+inline const Trace* ConnectionRecord::trace() const noexcept {
+    return recorder_.trace.get();
 }
 
 }
