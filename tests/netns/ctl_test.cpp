@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "ctl.hpp"
 #include "outcome.hpp"
 #include "process.hpp"
 #include "server.hpp"
@@ -20,31 +21,6 @@ namespace {
 
 constexpr const char* one_port = "the rules lead to fixed ports, which two daemons cannot both have";
 
-std::string ctl() {
-    return std::getenv("CULVERTCTL") != nullptr ? std::getenv("CULVERTCTL") : CULVERT_CTL;
-}
-
-std::string name_of(const World& world, const Node& node) {
-    return world.lab.node_name(node.number());
-}
-
-Output ask(const World& world, const Node& node, std::vector<std::string> words) {
-    std::vector<std::string> command{ctl(), "--node", name_of(world, node)};
-    command.insert(command.end(), words.begin(), words.end());
-    return run(command);
-}
-
-json::value ask_json(const World& world, const Node& node, std::vector<std::string> words) {
-    words.insert(words.end(), {"-o", "json"});
-    Output output = ask(world, node, std::move(words));
-    REQUIRE_MESSAGE(output.status == 0, output.text);
-    return json::parse(output.text);
-}
-
-std::string text(const json::value& value) {
-    return value.is_string() ? std::string{value.as_string().data(), value.as_string().size()} : "";
-}
-
 // The connection from this socket, as the node tells of it; null: it does not.
 json::value find(const World& world, const Node& node, const std::string& pod, const std::string& source) {
     auto answer = ask_json(world, node, {"connections", "--pod", pod});
@@ -56,10 +32,6 @@ json::value find(const World& world, const Node& node, const std::string& pod, c
 bool has_moved(const json::value& connection, std::int64_t sent, std::int64_t received) {
     return connection.is_object() && connection.at("bytes_sent").to_number<std::int64_t>() == sent &&
            connection.at("bytes_received").to_number<std::int64_t>() == received;
-}
-
-bool holds(const Output& output, const std::string& part) {
-    return output.text.find(part) != std::string::npos;
 }
 
 std::string identity_of(const World& world, const Pod& pod) {

@@ -231,9 +231,10 @@ asio::awaitable<void> Door::Impl::pass_on(Self door, Connection& connection, Ans
             feed.close();
         }
     } listening{*feed};
-    std::string out = fmt::format("HTTP/1.1 {} OK\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n"
-                                  "Connection: close\r\n\r\n",
-                                  answer.status, answer.content_type);
+    std::string out = fmt::format(
+        "HTTP/1.1 {} OK\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n"
+        "Connection: close\r\n\r\n",
+        answer.status, answer.content_type);
     for (bool more = true; more && !feed->closed();) {
         const std::string text = feed->take();
         if (!text.empty()) out += fmt::format("{:x}\r\n{}\r\n", text.size(), text);

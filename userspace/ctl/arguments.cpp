@@ -87,19 +87,17 @@ const std::vector<const Option*>& common_options() {
 
 base::Result<Options> parse(const std::vector<std::string>& arguments) {
     Options options;
-    std::vector<std::string> words;
     for (std::size_t i = 0; i < arguments.size(); ++i) {
         std::string word = arguments[i];
         if (!word.starts_with('-') || word == "-") {
             if (!options.command) {
                 options.command = find_command(word);
                 if (!options.command) return problem("there is no command \"" + word + "\"");
-            } else if (words.size() < options.command->words.size()) {
+            } else if (options.words.size() < options.command->word_count) {
                 const auto& known = options.command->words;
-                if (std::ranges::find(known, word) == known.end())
+                if (!known.empty() && std::ranges::find(known, word) == known.end())
                     return problem(std::string{options.command->name} + " does not know \"" + word + "\"");
-                words.push_back(word);
-                options.shell = word;
+                options.words.push_back(word);
             } else {
                 return problem("\"" + word + "\" is too much for " + std::string{options.command->name});
             }
@@ -127,8 +125,11 @@ base::Result<Options> parse(const std::vector<std::string>& arguments) {
     }
     if (options.help || options.version) return options;
     if (!options.command) return problem("which command?");
-    if (!options.command->words.empty() && words.empty())
+    if (options.words.size() < options.command->word_count)
         return problem(std::string{options.command->name} + " wants " + std::string{options.command->words_are});
+    if (options.command->check)
+        if (auto wrong = options.command->check(options.words); !wrong.empty())
+            return problem(std::string{options.command->name} + " wants " + wrong);
     if (!options.socket.empty() && !options.node.empty()) return problem("--socket and --node say the same: keep one");
     return options;
 }

@@ -24,8 +24,8 @@ struct Options {
     bool all = false;
     std::chrono::milliseconds interval = std::chrono::seconds{1};
     std::string pod;
-    std::uint64_t limit = 0;  // 0: none
-    std::string shell;
+    std::uint64_t limit = 0;         // 0: none
+    std::vector<std::string> words;  // behind the command
 };
 
 struct Option {

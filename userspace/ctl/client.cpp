@@ -74,6 +74,52 @@ asio::awaitable<void> exchange(std::string socket, std::string target, Exchange&
     into.body = std::move(answer.get().body());
 }
 
+struct Following {
+    std::function<bool(std::string_view)> each;
+    std::string pending;
+    bool enough = false;
+
+    void take(std::string_view text) {
+        pending += text;
+        std::size_t from = 0;
+        for (std::size_t end; !enough && (end = pending.find('\n', from)) != std::string::npos; from = end + 1)
+            enough = !each(std::string_view{pending}.substr(from, end - from));
+        pending.erase(0, from);
+    }
+};
+
+asio::awaitable<void> follow_to_the_end(std::string socket, std::string target, Following& lines, Exchange& into) {
+    auto executor = co_await asio::this_coro::executor;
+    beast::basic_stream<stream_protocol> stream{executor};
+    stream.expires_after(patience);
+    auto [unconnected] = co_await stream.async_connect(stream_protocol::endpoint{socket}, with_ec);
+    into.failed = unconnected;
+    if (unconnected) co_return;
+    http::request<http::empty_body> request{http::verb::get, target, 11};
+    request.set(http::field::host, "culvertd");
+    auto [unsent, sent] = co_await http::async_write(stream, request, with_ec);
+    into.failed = unsent;
+    if (unsent) co_return;
+    beast::flat_buffer buffer;
+    http::response_parser<http::string_body> answer;
+    answer.body_limit(boost::none);
+    auto on_chunk = [&lines](std::uint64_t, beast::string_view text, boost::system::error_code&) {
+        lines.take({text.data(), text.size()});
+        return text.size();
+    };
+    answer.on_chunk_body(on_chunk);
+    auto [unread, bytes] = co_await http::async_read_header(stream, buffer, answer, with_ec);
+    into.failed = unread;
+    if (unread) co_return;
+    into.status = answer.get().result_int();
+    stream.expires_never();
+    while (!answer.is_done() && !lines.enough) {
+        auto [ended, more] = co_await http::async_read_some(stream, buffer, answer, with_ec);
+        if (ended) break;
+    }
+    into.body = std::move(answer.get().body());
+}
+
 std::string nobody_answers(const std::string& socket) {
     return "no culvertd answers on " + socket + ": is it running? culvertctl --socket PATH asks another one";
 }
@@ -102,24 +148,43 @@ bool somebody_listens(const std::string& path) {
            errno == EACCES;
 }
 
+Result<> check_length(const std::string& socket) {
+    if (socket.size() >= sizeof(sockaddr_un::sun_path)) return problem(socket + " is too long for a unix socket");
+    return {};
+}
+
+Result<> check_answer(const std::string& socket, Exchange& answer) {
+    if (answer.failed) return problem(what_failed(socket, answer.failed));
+    if (answer.status == 200) return {};
+    while (answer.body.ends_with('\n')) answer.body.pop_back();
+    if (answer.status == 400) return problem(answer.body);  // it is about our words
+    if (answer.status == 404) answer.body = "this culvertd is of another version (" + answer.body + ")";
+    return problem("culvertd on " + socket + ": " + answer.body);
+}
+
 }
 
 Result<boost::json::value> Client::get(const std::string& target) const {
-    if (socket_.size() >= sizeof(sockaddr_un::sun_path)) return problem(socket_ + " is too long for a unix socket");
+    if (auto fits = check_length(socket_); !fits) return fits.error();
     asio::io_context io{1};
     Exchange answer;
     asio::co_spawn(io, exchange(socket_, target, answer), asio::detached);
     io.run();
-    if (answer.failed) return problem(what_failed(socket_, answer.failed));
-    if (answer.status != 200) {
-        while (answer.body.ends_with('\n')) answer.body.pop_back();
-        if (answer.status == 404) answer.body = "this culvertd is of another version (" + answer.body + ")";
-        return problem("culvertd on " + socket_ + ": " + answer.body);
-    }
+    if (auto good = check_answer(socket_, answer); !good) return good.error();
     boost::system::error_code failed;
     auto value = boost::json::parse(answer.body, failed);
     if (failed) return problem("what answers on " + socket_ + " is no culvertd: " + failed.message());
     return value;
+}
+
+Result<> Client::follow(const std::string& target, std::function<bool(std::string_view)> each) const {
+    if (auto fits = check_length(socket_); !fits) return fits;
+    asio::io_context io{1};
+    Exchange answer;
+    Following lines{std::move(each), {}, false};
+    asio::co_spawn(io, follow_to_the_end(socket_, target, lines, answer), asio::detached);
+    io.run();
+    return check_answer(socket_, answer);
 }
 
 Result<std::string> find_socket() {

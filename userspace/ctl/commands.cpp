@@ -14,6 +14,7 @@ constexpr char introduction[] = R"(culvertctl: what the culvertd of this node is
 
 constexpr char ending[] = R"(
 exit      0 done   1 no daemon answers, or it cannot   2 wrong usage   3 status: the node is not ready
+          4 explain: it would be refused
 )";
 
 std::string lines_of(const std::vector<const Option*>& options) {
@@ -29,8 +30,9 @@ std::string lines_of(const std::vector<const Option*>& options) {
 }
 
 const std::vector<const Command*>& commands() {
-    static const std::vector<const Command*> all{&status_command, &pods_command, &connections_command, &reasons_command,
-                                                 &completion_command};
+    static const std::vector<const Command*> all{&status_command,   &pods_command,      &connections_command,
+                                                 &policies_command, &explain_command,   &trace_command,
+                                                 &reasons_command,  &completion_command};
     return all;
 }
 
@@ -38,7 +40,7 @@ std::string help_text(const Command* command) {
     std::string text;
     if (command) {
         text = fmt::format("culvertctl {}: {}\n\n", command->name, command->summary);
-        if (!command->words.empty()) text += fmt::format("  culvertctl {} {}\n\n", command->name, command->words_are);
+        if (command->word_count > 0) text += fmt::format("  culvertctl {} {}\n\n", command->name, command->words_are);
         if (!command->options.empty()) text += lines_of(command->options) + "\n";
         return text + lines_of(common_options());
     }

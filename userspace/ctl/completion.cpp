@@ -60,22 +60,31 @@ std::string bash_script() {
     for (const Command* command : commands()) {
         names += fmt::format("{}{}", names.empty() ? "" : " ", command->name);
         auto words = joined(command->words);
-        cases += fmt::format("            {}) offer=\"{}{}\" ;;\n", command->name, words, names_of(command->options));
+        auto pods = command->pods_first == 0
+                        ? ""
+                        : fmt::format("; ((words >= {})) || offer+=\" $(_culvertctl_pods \"${{where[@]}}\")\"",
+                                      command->pods_first);
+        cases += fmt::format("            {}) offer=\"{}{}\"{} ;;\n", command->name, words, names_of(command->options),
+                             pods);
     }
     std::vector<const Option*> with_argument = common_options();
-    for (const Option* option : {&option::interval, &option::pod, &option::limit}) with_argument.push_back(option);
+    std::string valued = "-o|--output";
+    for (const Option* option : {&option::interval, &option::pod, &option::limit}) {
+        with_argument.push_back(option);
+        valued += fmt::format("|{}|{}", option->letter, option->name);
+    }
     return fmt::format(R"(# bash completion of culvertctl: source <(culvertctl completion bash)
 {helpers}
 _culvertctl() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} command="" offer="" i
+    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} command="" offer="" words=0 i
     local -a where=()
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; ++i)); do
         case ${{COMP_WORDS[i]}} in
             -s|--socket|-n|--node) where=("${{COMP_WORDS[i]}}" "${{COMP_WORDS[i+1]}}"); ((++i)) ;;
-            -o|--output) ((++i)) ;;
+            {valued}) ((++i)) ;;
             -*) ;;
-            *) [[ $command ]] || command=${{COMP_WORDS[i]}} ;;
+            *) if [[ $command ]]; then ((++words)); else command=${{COMP_WORDS[i]}}; fi ;;
         esac
     done
     case $before in
@@ -90,7 +99,7 @@ _culvertctl() {{
 complete -F _culvertctl culvertctl
 )",
                        fmt::arg("helpers", bash_helpers), fmt::arg("values", option_cases(with_argument)),
-                       fmt::arg("names", names), fmt::arg("cases", cases),
+                       fmt::arg("names", names), fmt::arg("cases", cases), fmt::arg("valued", valued),
                        fmt::arg("common", names_of(common_options())));
 }
 
@@ -147,7 +156,7 @@ compdef _culvertctl culvertctl
 }
 
 base::Result<json::value> ask(const Client&, const Options& options) {
-    return json::value{{"script", options.shell == "zsh" ? zsh_script() : bash_script()}};
+    return json::value{{"script", options.words.at(0) == "zsh" ? zsh_script() : bash_script()}};
 }
 
 std::string show(const json::value& answer, const Options&, const Screen&) {
@@ -160,8 +169,9 @@ std::string show(const json::value& answer, const Options&, const Screen&) {
 const Command completion_command{.name = "completion",
                                  .summary = "a script that makes a shell complete this: bash, zsh",
                                  .options = {},
-                                 .words = {"bash", "zsh"},
+                                 .word_count = 1,
                                  .words_are = "bash or zsh",
+                                 .words = {"bash", "zsh"},
                                  .ask = ask,
                                  .show = show,
                                  .asks_nobody = true};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // culvertctl: what the culvertd of this node is doing.
+#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <csignal>
@@ -76,9 +77,29 @@ private:
     bool printed_ = false;
 };
 
+void end_well_on_signals() {
+    for (int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { ::_exit(fine); });
+}
+
+int follow(const Client& client, const Options& options) {
+    end_well_on_signals();
+    bool printed = true;
+    auto each = [&](std::string_view line) {
+        boost::system::error_code unreadable;
+        auto event = json::parse({line.data(), line.size()}, unreadable);
+        printed = print(options.json || unreadable ? std::string{line} + "\n"
+                                                   : options.command->show(event, options, standard_output()));
+        return printed;
+    };
+    auto followed = client.follow(options.command->stream(options), each);
+    if (!followed) return say(cannot_ask, followed.error().to_string());
+    if (!printed) return cannot_ask;
+    return say(fine, "culvertd on " + client.socket() + " has ended");
+}
+
 // Until SIGINT or SIGTERM, which end it well. A daemon that is started anew meanwhile is asked again.
 int watch(Looks& looks, const Options& options) {
-    for (int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { ::_exit(fine); });
+    end_well_on_signals();
     std::string complaint;
     for (bool first = true;; first = false) {
         auto text = looks.next();
@@ -102,6 +123,7 @@ int run(const std::vector<std::string>& arguments) {
     auto socket = socket_of(*options);
     if (!socket) return say(cannot_ask, socket.error().to_string());
     Client client{*socket};
+    if (options->command->stream) return follow(client, *options);
     Looks looks{client, *options};
     if (options->watch) return watch(looks, *options);
     auto text = looks.next();

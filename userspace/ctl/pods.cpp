@@ -30,6 +30,13 @@ std::string certificate(const json::value& pod) {
     return expires.empty() ? "none" : time_until(expires, std::chrono::system_clock::now());
 }
 
+bool excludes(const json::value& pod) {
+    bool some = false;
+    for (auto kind : {"outbound_ports", "outbound_cidrs", "inbound_ports"})
+        some = some || !list_at(pod, std::string{"exclude."} + kind).empty();
+    return some;
+}
+
 std::string show(const json::value& answer, const Options&, const Screen& screen) {
     using enum Column::Align;
     Table table{{{"POD"},
@@ -39,21 +46,22 @@ std::string show(const json::value& answer, const Options&, const Screen& screen
                  {"LISTENERS", right},
                  {"CONNECTIONS", right},
                  {"NETNS", left, 12}}};
-    std::string reasons;
+    std::string reasons, exclusions;
     for (const auto& pod : list_at(answer, "pods")) {
         auto name = text_at(pod, "namespace") + "/" + text_at(pod, "name");
         table.add({name, text_at(pod, "state"), short_identity(text_at(pod, "identity")), certificate(pod),
                    count_at(pod, "listeners"), count_at(pod, "connections"), text_at(pod, "netns")});
         if (auto why = text_at(pod, "why"); !why.empty()) reasons += why + "\n";
+        if (excludes(pod)) exclusions += name + ": " + text_at(pod, "exclude.text") + "\n";
     }
     if (table.empty()) return "this node has no pods in the mesh\n";
-    return table.text(screen) + reasons;
+    return table.text(screen) + exclusions + reasons;
 }
 
 }
 
 const Command pods_command{.name = "pods",
-                           .summary = "the pods of this node: identity, certificate, state",
+                           .summary = "the pods of this node: identity, certificate, state, what bypasses the mesh",
                            .options = {&option::pod, &option::watch, &option::interval},
                            .ask = ask,
                            .show = show};

@@ -44,8 +44,9 @@ base::Result<std::vector<state::Route>> routes_outside(const Node& node, const P
                                                        const base::SocketAddress& target) {
     const std::string of = source.workload ? source.workload->namespace_ : "";
     if (node.mesh.service_by_vip(node.network, target.ip, of))
-        return base::problem("a service's address, and the mesh does not see the call: kube-proxy, or what there is in "
-                             "its place, chooses who gets it");
+        return base::problem(
+            "a service's address, and the mesh does not see the call: kube-proxy, or what there is in "
+            "its place, chooses who gets it");
     state::Route route;
     route.next_hop = route.target = target;
     route.via = state::Via::plain;

@@ -118,7 +118,8 @@ std::optional<Addresses> common_family(const Party& source, const Party& destina
 
 std::string did_you_mean(const std::string& text, const std::vector<std::string>& known) {
     constexpr std::size_t most = 3;
-    const std::size_t few = text.size() < 4 ? 1 : std::max<std::size_t>(2, text.size() / 3);  // two letters swapped are 2
+    const std::size_t few =
+        text.size() < 4 ? 1 : std::max<std::size_t>(2, text.size() / 3);  // two letters swapped are 2
     std::vector<std::pair<std::size_t, std::string>> near;
     for (const std::string& name : known) {
         const bool whole = text.find('/') != std::string::npos;

@@ -11,6 +11,10 @@
 
 #include <fmt/chrono.h>
 
+#include <culvert/explain/names.hpp>
+
+#include "tell_explanation.hpp"
+#include "tell_policies.hpp"
 #include "version.hpp"
 
 namespace culvert::node {
@@ -30,6 +34,11 @@ const auto started = steady_clock::now();
 
 Answer answer(const json::value& value) {
     return {200, "application/json", json::serialize(value) + "\n"};
+}
+
+// To somebody whose words led nowhere.
+Answer complaint(const std::string& text) {
+    return {400, "text/plain; charset=utf-8", text + "\n"};
 }
 
 std::string rfc3339(system_clock::time_point time) {
@@ -89,6 +98,15 @@ json::value reasons(const Inspected& node) {
     return {{"at_ns", std::chrono::nanoseconds{now}.count()}, {"reasons", all}};
 }
 
+json::value to_json(const state::Exclusions& exclude) {
+    json::array ranges;
+    for (const auto& range : exclude.outbound_cidrs) ranges.emplace_back(range.to_string());
+    return {{"outbound_ports", json::value_from(exclude.outbound_ports)},
+            {"outbound_cidrs", std::move(ranges)},
+            {"inbound_ports", json::value_from(exclude.inbound_ports)},
+            {"text", exclude.to_string()}};
+}
+
 using Uses = std::map<std::string, proxy::PodUse>;
 
 json::value pods(const Inspected& node, const Uses& uses) {
@@ -108,6 +126,7 @@ json::value pods(const Inspected& node, const Uses& uses) {
             {"netns", pod.netns},
             {"state", state},
             {"why", why},
+            {"exclude", to_json(pod.exclude)},
             {"listeners", use == uses.end() ? 0 : use->second.listeners},
             {"connections", use == uses.end() ? 0 : use->second.connections},
             {"certificate_expires", expires == expiry.end() ? json::value{} : json::value(expires->second)},
@@ -183,7 +202,7 @@ struct Cursor {
 void ask_connections(const Inspected& node, const Query& query, const Reply& reply) {
     auto from = Cursor::parse(query.value("from").value_or("0:0"));
     if (!from || from->worker >= node.workers.size())
-        return reply({400, "text/plain; charset=utf-8", "from= wants what an earlier page called next\n"});
+        return reply(complaint("from= wants what an earlier page called next"));
     proxy::ConnectionQuery wanted{
         .after = steady_clock::time_point{std::chrono::nanoseconds{from->after_ns}},
         .limit = std::clamp<std::size_t>(query.number("limit").value_or(page_size), 1, largest_page),
@@ -206,12 +225,35 @@ void ask_connections(const Inspected& node, const Query& query, const Reply& rep
     });
 }
 
+Answer trace(const Inspected& node, const Query& query) {
+    const std::string name = query.value("pod").value_or("");
+    std::vector<std::string> known;
+    for (const auto& [pod, state, why] : node.pods->view()) {
+        known.push_back(pod.identity.namespace_ + "/" + pod.name);
+        if (pod.uid != name && pod.name != name && known.back() != name) continue;
+        auto workload = node.mesh->workload_by_uid(pod.uid);
+        auto feed = node.tracing.follow(pod, workload ? workload->ips : std::vector<base::IpAddress>{});
+        return {200, "application/x-ndjson", "", std::move(feed)};
+    }
+    return complaint("no pod of this node is called " + name + explain::did_you_mean(name, known));
+}
+
 }
 
 admin::AskedRoutes control_routes(const Inspected& node) {
     return {
         {"/status", [node](const Query&, const Reply& reply) { reply(answer(status(node))); }},
         {"/reasons", [node](const Query&, const Reply& reply) { reply(answer(reasons(node))); }},
+        {"/explain",
+         [node](const Query& query, const Reply& reply) {
+             auto told = tell_explanation(node.config, *node.pods, *node.mesh, *node.policies, query);
+             reply(told ? answer(*told) : complaint(told.error().to_string()));
+         }},
+        {"/trace", [node](const Query& query, const Reply& reply) { reply(trace(node, query)); }},
+        {"/policies",
+         [node](const Query&, const Reply& reply) {
+             reply(answer(tell_policies(node.config, node.reloads, *node.mesh, *node.policies)));
+         }},
         {"/pods", [node](const Query&, const Reply& reply) { ask_pods(node, reply); }},
         {"/connections", [node](const Query& query, const Reply& reply) { ask_connections(node, query, reply); }},
     };

@@ -5,6 +5,9 @@
 //   GET /pods          each pod, where it is, what it has
 //   GET /connections   what lives, a page at a time: ?limit=N&pod=NAME&from=CURSOR, the next page's cursor is in "next"
 //   GET /reasons       how often the kernel programs decided what
+//   GET /explain       what would become of a connection: ?source=WHO&destination=WHOM&port=NUMBER
+//   GET /trace         what is decided about one pod while it happens: ?pod=WHO; a line of JSON for each event, no end
+//   GET /policies      who may talk to whom: each policy, whom it is about, how often it decided
 #pragma once
 #include <boost/asio/io_context.hpp>
 
@@ -13,6 +16,7 @@
 
 #include "metrics.hpp"
 #include "pods.hpp"
+#include "tracing.hpp"
 
 namespace culvert::node {
 
@@ -28,6 +32,9 @@ struct Inspected {
     const std::unique_ptr<tls::CertificateManager>& certificates;
     const Workers& workers;
     const std::unique_ptr<Pods>& pods;
+    const state::SnapshotPtr& mesh;
+    const policy::SetPtr& policies;
+    Tracing& tracing;
 };
 
 admin::AskedRoutes control_routes(const Inspected& inspected);

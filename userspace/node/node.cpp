@@ -26,6 +26,7 @@
 #include "revocation_file.hpp"
 #include "spare_memory.hpp"
 #include "start_pages.hpp"
+#include "tracing.hpp"
 #include "version.hpp"
 
 namespace culvert::node {
@@ -140,8 +141,8 @@ private:
     base::Result<> open_control_door() {
         auto path = config_.doors.control.value_or(admin::control_socket(config_.node.name));
         if (path.empty()) return {};
-        Inspected inspected{io_,         file_,    config_,       readiness_, reloads_,
-                            access_log_, capture_, certificates_, workers_,   pods_};
+        Inspected inspected{io_,           file_,    config_, readiness_, reloads_,  access_log_, capture_,
+                            certificates_, workers_, pods_,   mesh_,      policies_, tracing_};
         auto door = admin::Door::open_local(io_, path, control_routes(inspected));
         if (door)
             doors_.push_back(std::move(*door));
@@ -210,12 +211,12 @@ private:
     void publish_policies() {
         const auto now = policy::Awaited::Clock::now();
         const auto awaited = awaited_policies_.after(*mesh_, config_.policies, now);
-        auto policies = std::make_shared<const policy::Set>(
+        policies_ = std::make_shared<const policy::Set>(
             *mesh_, config_.policies, policy_hits_, config_.unknown_policy.value_or(policy::Unknown::deny), awaited);
         capture_->tell_refused();  // while it is known which policy it was
-        refused_log_->publish(mesh_, policies);
-        pods_->publish(policies);
-        for (auto& worker : workers_) worker->publish(mesh_, policies);
+        refused_log_->publish(mesh_, policies_);
+        pods_->publish(policies_);
+        for (auto& worker : workers_) worker->publish(mesh_, policies_);
         policies_later_.cancel();
         if (auto next = awaited_policies_.next(now)) {
             policies_later_.expires_at(*next);
@@ -345,7 +346,8 @@ private:
     void one_drained() {
         if (--draining_ > 0) return;
         base::log::info("node", "drained: bye");
-        io_.stop();
+        tracing_.end();
+        boost::asio::post(io_, [this] { io_.stop(); });  // after what that has to say
     }
 
     // In the order in which they are needed: the workers end before what they borrow.
@@ -369,9 +371,11 @@ private:
     std::unique_ptr<tls::CertificateManager> certificates_;
     policy::Ledger policy_hits_{worker_count(config_) + 1};  // the last is the kernel's
     policy::Awaited awaited_policies_;
-    state::SnapshotPtr mesh_;
+    state::SnapshotPtr mesh_;  // as they were published last
+    policy::SetPtr policies_;
     Workers workers_;
     std::unique_ptr<Pods> pods_;
+    Tracing tracing_{io_, workers_};
     std::vector<std::unique_ptr<admin::Door>> doors_;
     std::unique_ptr<control::FileWatch> watch_;
     bool ready_said_ = false;

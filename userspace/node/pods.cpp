@@ -238,7 +238,7 @@ void Pods::end_connections(const control::Pod& pod, std::uint64_t netns_inode, s
 
 std::vector<Pods::View> Pods::view() const {
     std::vector<View> all;
-    for (const auto& [uid, here] : here_) all.push_back({here.pod, "in the mesh", ""});
+    for (const auto& [uid, here] : here_) all.push_back({here.pod, "in the mesh", here.not_excluding});
     for (const auto& [uid, leaving] : leaving_) all.push_back({leaving.pod, "leaving", ""});
     for (const auto& [uid, waiting] : waiting_) all.push_back({waiting.pod, "waiting", waiting.said});
     return all;

@@ -56,7 +56,7 @@ public:
     struct View {
         control::Pod pod;
         std::string state;  // "in the mesh", "waiting", "leaving"
-        std::string why;    // of one that waits
+        std::string why;    // of one that waits, or whose exclusions do
     };
     std::vector<View> view() const;
     // In the mesh; and those that could not join yet.

@@ -96,6 +96,7 @@ std::string in_words(const Decision& decision, const Compiled* compiled, const C
         return denies.empty() ? "no policy in force applies to it" : "none of these denies it: " + denies;
     }
     std::string text = (decision.allowed() ? "allowed by " : "denied by ") + decision.by->key;
+    if (decision.by->is_awaited) return "waits for " + decision.by->key + ", which a workload names and is to come yet";
     if (decision.by->stand_in) return text + ", which a workload names and nobody has";
     if (auto rule = matching_rule(decision.by->policy, connection))
         text += fmt::format(", rules[{}]: {}", *rule, to_string(decision.by->policy.rules[*rule]));

@@ -34,7 +34,7 @@ struct Named {
     std::string key;
     std::shared_ptr<Hits> hits;
     bool is_awaited = false;  // it stands in for one that is named and still to come
-    bool stand_in = false;  // nobody has it: this is what is in its place
+    bool stand_in = false;    // nobody has it: this is what is in its place
 };
 using NamedPtr = std::shared_ptr<const Named>;
 

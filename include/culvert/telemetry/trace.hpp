@@ -24,7 +24,7 @@ struct TraceEvent {
     enum class What : std::uint8_t { route, verdict, end };
     What what = What::route;
     Direction direction = Direction::outbound;
-    bool good = true;  // it leads somewhere, it is allowed, it ended in order
+    bool good = true;                      // it leads somewhere, it is allowed, it ended in order
     CloseReason reason = CloseReason::ok;  // of an end
     std::int64_t at_ns = 0;                // Unix time
     std::string pod;                       // the uid of ours

@@ -80,6 +80,14 @@ public:
         send("GET " + std::string{path} + " HTTP/1.1\r\nHost: door\r\n\r\n");
         return response();
     }
+    // Takes what comes up to the end of this text. False: it does not come.
+    bool reads(std::string_view text) {
+        std::string::size_type at = 0;
+        while ((at = received_.find(text)) == std::string::npos)
+            if (!receive()) return false;
+        received_.erase(0, at + text.size());
+        return true;
+    }
     // Waits for the door to close; false when there is something else to read, or nothing happens for ten seconds.
     bool closed() { return ended_politely() || errno == ECONNRESET; }
     // The same, and it did not reset the connection.

@@ -39,6 +39,10 @@ TEST_CASE("arguments: what is wrong is named") {
           Row{{"status", "-w", "-i", "nan"}, "-i wants SECONDS, not \"nan\": between two looks: 1"},
           Row{{"status", "--watch=yes"}, "--watch takes nothing"}, Row{{"completion"}, "completion wants bash or zsh"},
           Row{{"completion", "fish"}, "completion does not know \"fish\""},
+          Row{{"explain", "a", "b"}, "explain wants SRC DST PORT"},
+          Row{{"explain", "a", "b", "http"}, "explain wants SRC DST PORT, and \"http\" is no port from 1 to 65535"},
+          Row{{"explain", "a", "b", "65536"}, "explain wants SRC DST PORT, and \"65536\" is no port from 1 to 65535"},
+          Row{{"explain", "a", "b", "80", "c"}, "\"c\" is too much for explain"},
           Row{{"-s", "/a", "-n", "b", "status"}, "--socket and --node say the same: keep one"}}) {
         CAPTURE(row.says);
         auto options = parse(row.words);

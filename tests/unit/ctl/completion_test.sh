@@ -26,7 +26,7 @@ expect() {
     [[ $got == "$wanted" ]] || { printf 'after "%s" it offers "%s", not "%s"\n' "$*" "$got" "$wanted"; failed=1; }
 }
 
-expect "completion connections pods reasons status" culvertctl ""
+expect "completion connections explain pods policies reasons status trace" culvertctl ""
 expect "completion connections" culvertctl c
 expect "--watch" culvertctl status --w
 expect "json table" culvertctl -o ""
@@ -35,6 +35,12 @@ expect "--limit" culvertctl --socket /nowhere connections --l
 expect "" culvertctl status --limit
 expect "" culvertctl --socket /nowhere connections --pod ""
 expect "bash zsh" culvertctl completion ""
+expect "" culvertctl -s /nowhere explain ""
+culvertctl() { [[ $* != "-n here pods -o json" ]] || echo '{"pods":[{"name":"a","namespace":"ns"}]}'; }
+expect "ns/a" culvertctl -n here explain n
+expect "ns/a" culvertctl -n here explain x -o json ""
+expect "" culvertctl -n here explain x y ""
+unset -f culvertctl
 expect "--version" culvertctl --v
 
 bash -n <("$ctl" completion bash) || failed=1

@@ -71,6 +71,69 @@ TEST_CASE("pods: one that waits says for what") {
     CHECK(has(text, "\npod ns/a: open netns /run/netns/a: no such file\n"));
 }
 
+TEST_CASE("pods: what bypasses the mesh is said, and nothing of those that exclude nothing") {
+    auto text = shown(pods_command, R"({"pods": [
+        {"name": "a", "namespace": "ns", "state": "in the mesh",
+         "exclude": {"outbound_ports": [3306], "outbound_cidrs": [], "inbound_ports": [],
+                     "text": "outbound port 3306 bypasses the mesh"}},
+        {"name": "b", "namespace": "ns", "state": "in the mesh",
+         "exclude": {"outbound_ports": [], "outbound_cidrs": [], "inbound_ports": [],
+                     "text": "nothing bypasses the mesh"}}]})");
+    CHECK(has(text, "\nns/a: outbound port 3306 bypasses the mesh\n"));
+    CHECK_FALSE(has(text, "nothing bypasses"));
+}
+
+TEST_CASE("policies: each says what it is, whom it is about, and what is not in force says so") {
+    constexpr std::string_view answer = R"({"policies": [
+        {"name": "no-80", "namespace": "ns", "scope": "Global", "action": "Deny", "dry_run": false, "unknown": false,
+         "rules": 1, "applies_to": {"count": 9, "first": ["ns/a", "ns/b"]}, "hits": 12},
+        {"name": "try", "namespace": "ns", "scope": "Namespace", "action": "Allow", "dry_run": true, "unknown": false,
+         "rules": 2, "applies_to": {"count": 1, "first": ["ns/a"]}, "hits": 0},
+        {"name": "lost", "namespace": "ns", "scope": "WorkloadSelector", "action": "Deny", "dry_run": false,
+         "unknown": true, "rules": 1, "applies_to": {"count": 0, "first": []}, "hits": 0}],
+        "ignored": ["ns/gone"], "refused": ""})";
+    auto text = shown(policies_command, answer);
+    CHECK(has(text, "ns/no-80  Global            Deny    in force      1    12          9  ns/a, ns/b, …\n"));
+    CHECK(has(text, "ns/try    Namespace         Allow   dry run       2     0          1  ns/a\n"));
+    CHECK(has(text, "ns/lost   WorkloadSelector  Deny    unknown       1     0          0\n"));
+    CHECK(has(text, "\nns/lost is named by a workload, and nobody has it: something that refuses is in its place\n"));
+    CHECK(has(text, "\nns/gone is named by a workload, and nobody has it: ignored"));
+    auto refused = json::parse({answer.data(), answer.size()});
+    refused.as_object()["refused"] = "/etc/c.yaml:3: policies[0].rules";
+    text = policies_command.show(refused, {}, {});
+    CHECK(has(text, "Deny    last good "));
+    CHECK(has(text, "\n/etc/c.yaml:3: policies[0].rules\n(refused; "));
+    CHECK(has(shown(policies_command, R"({"policies": []})"), "no policies: all may talk to all\n"));
+}
+
+TEST_CASE("explain: the way and the word of each endpoint, and a no is told from the exit status") {
+    constexpr std::string_view answer = R"({"captured": true, "why": "by this node", "error": null, "allowed": false,
+        "source": {"pod": "ns/a", "address": "10.0.0.1", "here": true, "state": "in the mesh", "service": null,
+                   "identity": "spiffe://td/ns/ns/sa/a"},
+        "destination": {"pod": null, "service": "b.ns.svc", "address": "10.96.0.1:80"},
+        "endpoints": [
+            {"pod": "ns/b", "address": "10.0.0.2:8080", "path": "HBONE", "next_hop": "10.0.0.2:15008",
+             "must_be": ["spiffe://td/ns/ns/sa/b"], "decided_by": "this node", "allowed": false,
+             "why": "denied by ns/p, rules[0]: everything"},
+            {"pod": "ns/c", "node": "two", "address": "10.0.0.3:8080", "path": "HBONE", "next_hop": "10.0.0.3:15008",
+             "must_be": ["spiffe://td/ns/ns/sa/c"], "decided_by": "its own node", "allowed": true,
+             "why": "no policy applies to it"}]})";
+    auto text = shown(explain_command, answer);
+    CHECK(has(text, "source       ns/a 10.0.0.1, in the mesh here as td/ns/ns/sa/a\n"));
+    CHECK(has(text, "destination  b.ns.svc 10.96.0.1:80\ncaptured     yes, by this node\n"));
+    CHECK(has(text, "goes to      one of 2, by chance and capacity\n"));
+    CHECK(has(text,
+              "             ns/b 10.0.0.2:8080, by HBONE to 10.0.0.2:15008, who must prove to be td/ns/ns/sa/b\n"
+              "  allowed    no, denied by ns/p, rules[0]: everything\n"));
+    CHECK(
+        has(text,
+            "  allowed    yes, no policy applies to it (its own node decides, two: this is by what this node has)\n"));
+    CHECK(explain_command.exit_status(json::parse({answer.data(), answer.size()})) == would_be_refused);
+    CHECK(explain_command.exit_status(json::parse(R"({"allowed": null})")) == fine);
+    CHECK(has(shown(explain_command, R"({"error": "no healthy upstream: 10.96.0.1:81"})"),
+              "goes nowhere no healthy upstream: 10.96.0.1:81\n"));
+}
+
 TEST_CASE("status: a node that is not ready says what it waits for, and is told from the exit status") {
     constexpr std::string_view answer = R"({"ready": false, "pending": ["pods", "certificates"],
         "pods": {"in_mesh": 1, "waiting": 2}, "config": {"file": "/etc/c.yaml", "error": "/etc/c.yaml:3: nonsense"},
@@ -87,7 +150,8 @@ TEST_CASE("status: a node that is not ready says what it waits for, and is told 
 }
 
 TEST_CASE("answers: one that lacks everything is shown, not choked on") {
-    for (const Command* command : {&status_command, &pods_command, &connections_command, &reasons_command})
+    for (const Command* command :
+         {&status_command, &pods_command, &connections_command, &policies_command, &explain_command, &reasons_command})
         CHECK_FALSE(shown(*command, "{}").empty());
 }
 
