@@ -242,6 +242,13 @@ TEST_CASE("ctl: trace tells of one pod alone, of calls in plaintext, and of thos
         return is(event, "end", "inbound") && event.at("good").as_bool() &&
                event.at("bytes_received").to_number<int>() == 1;
     }));
+    // In one capture the kernel has refused it before there was anything to accept.
+    Server closed{w.near.netns(), 8080, apps::echo};
+    CHECK(fate(w.plain1.netns(), {.to = w.near.at(Family::v4, 8080)}) == "reset");
+    CHECK(traced.finds([](const json::value& event) {
+        return is(event, capture_mode() == "ebpf" ? "refused" : "verdict", "inbound") && !event.at("good").as_bool() &&
+               text(event.at("text")) == "denied by ns/no-8080, rules[1]: destinationPorts: [8080]";
+    }));
     for (const auto& event : traced.events())
         if (event.as_object().contains("direction")) CHECK(text(event.at("destination").at("pod")) == "ns/near");
 }

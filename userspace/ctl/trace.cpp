@@ -34,6 +34,7 @@ std::string what(const json::value& event) {
     if (kind == "verdict")
         return (good(event) ? "let in, " : "refused, ") + text +
                (peer.empty() ? "; it comes in plaintext" : "; it proved to be " + short_identity(peer));
+    if (kind == "refused") return "refused by the kernel at its SYN, " + text + "; it comes in plaintext";
     if (kind != "end") return kind + (text.empty() ? "" : ": " + text);
     auto ended = fmt::format("ended ({}), {} sent, {} received, {} ms", text_at(event, "reason"),
                              bytes(number_at(event, "bytes_sent")), bytes(number_at(event, "bytes_received")),

@@ -173,6 +173,7 @@ private:
         capture_ = std::move(*capture);
         refused_log_ = std::make_unique<RefusedLog>(io_, *access_log_, worker_count(config_), config_.node.network);
         capture_->add_reader(*refused_log_);
+        capture_->add_reader(tracing_);
         return {};
     }
 
@@ -375,7 +376,7 @@ private:
     policy::SetPtr policies_;
     Workers workers_;
     std::unique_ptr<Pods> pods_;
-    Tracing tracing_{io_, workers_};
+    Tracing tracing_{io_, workers_, config_.node.network, mesh_, policies_};
     std::vector<std::unique_ptr<admin::Door>> doors_;
     std::unique_ptr<control::FileWatch> watch_;
     bool ready_said_ = false;

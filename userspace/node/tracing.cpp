@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 
 #include <culvert/base/log.hpp>
+#include <culvert/policy/words.hpp>
 
 namespace culvert::node {
 namespace {
@@ -135,6 +136,31 @@ void Tracing::say_dropped(std::uint64_t by_workers) {
         if (reader.dropped == 0) continue;
         if (reader.feed->push(line({{"event", "dropped"}, {"count", reader.dropped}}))) reader.dropped = 0;
     }
+}
+
+// No socket of ours saw it. The policies may have changed since: then they say something else now, and so does the
+// text.
+void Tracing::refused(const capture::Refused& connection) {
+    if (std::ranges::none_of(readers_, [&](const Reader& reader) { return reader.uid == connection.uid; })) return;
+    const policy::Connection asked{connection.source.ip, connection.destination, nullptr};
+    const policy::Compiled* compiled = policies_->of(connection.uid);
+    const auto decision = compiled ? policy::decide(*compiled, asked) : policy::Decision{};
+    TraceEvent event;
+    event.what = TraceEvent::What::refused;
+    event.direction = telemetry::Direction::inbound;
+    event.good = false;
+    event.at_ns = std::chrono::nanoseconds{connection.at.time_since_epoch()}.count();
+    event.pod = connection.uid;
+    event.source = connection.source;
+    event.destination = connection.destination;
+    event.source_workload = mesh_->workload_by_ip(network_, connection.source.ip);
+    event.destination_workload = mesh_->workload_by_uid(connection.uid);
+    event.text = decision.allowed() ? std::string{connection.reason} : in_words(decision, compiled, asked);
+    pass_on(event);
+}
+
+void Tracing::missed(std::uint64_t connections) {
+    for (Reader& reader : readers_) reader.dropped += connections;
 }
 
 void Tracing::end() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What culvertctl trace shows: the events of the workers, passed on to whoever asks, each to those who ask for its pod.
 //
-// Lives on: the control thread. Borrows the workers.
+// Lives on: the control thread. Borrows the workers, and what was published to them last.
 #pragma once
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -12,20 +12,31 @@
 #include <vector>
 
 #include <culvert/admin/feed.hpp>
+#include <culvert/capture/refused.hpp>
 #include <culvert/telemetry/trace.hpp>
 
 #include "pods.hpp"
 
 namespace culvert::node {
 
-class Tracing {
+class Tracing : public capture::RefusedReader {
 public:
-    Tracing(boost::asio::io_context& io, const Workers& workers) : io_{io}, workers_{workers}, now_and_then_{io} {}
+    Tracing(boost::asio::io_context& io, const Workers& workers, std::string network, const state::SnapshotPtr& mesh,
+            const policy::SetPtr& policies)
+        : io_{io},
+          workers_{workers},
+          network_{std::move(network)},
+          mesh_{mesh},
+          policies_{policies},
+          now_and_then_{io} {}
 
     // A line of JSON for each event, the first of which says that all workers have begun.
     std::shared_ptr<admin::Feed> follow(const control::Pod& pod, const std::vector<base::IpAddress>& ips);
     // What there is to tell is told, and every reader hears that this was all.
     void end();
+
+    void refused(const capture::Refused& connection) override;
+    void missed(std::uint64_t connections) override;
 
 private:
     struct Reader {
@@ -43,6 +54,9 @@ private:
 
     boost::asio::io_context& io_;
     const Workers& workers_;
+    const std::string network_;
+    const state::SnapshotPtr& mesh_;
+    const policy::SetPtr& policies_;
     boost::asio::steady_timer now_and_then_;
     std::vector<std::shared_ptr<telemetry::TraceRing>> rings_;  // one of each worker, while somebody reads
     std::uint64_t dropped_by_workers_ = 0;                      // of these rings, when last looked at

@@ -18,6 +18,7 @@ std::string_view to_string(TraceEvent::What what) noexcept {
         case TraceEvent::What::route: return "route";
         case TraceEvent::What::verdict: return "verdict";
         case TraceEvent::What::end: return "end";
+        case TraceEvent::What::refused: return "refused";
     }
     return "unknown";
 }

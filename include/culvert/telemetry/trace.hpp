@@ -21,7 +21,7 @@
 namespace culvert::telemetry {
 
 struct TraceEvent {
-    enum class What : std::uint8_t { route, verdict, end };
+    enum class What : std::uint8_t { route, verdict, end, refused };  // the last: by the kernel
     What what = What::route;
     Direction direction = Direction::outbound;
     bool good = true;                      // it leads somewhere, it is allowed, it ended in order
@@ -39,7 +39,7 @@ struct TraceEvent {
     std::chrono::milliseconds duration{0};
 };
 
-std::string_view to_string(TraceEvent::What) noexcept;  // "route", "verdict", "end"
+std::string_view to_string(TraceEvent::What) noexcept;  // "route", "verdict", "end", "refused"
 
 struct TraceRing {
     static constexpr std::size_t bound = 4096;
