@@ -24,6 +24,7 @@ visit_policies() {
     call curl-1 "$url"
     promise "the next call gets no answer" equals "$status" 000
     show_refusal
+    explain_refusal
     rewrite_file 2 ''
     call curl-1 "$url"
     promise "without the policy: 200" equals "$status" 200
@@ -57,4 +58,24 @@ show_refusal() {
         direction=outbound 'bytes_sent=[0-9]+' 'bytes_recv=[0-9]+' 'duration=[0-9]+ms' 'error=http status: 401 Unauthorized'
     promise "node 2's line names the policy" access_line_is "$inbound" error "${expected[@]}" \
         direction=inbound 'bytes_sent=0' 'bytes_recv=0' 'duration=[0-9]+ms' "error=$policy_refusal"
+}
+
+# In the words of the node that decides. culvertctl is built beside culvertd.
+explain_refusal() {
+    local said ctl=${culvertd%/*}/culvertctl
+    if ! "$ctl" explain --help &>/dev/null; then
+        aside "   $ctl cannot explain it"
+        return
+    fi
+    said=$("$ctl" --node "$lab-n2" explain default/curl-1 default/httpbin-2 8000 2>&1 || true)
+    say "   culvertctl --node $lab-n2 explain default/curl-1 default/httpbin-2 8000"
+    say "      ${said//$'\n'/$'\n'      }"
+    promise "culvertctl says which rule of which policy did it" contains "$said" \
+        "no, denied by $policy_name, rules[0]: principals: [!Exact cluster.local/ns/default/sa/curl]"
+}
+
+contains() {
+    [[ $1 == *"$2"* ]] && return
+    why="'$2' is not in it"
+    return 1
 }
