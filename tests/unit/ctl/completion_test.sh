@@ -36,6 +36,7 @@ expect "" culvertctl status --limit
 expect "" culvertctl --socket /nowhere connections --pod ""
 expect "bash zsh" culvertctl completion ""
 expect "" culvertctl -s /nowhere explain ""
+# shellcheck disable=SC2317 # the completion calls it
 culvertctl() { [[ $* != "-n here pods -o json" ]] || echo '{"pods":[{"name":"a","namespace":"ns"}]}'; }
 expect "ns/a" culvertctl -n here explain n
 expect "ns/a" culvertctl -n here explain x -o json ""
