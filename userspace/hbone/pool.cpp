@@ -322,12 +322,12 @@ base::Task<base::Result<Stream>> Pool::Impl::open(PoolKey key, tls::CredentialsP
         if (!found) co_return found.error();
         bool warm = std::exchange((*found)->asked, true);
         bool unprocessed = false;
+        const bool said = !first.empty() && (*found)->session->peer_takes_first_bytes();
         auto stream = co_await ask(**found, request, first, unprocessed);
         if (stream) ++stats.streams;
-        // A warm tunnel that ends before any answer has carried nothing of this connection either; one that fell silent
-        // may have carried it, and what has been said must not be said twice.
-        bool nothing_said = first.empty() || !(*found)->session->silent();
-        bool again = unprocessed || (warm && nothing_said && !stream && (*found)->ended && !(*found)->retired);
+        // A warm tunnel that ends before any answer has carried nothing of this connection either, unless first bytes
+        // went with the request: the far app may have read them, and must not be told twice.
+        bool again = unprocessed || (warm && !said && !stream && (*found)->ended && !(*found)->retired);
         if (stream || refused || !again) co_return stream;
         refused = std::move(*found);
     }

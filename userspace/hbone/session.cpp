@@ -100,7 +100,7 @@ void Session::read_round() {
         if (!received) return fail(received.error());
         if (*received > 0) {
             ++heard_;
-            silent_ = doubtful_ = false;
+            doubtful_ = false;
             take();
         }
         if (transport_->ended() && !failure_ && !left_) peer_left();

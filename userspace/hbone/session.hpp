@@ -58,10 +58,9 @@ public:
     bool crowded() const noexcept;
     // Client: how often the peer has been heard. Who waits and finds it unchanged for a while says so; the first to do
     // so makes the peer be asked for a sign of life, and who finds that without an answer makes the tunnel doubtful.
-    // Either ends with the next byte.
+    // That ends with the next byte.
     std::uint64_t heard() const noexcept { return heard_; }
     void find_silent();
-    bool silent() const noexcept { return silent_; }
     bool doubtful() const noexcept { return doubtful_; }
     // Its certificate has been taken back since it was verified: the owner asks before each new stream, and aborts.
     bool peer_is_revoked() noexcept;
@@ -176,8 +175,7 @@ private:
     bool greeted_ = false;     // the preface and our SETTINGS are on their way
     bool ping_waits_ = false;
     bool ping_timed_out_ = false;
-    bool silent_ = false;    // somebody waits, and nothing has come for a while
-    bool doubtful_ = false;  // nor has an answer to our PING
+    bool doubtful_ = false;  // somebody waits, and nothing has come for a while, nor an answer to our PING
     bool peer_takes_first_bytes_ = false;
     bool heard_settings_ = false;
     std::uint64_t stopped_in_ = 0;

@@ -68,7 +68,6 @@ void Session::ping() {
 
 void Session::find_silent() {
     if (state_ != State::open) return;
-    silent_ = true;
     doubtful_ = doubtful_ || ping_waits_;
     if (!ping_waits_) ping();
 }

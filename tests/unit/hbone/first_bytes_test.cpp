@@ -151,6 +151,19 @@ Task<> refused(World& w) {
     CHECK(w.dials == 1);
 }
 
+// The app may have read them: no second tunnel is asked.
+Task<> not_said_twice(World& w) {
+    Opening warming, opening;
+    auto peer = co_await warm(w, warming, takes_first_bytes);
+    w.tasks.spawn(open(w, opening, 100));
+    co_await peer->next(DATA);
+    const int dials = w.dials;
+    peer.reset();
+    co_await w.until([&] { return opening.over; });
+    CHECK(opening.error != "");
+    CHECK(w.dials == dials);
+}
+
 }
 
 TEST_SUITE("hbone") {
@@ -177,6 +190,11 @@ TEST_CASE("first bytes: wait for room where the peer's window was shut, and foll
 TEST_CASE("first bytes: reach the app before our server's 200, and nothing leaves before it") {
     World w;
     w.play(of_ours(w));
+}
+
+TEST_CASE("first bytes: are not said again when the tunnel that carried them breaks before an answer") {
+    World w;
+    w.play(not_said_twice(w));
 }
 
 TEST_CASE("first bytes: of a refused request go nowhere, and cost the tunnel nothing") {
