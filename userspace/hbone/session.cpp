@@ -137,7 +137,7 @@ void Session::begin_http2() {
     if (failed == NGHTTP2_ERR_NOMEM) return run_out();
     if (failed) return fail(h2_error(nghttp2_strerror(failed)));
     http2_.reset(made);
-    // The order ztunnel sends them in (ztunnel.md §20.5).
+    // The order ztunnel sends them in.
     const nghttp2_settings_entry client[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
                                              {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings_.stream_window},
                                              {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, settings_.max_frame},

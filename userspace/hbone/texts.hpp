@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the access log says when a tunnel fails. People grep for these (ztunnel.md §12.3).
+// What the access log says when a tunnel fails. People grep for these, and they are ztunnel's.
 #pragma once
 #include <string>
 

@@ -13,7 +13,7 @@ namespace {
 
 using BlockPtr = std::shared_ptr<const Block>;
 
-// The names that istiod gives to what it makes of a PeerAuthentication (istio-node-agent.md §12.1).
+// The names that istiod gives to what it makes of a PeerAuthentication.
 bool stands_for_peer_authentication(std::string_view name) noexcept {
     return name == "istio_converted_static_strict" || name.starts_with("converted_peer_authentication_");
 }

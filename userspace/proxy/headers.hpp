@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The values of the headers that travel with a CONNECT (ztunnel.md §6.1).
+// The values of the headers that travel with a CONNECT, as ztunnel writes them.
 #pragma once
 #include <string>
 

@@ -40,7 +40,7 @@ std::optional<std::pair<std::string, std::uint16_t>> split_host(const std::strin
     return std::pair{authority.substr(0, colon), port};
 }
 
-// The port at which this workload serves the named service (ztunnel.md §8.1, "Upstream address").
+// The port at which this workload serves the named service, as ztunnel chooses it.
 std::optional<std::uint16_t> port_behind(const state::Snapshot& mesh, const state::Workload& own,
                                          const std::string& host, std::uint16_t port) {
     for (const auto& service : mesh.services()) {
@@ -122,7 +122,7 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
     entry.peer_identity = tunnel.identity;
     entry.set_hbone_target(incoming.request().authority);
     entry.destination_workload = own;
-    // No service: ztunnel in static mode names none for an IP authority either (ztunnel.md §20.9).
+    // No service: ztunnel in static mode names none for an IP authority either.
     record.context_known();
     auto denied = enforced.begin(context, app.port);
     if (enforced.waits()) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The numbers of the HBONE wire (ztunnel.md §1.3, §6.3) and our own limits.
+// The numbers of the HBONE wire, ztunnel's, and our own limits.
 #pragma once
 #include <chrono>
 #include <cstdint>

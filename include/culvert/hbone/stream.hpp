@@ -14,7 +14,7 @@
 
 namespace culvert::hbone {
 
-// What travels with a CONNECT, besides its authority. Names and values: ztunnel.md §6.1.
+// What travels with a CONNECT, besides its authority. Names and values are ztunnel's.
 struct Request {
     std::string authority;    // "10.0.0.7:8080", "[fd00::7]:8080", "host.ns.svc:80"
     std::string baggage;      // empty: not sent

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Policies that workloads name and nobody has yet. A control plane sends a workload before the policies that it names
-// (istio-node-agent.md §12.2), so a name that is new is waited for, once and not for long.
+// Policies that workloads name and nobody has yet. istiod sends a workload before the policies that it
+// names, so a name that is new is waited for, once and not for long.
 //
 // Lives on: the control thread.
 #pragma once

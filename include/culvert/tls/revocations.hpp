@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Certificates that their issuers have taken back: what a CRL file says, for every handshake of this process.
 //
-// As ztunnel has it (ztunnel.md §5.1): of the whole chain, in both directions; an issuer without a list revokes
+// As ztunnel has it: of the whole chain, in both directions; an issuer without a list revokes
 // nothing, and a list that is over goes on.
 #pragma once
 #include <openssl/x509.h>
