@@ -195,7 +195,8 @@ TEST_CASE("decision: deny wins over allow, and the first that denies is named") 
     auto first = deny(all), second = deny(all);
     first.name = "first";
     second.name = "second";
-    const auto decision = Scene{{allow(all), first, second}}.ask(from_client);
+    const Scene scene{{allow(all), first, second}};
+    const auto decision = scene.ask(from_client);
     CHECK(decision.verdict == Verdict::denied);
     REQUIRE(decision.by != nullptr);
     CHECK(decision.by->key == "ns/first");
