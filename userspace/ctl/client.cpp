@@ -51,19 +51,27 @@ struct Exchange {
     std::string body;
 };
 
-asio::awaitable<void> exchange(std::string socket, std::string target, Exchange& into) {
-    auto executor = co_await asio::this_coro::executor;
-    beast::basic_stream<stream_protocol> stream{executor};
+using Stream = beast::basic_stream<stream_protocol>;
+
+// True: it is connected and has been asked. Else `into` says why not.
+asio::awaitable<bool> ask(Stream& stream, std::string socket, std::string target, Exchange& into) {
     stream.expires_after(patience);
     auto [unconnected] = co_await stream.async_connect(stream_protocol::endpoint{socket}, with_ec);
     into.failed = unconnected;
-    if (unconnected) co_return;
+    if (unconnected) co_return false;
     http::request<http::empty_body> request{http::verb::get, target, 11};
     request.set(http::field::host, "culvertd");
     request.keep_alive(false);
     auto [unsent, sent] = co_await http::async_write(stream, request, with_ec);
     into.failed = unsent;
-    if (unsent) co_return;
+    co_return !unsent;
+}
+
+asio::awaitable<void> exchange(std::string socket, std::string target, Exchange& into) {
+    auto executor = co_await asio::this_coro::executor;
+    Stream stream{executor};
+    bool asked = co_await ask(stream, socket, target, into);
+    if (!asked) co_return;
     beast::flat_buffer buffer;
     http::response_parser<http::string_body> answer;
     answer.body_limit(largest_answer);
@@ -90,16 +98,9 @@ struct Following {
 
 asio::awaitable<void> follow_to_the_end(std::string socket, std::string target, Following& lines, Exchange& into) {
     auto executor = co_await asio::this_coro::executor;
-    beast::basic_stream<stream_protocol> stream{executor};
-    stream.expires_after(patience);
-    auto [unconnected] = co_await stream.async_connect(stream_protocol::endpoint{socket}, with_ec);
-    into.failed = unconnected;
-    if (unconnected) co_return;
-    http::request<http::empty_body> request{http::verb::get, target, 11};
-    request.set(http::field::host, "culvertd");
-    auto [unsent, sent] = co_await http::async_write(stream, request, with_ec);
-    into.failed = unsent;
-    if (unsent) co_return;
+    Stream stream{executor};
+    bool asked = co_await ask(stream, socket, target, into);
+    if (!asked) co_return;
     beast::flat_buffer buffer;
     http::response_parser<http::string_body> answer;
     answer.body_limit(boost::none);

@@ -54,6 +54,7 @@ public:
     bool ended = false;
     bool retired = false;
     bool asked = false;  // somebody has used it: if it ends now, it may have been about to for a while
+    base::Loop::Clock::time_point looked_at{};  // when the pod was last asked for the address it came from
     base::intrusive::list<Waiter, base::intrusive::constant_time_size<false>> waiters;
 
 private:
@@ -111,6 +112,10 @@ private:
         wait();
         if (heard_ != before) return;
         session.find_silent();
+        // It enters the pod's netns: once for all who wait.
+        const auto now = base::Loop::Clock::now();
+        if (now - tunnel_.looked_at < step_) return;
+        tunnel_.looked_at = now;
         if (!dialer_.still_has(tunnel_.key, session.info().local.ip)) session.abort(address_lost());
     }
 

@@ -26,23 +26,15 @@ void RefusedLog::publish(state::SnapshotPtr mesh, policy::SetPtr policies) {
     policies_ = std::move(policies);
 }
 
-// The policies may have changed since: then nobody can say any more which of them it was.
-std::string RefusedLog::explain(const policy::Connection& connection, const std::string& uid) const {
-    std::string changed{description(telemetry::CloseReason::denied)};
-    const auto* compiled = policies_->of(uid);
-    if (!compiled) return changed;
-    const auto decision = policy::decide(*compiled, connection);
-    if (decision.by) decision.by->hits->add(ring_);
-    return decision.allowed() ? changed : decision.refusal();
-}
-
 void RefusedLog::refused(const capture::Refused& connection) {
     begin_interval();
+    const auto* compiled = policies_->of(connection.uid);
     const policy::Connection asked{connection.source.ip, connection.destination, nullptr};
-    std::string error = explain(asked, connection.uid);
+    const auto decision = compiled ? policy::decide(*compiled, asked) : policy::Decision{};
+    if (decision.by) decision.by->hits->add(ring_);
     if (said_ == lines) {
         ++unsaid_;
-        last_ = connection.source.to_string();
+        last_ = connection.source;
         return;
     }
     ++said_;
@@ -53,7 +45,8 @@ void RefusedLog::refused(const capture::Refused& connection) {
     entry.source_workload = mesh_->workload_by_ip(network_, connection.source.ip);
     entry.destination_workload = mesh_->workload_by_uid(connection.uid);
     entry.ended_ns = unix_ns(connection.at);
-    entry.error = std::move(error);
+    // The policies may have changed since: then nobody can say any more which of them it was.
+    entry.error = decision.allowed() ? std::string{description(telemetry::CloseReason::denied)} : decision.refusal();
     log_.submit(ring_, std::move(entry));
 }
 
@@ -75,7 +68,7 @@ void RefusedLog::sum_up() {
     said_ = 0;
     if (const auto unsaid = std::exchange(unsaid_, 0); unsaid > 0)
         base::log::warn("policy", "{} more plain connections were refused by the kernel within 10 s, one from {}",
-                        unsaid, last_);
+                        unsaid, last_.to_string());
 }
 
 }

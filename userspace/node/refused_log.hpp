@@ -28,7 +28,6 @@ public:
 
 private:
     static constexpr unsigned lines = 50;  // per interval
-    std::string explain(const policy::Connection& connection, const std::string& uid) const;
     void begin_interval();
     void sum_up();
 
@@ -41,7 +40,7 @@ private:
     bool counting_ = false;
     unsigned said_ = 0;
     std::uint64_t unsaid_ = 0;
-    std::string last_;  // of those without a line
+    base::SocketAddress last_;  // of those without a line
 };
 
 }
