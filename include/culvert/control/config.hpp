@@ -83,6 +83,16 @@ struct Pod {
     friend bool operator==(const Pod&, const Pod&) = default;
 };
 
+// Of the HBONE wire; ztunnel's defaults are hbone::Settings'.
+struct TransportSettings {
+    std::uint32_t stream_window = 4u << 20;
+    std::uint32_t connection_window = 16u << 20;
+    std::uint32_t frame_bytes = 1u << 20;
+    std::uint32_t pool_streams = 200;
+    std::chrono::milliseconds pool_idle = std::chrono::minutes{5};
+    friend bool operator==(const TransportSettings&, const TransportSettings&) = default;
+};
+
 struct Config {
     NodeSettings node;
     CaptureMode capture = CaptureMode::ebpf;
@@ -92,6 +102,7 @@ struct Config {
     std::chrono::milliseconds shutdown_deadline = std::chrono::seconds{5};
     DoorSettings doors;
     LimitSettings limits;
+    TransportSettings transport;
     base::KeepAlive keepalive;
     std::vector<Pod> pods;  // each has a workload with its uid
     std::vector<state::Workload> workloads;
