@@ -79,7 +79,7 @@ json::value status(const Inspected& node) {
          {{"to_peers", sum(node.workers, &Counters::tunnels_out_open)},
           {"from_peers", sum(node.workers, &Counters::tunnels_in_open)}}},
         {"config",
-         {{"file", node.file},
+         {{"file", node.source.name()},
           {"last_change", rfc3339(node.reloads.last)},
           {"applied", node.reloads.applied},
           {"refused", node.reloads.refused},
@@ -231,7 +231,7 @@ Answer trace(const Inspected& node, const Query& query) {
     for (const auto& [pod, state, why] : node.pods->view()) {
         known.push_back(pod.identity.namespace_ + "/" + pod.name);
         if (pod.uid != name && pod.name != name && known.back() != name) continue;
-        auto workload = node.mesh->workload_by_uid(pod.uid);
+        auto workload = node.mesh.snapshot()->workload_by_uid(pod.uid);
         auto feed = node.tracing.follow(pod, workload ? workload->ips : std::vector<base::IpAddress>{});
         return {200, "application/x-ndjson", "", std::move(feed)};
     }
@@ -246,14 +246,12 @@ admin::AskedRoutes control_routes(const Inspected& node) {
         {"/reasons", [node](const Query&, const Reply& reply) { reply(answer(reasons(node))); }},
         {"/explain",
          [node](const Query& query, const Reply& reply) {
-             auto told = tell_explanation(node.config, *node.pods, *node.mesh, *node.policies, query);
+             auto told = tell_explanation(node.config, *node.pods, *node.mesh.snapshot(), *node.mesh.policies(), query);
              reply(told ? answer(*told) : complaint(told.error().to_string()));
          }},
         {"/trace", [node](const Query& query, const Reply& reply) { reply(trace(node, query)); }},
         {"/policies",
-         [node](const Query&, const Reply& reply) {
-             reply(answer(tell_policies(node.config, node.reloads, *node.mesh, *node.policies)));
-         }},
+         [node](const Query&, const Reply& reply) { reply(answer(tell_policies(node.reloads, node.mesh))); }},
         {"/pods", [node](const Query&, const Reply& reply) { ask_pods(node, reply); }},
         {"/connections", [node](const Query& query, const Reply& reply) { ask_connections(node, query, reply); }},
     };

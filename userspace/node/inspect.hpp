@@ -14,8 +14,10 @@
 #include <culvert/admin/doors.hpp>
 #include <culvert/telemetry/access_log.hpp>
 
+#include "mesh.hpp"
 #include "metrics.hpp"
 #include "pods.hpp"
+#include "source.hpp"
 #include "tracing.hpp"
 
 namespace culvert::node {
@@ -23,7 +25,7 @@ namespace culvert::node {
 // The parts of a node; all are there, and stay, when the first request comes.
 struct Inspected {
     boost::asio::io_context& io;
-    const std::string& file;
+    const Source& source;
     const control::Config& config;
     const admin::Readiness& readiness;
     const Reloads& reloads;
@@ -32,8 +34,7 @@ struct Inspected {
     const std::unique_ptr<tls::CertificateManager>& certificates;
     const Workers& workers;
     const std::unique_ptr<Pods>& pods;
-    const state::SnapshotPtr& mesh;
-    const policy::SetPtr& policies;
+    const Mesh& mesh;
     Tracing& tracing;
 };
 

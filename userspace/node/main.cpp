@@ -116,7 +116,7 @@ int run(const Options& options) {
     base::log::configure(config->log.level, config->log.format);
     std::string instance = config->node.name;
     {
-        auto node = node::Node::start(file, std::move(*config), options.take_over);
+        auto node = node::Node::start({std::move(*config), file, options.take_over});
         if (!node) return say(cannot_run, node.error());
         (*node)->run();
         if ((*node)->replaced()) return ok;

@@ -8,18 +8,19 @@
 
 #include <algorithm>
 #include <csignal>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include <culvert/admin/control_socket.hpp>
 #include <culvert/admin/doors.hpp>
 #include <culvert/base/log.hpp>
-#include <culvert/control/changes.hpp>
-#include <culvert/control/watch.hpp>
 #include <culvert/tls/authority.hpp>
 #include <culvert/tls/rehearsal.hpp>
 
+#include "file_source.hpp"
 #include "inspect.hpp"
+#include "mesh.hpp"
 #include "metrics.hpp"
 #include "notify.hpp"
 #include "refused_log.hpp"
@@ -63,37 +64,27 @@ unsigned worker_count(const control::Config& config) {
 
 class Node::Impl {
 public:
-    Impl(std::string file, control::Config config, bool take_over)
-        : file_{std::move(file)},
-          config_{std::move(config)},
-          take_over_{take_over},
+    explicit Impl(Setup setup)
+        : config_{std::move(setup.config)},
+          take_over_{setup.take_over},
+          source_{std::make_unique<FileSource>(std::move(setup.file), config_)},
           signals_{io_},
           doors_later_{io_},
-          policies_later_{io_},
           last_handshakes_{io_} {}
 
     base::Result<> start() {
         base::log::info("node", "culvertd {} ({}) starts as node {}", version, commit, config_.node.name);
-        readiness_.pending("pods");
-        auto watch = control::FileWatch::start(io_, file_, [this] { reload(); });
-        if (!watch) return watch.error();
-        watch_ = std::move(*watch);
+        if (auto opened = source_->open(io_, readiness_); !opened) return opened;
         if (auto opened = open_parts(); !opened) return opened;  // first: it says best who else runs here
         if (auto opened = open_doors(); !opened) return opened;
         if (auto opened = open_revocations(); !opened) return opened;
         start_workers();
-        publish_mesh();
-        std::vector<std::string> uids;
-        for (const auto& pod : config_.pods) uids.push_back(pod.uid);
-        for (const auto& pod : config_.pods) pods_->join(pod);
-        if (auto released = capture_->release_all_but(uids); !released)
-            base::log::warn("node", "leftovers of an earlier daemon: {}", released.error().to_string());
         expose(metrics_, *capture_, *certificates_, *access_log_, workers_, *pods_, reloads_, policy_hits_);
-        pods_->on_change([this] { say_ready(); });
         capture_->on_notice({.listeners_lost = [this](const std::string& uid) { lost_listeners(uid); },
                              .superseded = [this] { hand_over(); }});
-        capture_->settled();
-        say_ready();
+        site_.emplace(Site{io_, reloads_, mesh_, *pods_, [this](const auto& uids) { settled(uids); },
+                           [this](const std::string& part) { say_ready(part); }});
+        source_->begin(*site_);
         return {};
     }
 
@@ -104,7 +95,6 @@ public:
         signals_.add(SIGINT);
         signals_.add(SIGHUP);
         wait_for_signal();
-        reload();  // main read the file before anybody watched it
         io_.run();
     }
 
@@ -141,8 +131,8 @@ private:
     base::Result<> open_control_door() {
         auto path = config_.doors.control.value_or(admin::control_socket(config_.node.name));
         if (path.empty()) return {};
-        Inspected inspected{io_,           file_,    config_, readiness_, reloads_,  access_log_, capture_,
-                            certificates_, workers_, pods_,   mesh_,      policies_, tracing_};
+        Inspected inspected{io_,      *source_,      config_,  readiness_, reloads_, access_log_,
+                            capture_, certificates_, workers_, pods_,      mesh_,    tracing_};
         auto door = admin::Door::open_local(io_, path, control_routes(inspected));
         if (door)
             doors_.push_back(std::move(*door));
@@ -203,36 +193,26 @@ private:
                                        config_.shutdown_deadline);
     }
 
-    void publish_mesh() {
-        mesh_ = std::make_shared<const state::Snapshot>(config_.workloads, config_.services);
-        publish_policies();
-    }
-
-    // Again when a policy that a workload names has been waited for long enough.
-    void publish_policies() {
-        const auto now = policy::Awaited::Clock::now();
-        const auto awaited = awaited_policies_.after(*mesh_, config_.policies, now);
-        policies_ = std::make_shared<const policy::Set>(
-            *mesh_, config_.policies, policy_hits_, config_.unknown_policy.value_or(policy::Unknown::deny), awaited);
+    void tell_mesh(const state::SnapshotPtr& mesh, const policy::SetPtr& policies) {
         capture_->tell_refused();  // while it is known which policy it was
-        refused_log_->publish(mesh_, policies_);
-        pods_->publish(policies_);
-        for (auto& worker : workers_) worker->publish(mesh_, policies_);
-        policies_later_.cancel();
-        if (auto next = awaited_policies_.next(now)) {
-            policies_later_.expires_at(*next);
-            policies_later_.async_wait([this](boost::system::error_code failed) {
-                if (!failed) publish_policies();
-            });
-        }
+        refused_log_->publish(mesh, policies);
+        pods_->publish(policies);
+        for (auto& worker : workers_) worker->publish(mesh, policies);
     }
 
-    void say_ready() {
-        if (ready_said_ || pods_->waiting() > 0) return;
+    void settled(const std::vector<std::string>& uids) {
+        if (auto released = capture_->release_all_but(uids); !released)
+            base::log::warn("node", "leftovers of an earlier daemon: {}", released.error().to_string());
+        capture_->settled();
+    }
+
+    void say_ready(const std::string& part) {
+        readiness_.done(part);
+        if (ready_said_ || !readiness_.ready()) return;
         ready_said_ = true;
-        readiness_.done("pods");
+        const state::Snapshot& mesh = *mesh_.snapshot();
         base::log::info("node", "ready: {} pods, {} workloads, {} services, {} policies, {} workers", pods_->size(),
-                        config_.workloads.size(), config_.services.size(), config_.policies.size(), workers_.size());
+                        mesh.workloads().size(), mesh.services().size(), mesh_.policy_count(), workers_.size());
         notify("READY=1");
         boost::asio::post(io_, [this] { settle_in_memory(); });
     }
@@ -254,56 +234,12 @@ private:
         return tls::rehearse(*own);
     }
 
-    void reload() {
-        if (ending_ || replaced_) return;
-        auto fresh = control::load_config(file_);
-        if (!fresh) {
-            ++reloads_.refused;
-            reloads_.last = std::chrono::system_clock::now();
-            reloads_.error = fresh.error().to_string();
-            base::log::error("control", "{}. The last good configuration goes on", fresh.error().to_string());
-            return;
-        }
-        auto changes = control::diff(config_, *fresh);
-        reloads_.error.clear();
-        if (changes.none()) return;
-        ++reloads_.applied;
-        reloads_.last = std::chrono::system_clock::now();
-        for (const auto& key : changes.need_restart)
-            base::log::warn("control", "{}: the new value of {} waits for a restart", file_, key);
-        // What waits for a restart must be found different again by the next reload.
-        config_.pods = std::move(fresh->pods);
-        config_.workloads = std::move(fresh->workloads);
-        config_.services = std::move(fresh->services);
-        config_.policies = std::move(fresh->policies);
-        config_.unknown_policy = fresh->unknown_policy;
-        config_.log.level = fresh->log.level;
-        if (changes.log_level) base::log::configure(config_.log.level, config_.log.format);
-        if (changes.mesh) publish_mesh();
-        auto successor = [&](const control::Pod& pod) {
-            return std::ranges::find_if(changes.joined, [&](const auto& other) { return other.uid == pod.uid; });
-        };
-        for (const auto& pod : changes.left) {
-            auto next = successor(pod);
-            next == changes.joined.end() ? pods_->leave(pod) : pods_->replace(pod, *next);
-        }
-        auto is_new = [&](const control::Pod& pod) {
-            return std::ranges::none_of(changes.left, [&](const auto& other) { return other.uid == pod.uid; });
-        };
-        for (const auto& pod : changes.joined)
-            if (is_new(pod)) pods_->join(pod);
-        for (const auto& pod : changes.excluding) pods_->exclude(pod);
-        base::log::info("control", "{} applied: {} pods joined, {} left{}{}", file_, changes.joined.size(),
-                        changes.left.size(), changes.mesh ? ", the mesh changed" : "",
-                        changes.excluding.empty() ? "" : ", exclusions changed");
-    }
-
     void wait_for_signal() {
         signals_.async_wait([this](boost::system::error_code failed, int signal) {
             if (failed) return;
             if (signal == SIGHUP) {
                 access_log_->reopen();
-                reload();
+                source_->look_again();
             } else {
                 end();
             }
@@ -321,6 +257,7 @@ private:
         readiness_.pending("a successor has taken over");
         doors_.clear();
         doors_later_.cancel();
+        source_->stop();
         pods_->leave_to_successor();
         last_handshakes_.expires_after(std::chrono::seconds{5});
         last_handshakes_.async_wait([this](boost::system::error_code cancelled) {
@@ -335,6 +272,7 @@ private:
             return;
         }
         ending_ = true;
+        source_->stop();
         readiness_.pending("draining");
         notify("STOPPING=1");
         base::log::info("node", "draining: connections have {} ms to finish", config_.shutdown_deadline.count());
@@ -352,13 +290,12 @@ private:
     }
 
     // In the order in which they are needed: the workers end before what they borrow.
-    std::string file_;
     control::Config config_;
     const bool take_over_;
     boost::asio::io_context io_{1};
+    std::unique_ptr<Source> source_;
     boost::asio::signal_set signals_;
     boost::asio::steady_timer doors_later_;
-    boost::asio::steady_timer policies_later_;
     boost::asio::steady_timer last_handshakes_;
     SpareMemory spare_memory_{io_};
     admin::Readiness readiness_;
@@ -371,14 +308,12 @@ private:
     std::unique_ptr<RefusedLog> refused_log_;
     std::unique_ptr<tls::CertificateManager> certificates_;
     policy::Ledger policy_hits_{worker_count(config_) + 1};  // the last is the kernel's
-    policy::Awaited awaited_policies_;
-    state::SnapshotPtr mesh_;  // as they were published last
-    policy::SetPtr policies_;
+    Mesh mesh_{io_, policy_hits_, [this](const auto& mesh, const auto& policies) { tell_mesh(mesh, policies); }};
     Workers workers_;
     std::unique_ptr<Pods> pods_;
-    Tracing tracing_{io_, workers_, config_.node.network, mesh_, policies_};
+    Tracing tracing_{io_, workers_, config_.node.network, mesh_};
+    std::optional<Site> site_;
     std::vector<std::unique_ptr<admin::Door>> doors_;
-    std::unique_ptr<control::FileWatch> watch_;
     bool ready_said_ = false;
     bool ending_ = false;
     bool replaced_ = false;
@@ -389,8 +324,8 @@ private:
 Node::Node(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
 Node::~Node() = default;
 
-base::Result<std::unique_ptr<Node>> Node::start(std::string config_file, control::Config config, bool take_over) {
-    auto impl = std::make_unique<Impl>(std::move(config_file), std::move(config), take_over);
+base::Result<std::unique_ptr<Node>> Node::start(Setup setup) {
+    auto impl = std::make_unique<Impl>(std::move(setup));
     if (auto started = impl->start(); !started) return started.error();
     return std::unique_ptr<Node>{new Node{std::move(impl)}};
 }

@@ -9,11 +9,16 @@
 
 namespace culvert::node {
 
+struct Setup {
+    control::Config config;
+    std::string file;        // where it came from, followed while it changes
+    bool take_over = false;  // replace a running daemon of the same node without a gap
+};
+
 class Node {
 public:
     // Capture, certificates, workers, pods, doors: in this order. Fails in words that say what is missing.
-    // With take_over it replaces a running daemon of the same node without a gap.
-    static base::Result<std::unique_ptr<Node>> start(std::string config_file, control::Config config, bool take_over);
+    static base::Result<std::unique_ptr<Node>> start(Setup setup);
     ~Node();
 
     // Until a signal, or a successor that has taken over, has ended it.

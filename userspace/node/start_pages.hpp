@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pages of libraries that only the start needed: libbpf's loader, OpenSSL's lists of everything it can do, YAML. They
-// are the files' own, unchanged: whoever needs one again, to enrol a pod or to renew a certificate, finds it in the page
-// cache, for a minor fault.
+// The pages of libraries that only the start needed: libbpf's loader, OpenSSL's lists of everything it can do, YAML.
+// They are the files' own, unchanged: whoever needs one again, to enrol a pod or to renew a certificate, finds it in
+// the page cache, for a minor fault.
 #pragma once
 
 namespace culvert::node {

@@ -30,8 +30,9 @@ json::array ignored(const state::Snapshot& mesh, const policy::Set& policies) {
 
 }
 
-json::value tell_policies(const control::Config& config, const Reloads& reloads, const state::Snapshot& mesh,
-                          const policy::Set& policies) {
+json::value tell_policies(const Reloads& reloads, const Mesh& known) {
+    const state::Snapshot& mesh = *known.snapshot();
+    const policy::Set& policies = *known.policies();
     const auto subjects = policies.subjects(mesh);
     json::array all;
     for (const auto& named : policies.policies()) {
@@ -52,7 +53,7 @@ json::value tell_policies(const control::Config& config, const Reloads& reloads,
     }
     return {{"policies", std::move(all)},
             {"ignored", ignored(mesh, policies)},
-            {"unknown_policy", std::string{to_string(config.unknown_policy.value_or(policy::Unknown::deny))}},
+            {"unknown_policy", std::string{to_string(known.unknown())}},
             // A file with a policy that cannot be read is refused whole: what is above is the last good one's.
             {"refused", reloads.error}};
 }

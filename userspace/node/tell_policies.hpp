@@ -3,14 +3,11 @@
 #pragma once
 #include <boost/json/value.hpp>
 
-#include <culvert/control/config.hpp>
-#include <culvert/policy/set.hpp>
-
+#include "mesh.hpp"
 #include "metrics.hpp"
 
 namespace culvert::node {
 
-boost::json::value tell_policies(const control::Config& config, const Reloads& reloads, const state::Snapshot& mesh,
-                                 const policy::Set& policies);
+boost::json::value tell_policies(const Reloads& reloads, const Mesh& mesh);
 
 }

@@ -143,7 +143,7 @@ void Tracing::say_dropped(std::uint64_t by_workers) {
 void Tracing::refused(const capture::Refused& connection) {
     if (std::ranges::none_of(readers_, [&](const Reader& reader) { return reader.uid == connection.uid; })) return;
     const policy::Connection asked{connection.source.ip, connection.destination, nullptr};
-    const policy::Compiled* compiled = policies_->of(connection.uid);
+    const policy::Compiled* compiled = mesh_.policies()->of(connection.uid);
     const auto decision = compiled ? policy::decide(*compiled, asked) : policy::Decision{};
     TraceEvent event;
     event.what = TraceEvent::What::refused;
@@ -153,8 +153,8 @@ void Tracing::refused(const capture::Refused& connection) {
     event.pod = connection.uid;
     event.source = connection.source;
     event.destination = connection.destination;
-    event.source_workload = mesh_->workload_by_ip(network_, connection.source.ip);
-    event.destination_workload = mesh_->workload_by_uid(connection.uid);
+    event.source_workload = mesh_.snapshot()->workload_by_ip(network_, connection.source.ip);
+    event.destination_workload = mesh_.snapshot()->workload_by_uid(connection.uid);
     event.text = decision.allowed() ? std::string{connection.reason} : in_words(decision, compiled, asked);
     pass_on(event);
 }

@@ -15,20 +15,15 @@
 #include <culvert/capture/refused.hpp>
 #include <culvert/telemetry/trace.hpp>
 
+#include "mesh.hpp"
 #include "pods.hpp"
 
 namespace culvert::node {
 
 class Tracing : public capture::RefusedReader {
 public:
-    Tracing(boost::asio::io_context& io, const Workers& workers, std::string network, const state::SnapshotPtr& mesh,
-            const policy::SetPtr& policies)
-        : io_{io},
-          workers_{workers},
-          network_{std::move(network)},
-          mesh_{mesh},
-          policies_{policies},
-          now_and_then_{io} {}
+    Tracing(boost::asio::io_context& io, const Workers& workers, std::string network, const Mesh& mesh)
+        : io_{io}, workers_{workers}, network_{std::move(network)}, mesh_{mesh}, now_and_then_{io} {}
 
     // A line of JSON for each event, the first of which says that all workers have begun.
     std::shared_ptr<admin::Feed> follow(const control::Pod& pod, const std::vector<base::IpAddress>& ips);
@@ -55,8 +50,7 @@ private:
     boost::asio::io_context& io_;
     const Workers& workers_;
     const std::string network_;
-    const state::SnapshotPtr& mesh_;
-    const policy::SetPtr& policies_;
+    const Mesh& mesh_;
     boost::asio::steady_timer now_and_then_;
     std::vector<std::shared_ptr<telemetry::TraceRing>> rings_;  // one of each worker, while somebody reads
     std::uint64_t dropped_by_workers_ = 0;                      // of these rings, when last looked at

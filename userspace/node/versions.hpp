@@ -5,8 +5,8 @@
 
 namespace culvert::node {
 
-// Culvert's own version and commit, then a line each: the compiler, and the libraries that decide how it behaves, as they
-// run and as they were when it was compiled.
+// Culvert's own version and commit, then a line each: the compiler, and the libraries that decide how it behaves, as
+// they run and as they were when it was compiled.
 std::string versions();
 
 }

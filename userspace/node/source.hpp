@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a node's pods and its mesh come from: a file, or a control plane. Lives on: the control thread.
+#pragma once
+#include <boost/asio/io_context.hpp>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <culvert/admin/readiness.hpp>
+#include <culvert/base/result.hpp>
+
+#include "mesh.hpp"
+#include "metrics.hpp"
+#include "pods.hpp"
+
+namespace culvert::node {
+
+// The parts of a node that a source works on; all are there when begin() is called.
+struct Site {
+    boost::asio::io_context& io;
+    Reloads& reloads;
+    Mesh& mesh;
+    Pods& pods;
+    // The pods that this node has are these, by uid: what is left of others goes, and a daemon that we replace may end.
+    std::function<void(const std::vector<std::string>& uids)> settled;
+    // What readiness waited for under this name is there; with the last of them the node is ready.
+    std::function<void(const std::string& part)> ready;
+};
+
+class Source {
+public:
+    virtual ~Source() = default;
+
+    // Before anything else is opened. Names what readiness waits for.
+    virtual base::Result<> open(boost::asio::io_context& io, admin::Readiness& readiness) = 0;
+    // Pods join from now on.
+    virtual void begin(const Site& site) = 0;
+    // SIGHUP.
+    virtual void look_again() = 0;
+    // The pods are somebody else's, or the node ends: nothing is changed any more.
+    virtual void stop() = 0;
+    // For people: a file's name, a server's address.
+    virtual std::string name() const = 0;
+};
+
+}
