@@ -20,12 +20,21 @@ namespace {
 
 // What tells one network namespace from another; 0 where there is none. Who removes one unmounts it first: what is then
 // still at the path is a plain file.
-std::uint64_t inode_of(const std::string& path) {
-    base::Fd here{::open(path.c_str(), O_PATH | O_CLOEXEC)};
+std::uint64_t inode_of(const control::Pod& pod) {
+    base::Fd found;
+    if (!pod.netns_itself) found = base::Fd{::open(pod.netns.c_str(), O_PATH | O_CLOEXEC)};
+    int here = pod.netns_itself ? pod.netns_itself->get() : found.get();
     struct statfs system {};
     struct stat status {};
-    bool is_namespace = here && ::fstatfs(here.get(), &system) == 0 && system.f_type == NSFS_MAGIC;
-    return is_namespace && ::fstat(here.get(), &status) == 0 ? status.st_ino : 0;
+    bool is_namespace = here >= 0 && ::fstatfs(here, &system) == 0 && system.f_type == NSFS_MAGIC;
+    return is_namespace && ::fstat(here, &status) == 0 ? status.st_ino : 0;
+}
+
+base::Result<base::Fd> open_netns(const control::Pod& pod) {
+    if (!pod.netns_itself) return base::open_netns(pod.netns);
+    base::Fd same{::fcntl(pod.netns_itself->get(), F_DUPFD_CLOEXEC, 3)};
+    if (!same) return base::errno_while("keep the netns that was handed over");
+    return same;
 }
 
 }
@@ -48,7 +57,7 @@ void Pods::join(const control::Pod& pod) {
         // Wanted again, in the namespace that it is about to leave: it has left to let nothing past us.
         Leaving& leaving = still->second;
         leaving.next = pod;
-        if (leaving.closed || inode_of(pod.netns) != leaving.netns_inode) return;
+        if (leaving.closed || inode_of(pod) != leaving.netns_inode) return;
         leaving.closed = true;
         if (auto closed = capture_.close(pod.uid); !closed)
             base::log::warn("node", "pod {}: {}", pod.name, closed.error().to_string());
@@ -82,7 +91,7 @@ void Pods::look_after() {
 void Pods::follow_netns() {
     auto now = here_;
     for (auto& [uid, here] : now) {
-        auto inode = inode_of(here.pod.netns);
+        auto inode = inode_of(here.pod);
         if (inode == here.netns_inode) {
             here_[uid].path_lost = false;
             continue;
@@ -102,7 +111,7 @@ void Pods::follow_netns() {
 
 base::Result<> Pods::try_to_join(const control::Pod& pod) {
     std::string name = pod.identity.namespace_ + "/" + pod.name;
-    auto netns = base::open_netns(pod.netns);
+    auto netns = open_netns(pod);
     if (!netns) return base::problem("pod " + name + ": " + netns.error().to_string() + "; is the pod running?");
     capture::PodSpec spec{pod.uid, name, netns->get(), pod.virtual_interfaces, pod.exclude, plaintext_of(pod.uid)};
 
@@ -130,7 +139,7 @@ base::Result<> Pods::try_to_join(const control::Pod& pod) {
     hand_out(std::move(*listeners), [&](proxy::Worker& worker, std::vector<capture::Listener> share) {
         worker.add_pod(local, std::move(share));
     });
-    here_[pod.uid] = {.pod = pod, .netns_inode = inode_of(pod.netns)};
+    here_[pod.uid] = {.pod = pod, .netns_inode = inode_of(pod)};
     base::log::info("node", "pod {} ({}) is in the mesh as {}", name, pod.uid, pod.identity.to_string());
     if (!pod.exclude.empty()) base::log::info("node", "pod {}: {}", name, pod.exclude.to_string());
     return {};
@@ -151,7 +160,7 @@ void Pods::renew_listeners(const std::string& uid) {
     auto failed = [&](const base::Error& error) {
         base::log::error("node", "pod {} has lost its listeners, and stays closed: {}", name, error.to_string());
     };
-    auto netns = base::open_netns(pod.netns);
+    auto netns = open_netns(pod);
     if (!netns) return failed(netns.error());
     auto listeners = capture_.listen({pod.uid, name, netns->get(), pod.virtual_interfaces});
     if (!listeners) return failed(listeners.error());
@@ -203,15 +212,25 @@ void Pods::leave_to_successor() {
     waiting_.clear();
 }
 
-void Pods::leave(const control::Pod& pod) {
-    waiting_.erase(pod.uid);
-    auto here = here_.extract(pod.uid);
+base::Result<> Pods::take(const control::Pod& pod) {
+    if (auto here = here_.find(pod.uid); here == here_.end())
+        join(pod);
+    else if (here->second.netns_inode != inode_of(pod))
+        replace(control::Pod{here->second.pod}, pod);
+    auto waiting = waiting_.find(pod.uid);
+    return waiting == waiting_.end() ? base::Result<>{} : base::problem(waiting->second.said);
+}
+
+void Pods::leave(const std::string& uid) {
+    if (waiting_.erase(uid) > 0) changed_();
+    auto here = here_.extract(uid);
     if (here.empty()) {
         // Left already, and a later join waits for it to be gone: that one is off.
-        if (auto still = leaving_.find(pod.uid); still != leaving_.end()) still->second.next.reset();
+        if (auto still = leaving_.find(uid); still != leaving_.end()) still->second.next.reset();
         return;
     }
-    if (auto stopped = capture_.stop_capturing(pod.uid); !stopped)
+    const control::Pod& pod = here.mapped().pod;
+    if (auto stopped = capture_.stop_capturing(uid); !stopped)
         base::log::warn("node", "pod {}: {}", pod.name, stopped.error().to_string());
     end_connections(pod, here.mapped().netns_inode, drain_deadline_, false);
 }
@@ -221,7 +240,7 @@ void Pods::replace(const control::Pod& pod, const control::Pod& successor) {
     if (here != here_.end()) {
         auto inode = here->second.netns_inode;
         here_.erase(here);
-        end_connections(pod, inode, std::chrono::milliseconds{0}, inode == inode_of(successor.netns));
+        end_connections(pod, inode, std::chrono::milliseconds{0}, inode == inode_of(successor));
     }
     join(successor);
 }

@@ -33,10 +33,15 @@ public:
     void join(const control::Pod& pod);
     // New connections pass the proxy by at once; those that live may finish until the deadline. Then rules, routes and
     // programs go.
-    void leave(const control::Pod& pod);
+    void leave(const control::Pod& pod) { leave(pod.uid); }
     // One that the file describes anew (identity, name, netns): its connections end now, and in the same netns nothing
     // is let past us in between.
     void replace(const control::Pod& pod, const control::Pod& successor);
+
+    // One that somebody hands over with its netns: joins, or is replaced when it is here in another one, or is what it
+    // was. Fails with what a pod waits for, which is tried again all the same.
+    base::Result<> take(const control::Pod& pod);
+    void leave(const std::string& uid);
 
     // Of a pod that is what it was, but for what it excludes: new connections go by it, open ones keep their way.
     void exclude(const control::Pod& pod);

@@ -3,12 +3,14 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <culvert/base/address.hpp>
+#include <culvert/base/fd.hpp>
 #include <culvert/base/log.hpp>
 #include <culvert/base/result.hpp>
 #include <culvert/base/socket.hpp>
@@ -77,6 +79,8 @@ struct Pod {
     std::string name;
     state::Identity identity;
     std::string netns;  // path, as given
+    // The network namespace itself, where that was handed over. No path leads to it then.
+    std::shared_ptr<const base::Fd> netns_itself = {};
     // Interfaces in the pod that lead to VMs or nested containers: what those open is the pod's outbound.
     std::vector<std::string> virtual_interfaces;
     state::Exclusions exclude;  // the node's and its own
