@@ -112,8 +112,9 @@ using Uses = std::map<std::string, proxy::PodUse>;
 json::value pods(const Inspected& node, const Uses& uses) {
     std::map<state::Identity, std::string> expiry;
     for (const auto& certificate : node.certificates->stats())
-        expiry[certificate.identity] =
-            rfc3339(std::chrono::time_point_cast<system_clock::duration>(certificate.not_after));
+        if (!certificate.serial.empty())
+            expiry[certificate.identity] =
+                rfc3339(std::chrono::time_point_cast<system_clock::duration>(certificate.not_after));
     json::array all;
     for (const auto& [pod, state, why] : node.pods->view()) {
         auto use = uses.find(pod.uid);

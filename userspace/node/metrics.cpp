@@ -8,6 +8,42 @@ namespace culvert::node {
 using telemetry::Sample;
 namespace families = telemetry::families;
 
+namespace {
+
+void add_certificates(telemetry::Metrics& metrics, const tls::CertificateManager& certificates) {
+    // Of those that are there.
+    auto each = [&certificates](double (*value)(const tls::CertificateStats&)) {
+        return [&certificates, value] {
+            std::vector<Sample> samples;
+            for (const auto& certificate : certificates.stats())
+                if (!certificate.serial.empty())
+                    samples.push_back({certificate.identity.to_string(), value(certificate)});
+            return samples;
+        };
+    };
+    metrics.add(families::certificate_expiry, each([](const tls::CertificateStats& certificate) {
+                    return std::chrono::duration<double>(certificate.not_after.time_since_epoch()).count();
+                }));
+    metrics.add(families::certificate_age, each([](const tls::CertificateStats& certificate) {
+                    return std::chrono::duration<double>(certificate.age).count();
+                }));
+    metrics.add(families::certificate_states, [&certificates] {
+        double initializing = 0, available = 0, unavailable = 0;
+        for (const auto& certificate : certificates.stats())
+            ++(certificate.state == "Available"      ? available
+               : certificate.state == "Initializing" ? initializing
+                                                     : unavailable);
+        return std::vector<Sample>{
+            {"initializing", initializing}, {"available", available}, {"unavailable", unavailable}};
+    });
+    metrics.add(families::certificate_renewals,
+                [&certificates] { return static_cast<double>(certificates.totals().issued); });
+    metrics.add(families::certificate_failures,
+                [&certificates] { return static_cast<double>(certificates.totals().failed); });
+}
+
+}
+
 void expose(telemetry::Metrics& metrics, capture::Capture& capture, const tls::CertificateManager& certificates,
             const telemetry::AccessLog& access_log, const Workers& workers, const Pods& pods, const Reloads& reloads,
             policy::Ledger& policy_hits) {
@@ -43,24 +79,7 @@ void expose(telemetry::Metrics& metrics, capture::Capture& capture, const tls::C
     };
     metrics.add(families::map_entries, fills(&capture::MapFill::used));
     metrics.add(families::map_max_entries, fills(&capture::MapFill::size));
-    metrics.add(families::certificate_expiry, [&certificates] {
-        std::vector<Sample> samples;
-        for (const auto& certificate : certificates.stats()) {
-            auto seconds = std::chrono::duration<double>(certificate.not_after.time_since_epoch()).count();
-            samples.push_back({certificate.identity.to_string(), seconds});
-        }
-        return samples;
-    });
-    auto summed = [&certificates](std::uint64_t tls::CertificateStats::*field, bool count_first) {
-        return [&certificates, field, count_first] {
-            double sum = 0;
-            for (const auto& certificate : certificates.stats())
-                sum += static_cast<double>(certificate.*field + (count_first ? 1 : 0));
-            return sum;
-        };
-    };
-    metrics.add(families::certificate_renewals, summed(&tls::CertificateStats::renewals, true));
-    metrics.add(families::certificate_failures, summed(&tls::CertificateStats::failures, false));
+    add_certificates(metrics, certificates);
     metrics.add(families::policy_hits, [&policy_hits] {
         std::vector<Sample> samples;
         for (const auto& [policy, count] : policy_hits.counts())

@@ -115,8 +115,7 @@ base::Result<> Pods::try_to_join(const control::Pod& pod) {
     if (!netns) return base::problem("pod " + name + ": " + netns.error().to_string() + "; is the pod running?");
     capture::PodSpec spec{pod.uid, name, netns->get(), pod.virtual_interfaces, pod.exclude, plaintext_of(pod.uid)};
 
-    if (auto issued = certificates_.add(pod.identity); !issued)
-        return base::problem("pod " + name + ": " + issued.error().to_string());
+    certificates_.add(pod.identity);
     auto begun = std::chrono::steady_clock::now();
     auto listeners = capture_.listen(spec);
     if (!listeners) {

@@ -34,7 +34,7 @@ struct Context {
     tls::CredentialsPtr credentials_of(const state::Identity& identity) const {
         if (!credentials) return nullptr;
         auto found = credentials->find(identity);
-        return found == credentials->end() ? nullptr : found->second;
+        return found == credentials->end() ? nullptr : found->second.good();
     }
 };
 

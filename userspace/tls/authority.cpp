@@ -170,4 +170,8 @@ base::Result<Pem> Authority::issue(const state::Identity& identity, std::chrono:
     return Pem{std::move(*chain), std::move(*key_pem), impl_->root_pem};
 }
 
+void Authority::issue(const state::Identity& identity, std::chrono::seconds lifetime, Issued issued) {
+    issued(issue(identity, lifetime));
+}
+
 }

@@ -11,112 +11,150 @@
 #include <culvert/base/log.hpp>
 
 #include "openssl.hpp"
+#include "schedule.hpp"
 
 namespace culvert::tls {
 namespace {
 
 using namespace std::chrono_literals;
-using Steady = std::chrono::steady_clock;
 using std::chrono::milliseconds;
-using std::chrono::system_clock;
 
-constexpr auto longest_sleep = 1s;     // the wall clock may have jumped: look at it this often
-constexpr auto shortest_life = 500ms;  // a root in its last seconds must not make us spin
-constexpr double spread = 0.05;        // of half a life, so that a node's certificates do not stay in step
-constexpr auto first_retry = 1s;       // ztunnel's backoff: 1 s, doubled, at most 150 s, each +-20 %
-constexpr auto longest_retry = 150s;
-constexpr double retry_spread = 0.2;
+constexpr auto longest_sleep = 1s;  // the wall clock may have jumped: look at it this often
 
 struct Entry {
     std::size_t uses = 1;
     CredentialsPtr current;
-    SystemTime renew_at;     // by the wall clock, which may jump
-    Steady::time_point due;  // and by the one that does not
-    Steady::duration next_retry = first_retry;
-    std::uint64_t renewals = 0;
+    Steady::time_point since;  // that we have it
+    std::string chain, roots;  // PEM
+    std::uint64_t issued = 0;
     std::uint64_t failures = 0;
     std::string last_failure;
+
+    bool is_good(SystemTime now) const { return current && now < current->not_after; }
+    std::string state(SystemTime now) const {
+        if (is_good(now)) return "Available";
+        return last_failure.empty() ? "Initializing" : "Unavailable: " + last_failure;
+    }
 };
+
+base::Result<CredentialsPtr> accept(const state::Identity& asked, const Pem& pem) {
+    auto made = make_credentials(asked, pem);
+    if (!made) return made;
+    const X509* leaf = SSL_CTX_get0_certificate((*made)->client.get());
+    auto names = uri_names(*leaf);
+    if (names.empty() || names.front() != asked.to_string())
+        return base::problem("the certificate is for " + (names.empty() ? "no URI" : names.front()) +
+                             ", it was asked for " + asked.to_string());
+    if (std::chrono::system_clock::now() >= (*made)->not_after)
+        return base::problem("the certificate that came expired at " + to_text((*made)->not_after) +
+                             "; is this node's clock right?");
+    return made;
+}
+
+std::vector<CertificateText> texts(const std::string& pem) {
+    std::vector<CertificateText> all;
+    for (const Certificate& each : read_certificates_leniently(pem))
+        if (auto text = to_pem(*each))
+            all.push_back({std::move(*text), decimal(X509_get0_serialNumber(each.get())),
+                           to_system_time(X509_get0_notBefore(each.get())),
+                           to_system_time(X509_get0_notAfter(each.get()))});
+    return all;
+}
 
 }
 
 struct CertificateManager::Impl : std::enable_shared_from_this<Impl> {
-    Impl(boost::asio::io_context& io, const Authority& a, milliseconds t, Publish p)
-        : authority{a},
+    Impl(boost::asio::io_context& io, Issuer& i, milliseconds t, Publish p)
+        : issuer{i},
           ttl{std::max<std::chrono::seconds>(std::chrono::duration_cast<std::chrono::seconds>(t), 1s)},
           publish{std::move(p)},
           timer{io} {}
 
-    base::Result<CredentialsPtr> issue(const state::Identity& identity) const;
-    void installed(Entry& entry, CredentialsPtr fresh);
-    bool is_due(const Entry& entry) const;
-    bool renew(const state::Identity& identity, Entry& entry);
-    void renew_what_is_due();
+    void go_on();
+    void ask(const Schedule::Ticket& ticket);
+    void answered(const Schedule::Ticket& ticket, base::Result<Pem> answer);
+    void take_in(const state::Identity& identity, Entry& entry, CredentialsPtr fresh, Pem pem);
+    void note_failure(const state::Identity& identity, Entry& entry, const base::Error& why);
     void sleep();
     void publish_all() const;
-    double random(double from, double to) { return std::uniform_real_distribution<>{from, to}(generator); }
 
-    const Authority& authority;
+    Issuer& issuer;
     std::chrono::seconds ttl;
     Publish publish;
     std::map<state::Identity, Entry> entries;
-    std::minstd_rand generator{std::random_device{}()};
+    Schedule schedule{std::random_device{}()};
+    CertificateTotals totals;
+    bool going_on = false;
+    bool changed = false;
     boost::asio::steady_timer timer;
 };
 
-base::Result<CredentialsPtr> CertificateManager::Impl::issue(const state::Identity& identity) const {
-    auto pem = authority.issue(identity, ttl);
-    if (!pem) return pem.error();
-    return make_credentials(identity, *pem);
+// After every change. An issuer may answer inside its call: what comes of it is published once.
+void CertificateManager::Impl::go_on() {
+    if (std::exchange(going_on, true)) return;
+    while (auto ticket = schedule.take(Now::read())) ask(*ticket);
+    going_on = false;
+    if (std::exchange(changed, false)) publish_all();
+    sleep();
 }
 
-void CertificateManager::Impl::installed(Entry& entry, CredentialsPtr fresh) {
-    auto now = system_clock::now();
-    // Half of what is left, not of the whole validity: that one begins two minutes ago.
-    auto half = std::max<system_clock::duration>((fresh->not_after - now) / 2, shortest_life);
-    auto wait = std::chrono::duration_cast<milliseconds>(half * random(1, 1 + spread));
+void CertificateManager::Impl::ask(const Schedule::Ticket& ticket) {
+    issuer.issue(ticket.identity, ttl, [weak = weak_from_this(), ticket](base::Result<Pem> answer) {
+        if (auto self = weak.lock()) self->answered(ticket, std::move(answer));
+    });
+}
+
+void CertificateManager::Impl::answered(const Schedule::Ticket& ticket, base::Result<Pem> answer) {
+    if (schedule.answered(ticket)) {
+        changed = true;
+        Entry& entry = entries.at(ticket.identity);
+        auto fresh = answer ? accept(ticket.identity, *answer) : answer.error();
+        if (fresh)
+            take_in(ticket.identity, entry, std::move(*fresh), std::move(*answer));
+        else
+            note_failure(ticket.identity, entry, fresh.error());
+    }
+    go_on();
+}
+
+void CertificateManager::Impl::take_in(const state::Identity& identity, Entry& entry, CredentialsPtr fresh, Pem pem) {
+    const auto now = Now::read();
+    schedule.issued(identity, now, *fresh);
     entry.current = std::move(fresh);
-    entry.renew_at = now + wait;
-    entry.due = Steady::now() + wait;
-    entry.next_retry = first_retry;
-    entry.last_failure.clear();
-}
-
-bool CertificateManager::Impl::is_due(const Entry& entry) const {
-    if (Steady::now() >= entry.due) return true;
-    if (!entry.last_failure.empty()) return false;  // then the backoff decides
-    auto now = system_clock::now();
-    return now >= entry.renew_at || now < entry.current->not_before;
-}
-
-bool CertificateManager::Impl::renew(const state::Identity& identity, Entry& entry) {
-    auto fresh = issue(identity);
-    if (fresh) {
-        installed(entry, std::move(*fresh));
-        ++entry.renewals;
+    entry.since = now.steady;
+    entry.chain = std::move(pem.chain);
+    entry.roots = std::move(pem.roots);
+    if (!entry.last_failure.empty())
+        base::log::info("tls", "{} has a certificate {}, good until {}", identity.to_string(),
+                        entry.issued == 0 ? "now" : "again", to_text(entry.current->not_after));
+    else if (entry.issued != 0)
         base::log::debug("tls", "renewed the certificate of {}, good until {}", identity.to_string(),
                          to_text(entry.current->not_after));
-        return true;
-    }
-    auto wait = std::chrono::duration_cast<milliseconds>(entry.next_retry * random(1 - retry_spread, 1 + retry_spread));
-    entry.next_retry = std::min<Steady::duration>(2 * entry.next_retry, longest_retry);
-    entry.due = Steady::now() + wait;
-    ++entry.failures;
-    entry.last_failure = fresh.error().to_string();
-    bool expired = system_clock::now() >= entry.current->not_after;
-    base::log::write(expired ? base::log::Level::error : base::log::Level::warn, "tls",
-                     fmt::format("the certificate of {} was not renewed: {}; the one in use {} {}, next try in {} ms",
-                                 identity.to_string(), entry.last_failure, expired ? "expired at" : "is good until",
-                                 to_text(entry.current->not_after), wait.count()));
-    return false;
+    entry.last_failure.clear();
+    ++entry.issued;
+    ++totals.issued;
 }
 
-void CertificateManager::Impl::renew_what_is_due() {
-    bool changed = false;
-    for (auto& [identity, entry] : entries)
-        if (is_due(entry)) changed |= renew(identity, entry);
-    if (changed) publish_all();
-    sleep();
+void CertificateManager::Impl::note_failure(const state::Identity& identity, Entry& entry, const base::Error& why) {
+    const auto now = Now::read();
+    const auto end = entry.current ? std::optional{entry.current->not_after} : std::nullopt;
+    const auto wait = std::chrono::duration_cast<milliseconds>(schedule.failed(identity, now, end)).count();
+    ++entry.failures;
+    ++totals.failed;
+    const bool said = entry.last_failure == why.to_string();
+    entry.last_failure = why.to_string();
+    using base::log::Level;
+    const Level level = said ? Level::debug : entry.is_good(now.wall) ? Level::warn : Level::error;
+    if (!entry.current)
+        base::log::write(level, "tls",
+                         fmt::format("no certificate for {} yet: {}; next try in {} ms", identity.to_string(),
+                                     entry.last_failure, wait));
+    else
+        base::log::write(level, "tls",
+                         fmt::format("the certificate of {} was not renewed: {}; the one in use {} {}, next try in "
+                                     "{} ms",
+                                     identity.to_string(), entry.last_failure,
+                                     entry.is_good(now.wall) ? "is good until" : "expired at", to_text(*end), wait));
 }
 
 void CertificateManager::Impl::sleep() {
@@ -124,53 +162,93 @@ void CertificateManager::Impl::sleep() {
         timer.cancel();
         return;
     }
-    auto wake = Steady::now() + longest_sleep;
-    for (const auto& [identity, entry] : entries) wake = std::min<Steady::time_point>(wake, entry.due);
+    const auto now = Now::read();
+    auto wake = now.steady + longest_sleep;
+    if (auto next = schedule.next(now)) wake = std::min(wake, *next);
     timer.expires_at(wake);  // and forgets an earlier wait
     timer.async_wait([weak = weak_from_this()](boost::system::error_code cancelled) {
         if (cancelled) return;
-        if (auto self = weak.lock()) self->renew_what_is_due();
+        if (auto self = weak.lock()) self->go_on();
     });
 }
 
 void CertificateManager::Impl::publish_all() const {
     auto map = std::make_shared<CredentialsMap>();
-    for (const auto& [identity, entry] : entries) map->emplace_hint(map->end(), identity, entry.current);
+    for (const auto& [identity, entry] : entries) {
+        Standing standing{entry.current, entry.last_failure, {}};
+        if (!entry.last_failure.empty()) standing.next_try = schedule.next_try(identity);
+        map->emplace_hint(map->end(), identity, std::move(standing));
+    }
     publish(std::move(map));
 }
 
-CertificateManager::CertificateManager(boost::asio::io_context& io, const Authority& authority, milliseconds ttl,
-                                       Publish publish)
-    : impl_{std::make_shared<Impl>(io, authority, ttl, std::move(publish))} {}
+CertificateManager::CertificateManager(boost::asio::io_context& io, Issuer& issuer, milliseconds ttl, Publish publish)
+    : impl_{std::make_shared<Impl>(io, issuer, ttl, std::move(publish))} {}
 CertificateManager::~CertificateManager() = default;
 
-base::Result<> CertificateManager::add(const state::Identity& identity) {
-    if (auto known = impl_->entries.find(identity); known != impl_->entries.end()) {
-        ++known->second.uses;
-        return {};
+void CertificateManager::add(const state::Identity& identity) {
+    auto [entry, is_new] = impl_->entries.try_emplace(identity);
+    if (!is_new) {
+        ++entry->second.uses;
+        return;
     }
-    auto fresh = impl_->issue(identity);
-    if (!fresh)
-        return base::problem("issue a certificate for " + identity.to_string() + ": " + fresh.error().to_string());
-    impl_->installed(impl_->entries[identity], std::move(*fresh));
-    impl_->publish_all();
-    impl_->sleep();
-    return {};
+    impl_->schedule.add(identity, Now::read());
+    impl_->changed = true;
+    impl_->go_on();
 }
 
 void CertificateManager::remove(const state::Identity& identity) {
     auto known = impl_->entries.find(identity);
     if (known == impl_->entries.end() || --known->second.uses > 0) return;
+    const state::Identity gone = known->first;  // the caller's may be ours
     impl_->entries.erase(known);
-    impl_->publish_all();
-    impl_->sleep();
+    impl_->schedule.remove(gone);
+    impl_->changed = true;
+    impl_->go_on();
+}
+
+void CertificateManager::hurry(const state::Identity& identity) {
+    auto known = impl_->entries.find(identity);
+    if (known == impl_->entries.end() || known->second.is_good(std::chrono::system_clock::now())) return;
+    impl_->schedule.raise(identity, Now::read());
+    impl_->go_on();
+}
+
+void CertificateManager::renew_all(milliseconds within) {
+    impl_->schedule.renew_all(Now::read(), within);
+    impl_->go_on();
 }
 
 std::vector<CertificateStats> CertificateManager::stats() const {
     std::vector<CertificateStats> all;
+    const auto now = Now::read();
+    for (const auto& [identity, entry] : impl_->entries) {
+        CertificateStats stats{.identity = identity, .state = entry.state(now.wall)};
+        if (entry.current) {
+            stats.serial = entry.current->serial;
+            stats.not_before = entry.current->not_before;
+            stats.not_after = entry.current->not_after;
+            stats.age = now.steady - entry.since;
+            stats.renewals = entry.issued - 1;
+        }
+        stats.failures = entry.failures;
+        stats.last_failure = entry.last_failure;
+        all.push_back(std::move(stats));
+    }
+    return all;
+}
+
+CertificateTotals CertificateManager::totals() const {
+    CertificateTotals totals = impl_->totals;
+    totals.under_way = impl_->schedule.under_way();
+    return totals;
+}
+
+std::vector<CertificateDump> CertificateManager::dump() const {
+    std::vector<CertificateDump> all;
+    const auto now = std::chrono::system_clock::now();
     for (const auto& [identity, entry] : impl_->entries)
-        all.push_back({identity, entry.current->serial, entry.current->not_before, entry.current->not_after,
-                       entry.renewals, entry.failures, entry.last_failure});
+        all.push_back({identity, entry.state(now), texts(entry.chain), texts(entry.roots)});
     return all;
 }
 

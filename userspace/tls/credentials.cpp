@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <culvert/tls/credentials.hpp>
 
-#include <openssl/bn.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
@@ -122,14 +121,6 @@ base::Result<Chain> read_chain(const Pem& pem) {
     for (std::size_t i = 1; i < certificates->size(); ++i)
         if (!signs_itself((*certificates)[i].get())) chain.intermediates.push_back(std::move((*certificates)[i]));
     return chain;
-}
-
-std::string decimal(const ASN1_INTEGER* serial) {
-    base::Handle<BIGNUM, BN_free> number{ASN1_INTEGER_to_BN(serial, nullptr)};
-    char* text = number ? BN_bn2dec(number.get()) : nullptr;
-    std::string result = text ? text : "";
-    OPENSSL_free(text);
-    return result;
 }
 
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "openssl.hpp"
 
+#include <openssl/bn.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -124,6 +125,12 @@ base::Result<std::string> to_pem(X509& certificate) {
     return contents(bio.get());
 }
 
+base::Result<std::string> to_pem(X509_REQ& request) {
+    Bio bio{BIO_new(BIO_s_mem())};
+    if (!bio || PEM_write_bio_X509_REQ(bio.get(), &request) != 1) return openssl_problem("write certificate request");
+    return contents(bio.get());
+}
+
 base::Result<std::string> to_pem(EVP_PKEY& key) {
     Bio bio{BIO_new(BIO_s_secmem())};
     if (!bio || PEM_write_bio_PrivateKey(bio.get(), &key, nullptr, nullptr, 0, nullptr, nullptr) != 1)
@@ -145,6 +152,14 @@ std::vector<std::string> uri_names(const X509& certificate) {
                            static_cast<std::size_t>(ASN1_STRING_length(uri)));
     }
     return found;
+}
+
+std::string decimal(const ASN1_INTEGER* serial) {
+    base::Handle<BIGNUM, BN_free> number{ASN1_INTEGER_to_BN(serial, nullptr)};
+    char* text = number ? BN_bn2dec(number.get()) : nullptr;
+    std::string result = text ? text : "";
+    OPENSSL_free(text);
+    return result;
 }
 
 SystemTime to_system_time(const ASN1_TIME* time) noexcept {

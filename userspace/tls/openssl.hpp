@@ -34,10 +34,13 @@ std::vector<Certificate> read_certificates_leniently(const std::string& pem);
 base::Result<Key> read_key(const std::string& pem);
 
 base::Result<std::string> to_pem(X509& certificate);
+base::Result<std::string> to_pem(X509_REQ& request);
 base::Result<std::string> to_pem(EVP_PKEY& key);  // PKCS #8
 
 // The URI subject alternative names, in the certificate's order.
 std::vector<std::string> uri_names(const X509& certificate);
+
+std::string decimal(const ASN1_INTEGER* serial);
 
 SystemTime to_system_time(const ASN1_TIME* time) noexcept;
 std::string to_text(SystemTime time);  // "2026-01-02 03:04:05 UTC"

@@ -66,18 +66,24 @@ bool add_extended_usage(X509& certificate, std::initializer_list<int> nids) {
     return add(certificate, NID_ext_key_usage, value.get(), false);
 }
 
-bool add_uri_names(X509& certificate, const std::vector<std::string>& uris) {
-    base::Handle<GENERAL_NAMES, GENERAL_NAMES_free> names{GENERAL_NAMES_new()};
-    if (!names) return false;
+GeneralNames make_uri_names(const std::vector<std::string>& uris) {
+    GeneralNames names{GENERAL_NAMES_new()};
+    if (!names) return nullptr;
     for (const std::string& uri : uris) {
         base::Handle<ASN1_IA5STRING, ASN1_IA5STRING_free> text{ASN1_IA5STRING_new()};
         base::Handle<GENERAL_NAME, GENERAL_NAME_free> name{GENERAL_NAME_new()};
-        if (!text || !name || ASN1_STRING_set(text.get(), uri.data(), static_cast<int>(uri.size())) != 1) return false;
+        if (!text || !name || ASN1_STRING_set(text.get(), uri.data(), static_cast<int>(uri.size())) != 1)
+            return nullptr;
         GENERAL_NAME_set0_value(name.get(), GEN_URI, text.release());
-        if (sk_GENERAL_NAME_push(names.get(), name.get()) <= 0) return false;
+        if (sk_GENERAL_NAME_push(names.get(), name.get()) <= 0) return nullptr;
         static_cast<void>(name.release());  // the list has it now
     }
-    return add(certificate, NID_subject_alt_name, names.get(), true);
+    return names;
+}
+
+bool add_uri_names(X509& certificate, const std::vector<std::string>& uris) {
+    auto names = make_uri_names(uris);
+    return names && add(certificate, NID_subject_alt_name, names.get(), true);
 }
 
 bool add_subject_key_id(X509& certificate) {

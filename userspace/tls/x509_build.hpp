@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parts of a certificate, put in as structures: no name ever passes through OpenSSL's configuration syntax.
 #pragma once
+#include <openssl/x509v3.h>
+
 #include <initializer_list>
 #include <string>
 
@@ -12,6 +14,9 @@ base::Result<Key> make_p256_key();
 
 // Version 3, a random positive 128-bit serial, the key, the times; no names and no extensions yet.
 base::Result<Certificate> blank_certificate(EVP_PKEY& key, SystemTime not_before, SystemTime not_after);
+
+using GeneralNames = base::Handle<GENERAL_NAMES, GENERAL_NAMES_free>;
+GeneralNames make_uri_names(const std::vector<std::string>& uris);  // null: OpenSSL did not
 
 // Each says whether OpenSSL did it.
 bool add_basic_constraints(X509& certificate, bool is_ca);               // critical

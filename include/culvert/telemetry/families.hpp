@@ -26,6 +26,10 @@ struct Family {
     X(map_max_entries, "culvert_map_max_entries", gauge, "map", "Rows that a shared kernel map can hold.") \
     X(certificate_expiry, "culvert_certificate_expiry_timestamp_seconds", gauge, "identity",               \
       "When the certificate that is in use for an identity expires, in Unix time.")                        \
+    X(certificate_age, "culvert_certificate_age_seconds", gauge, "identity",                               \
+      "How long the certificate that is in use for an identity has been here.")                            \
+    X(certificate_states, "culvert_certificates", gauge, "state",                                          \
+      "Identities of this node by how it stands with their certificates.")                                 \
     X(certificate_renewals, "culvert_certificate_renewals_total", counter, "",                             \
       "Certificates that were issued to this node, the first of an identity included.")                    \
     X(certificate_failures, "culvert_certificate_failures_total", counter, "",                             \

@@ -7,10 +7,11 @@
 
 #include <culvert/base/result.hpp>
 #include <culvert/tls/credentials.hpp>
+#include <culvert/tls/issuer.hpp>
 
 namespace culvert::tls {
 
-class Authority {
+class Authority final : public Issuer {
 public:
     // A root somebody made: EC or RSA. Neither file is written.
     static base::Result<std::unique_ptr<Authority>> load(const std::string& certificate_file,
@@ -23,6 +24,8 @@ public:
     // A new EC P-256 key and a certificate for it: SPIFFE URI SAN (critical, the subject is empty), client and server
     // auth, not before two minutes ago, not after now + lifetime and never after the root.
     base::Result<Pem> issue(const state::Identity& identity, std::chrono::seconds lifetime) const;
+    // The same, at once.
+    void issue(const state::Identity& identity, std::chrono::seconds lifetime, Issued issued) override;
 
     const std::string& root_pem() const noexcept;
 

@@ -39,8 +39,20 @@ struct Pem {
 // Fails when a certificate or key cannot be read, or they do not belong together.
 base::Result<CredentialsPtr> make_credentials(const state::Identity& identity, const Pem& pem);
 
+// How it stands with the certificate of one identity.
+struct Standing {
+    CredentialsPtr current;                          // null: there is none yet
+    std::string failure;                             // why the last request failed; empty after one that went well
+    std::chrono::steady_clock::time_point next_try;  // after a failure
+
+    // What a connection speaks with now: none when there is none, or it has expired.
+    CredentialsPtr good() const {
+        return current && std::chrono::system_clock::now() < current->not_after ? current : nullptr;
+    }
+};
+
 // Every identity this node speaks for. Published as a whole; workers keep the last one they were given.
-using CredentialsMap = std::map<state::Identity, CredentialsPtr>;
+using CredentialsMap = std::map<state::Identity, Standing>;
 using CredentialsMapPtr = std::shared_ptr<const CredentialsMap>;
 
 }
