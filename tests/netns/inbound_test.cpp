@@ -95,6 +95,27 @@ TEST_CASE("inbound: on whatever port, from pods and nodes near and far, the prox
     }
 }
 
+TEST_CASE("inbound: a client calls two ports of a pod from one port of its own, at once" BOTH_FAMILIES) {
+    World& world = World::shared();
+    for (Family family : families()) {
+        Server one{world.near.netns(), 8080, apps::echo}, other{world.near.netns(), 8081, apps::echo};
+        for (Pod* caller : {&world.plain1, &world.plain2, &world.client}) {
+            CAPTURE(to_string(family));
+            CAPTURE(caller->name());
+            Connection first = caller->dial(
+                {.to = world.near.at(family, 8080), .from = SocketAddress{caller->ip(family), 0}, .limit = 3s});
+            CHECK(first.echoes("first"));
+            Connection second =
+                caller->dial({.to = world.near.at(family, 8081), .from = first.local(), .limit = 3s});
+            CHECK(second.echoes("second"));
+            CHECK(first.echoes("first still"));
+            CHECK(one.last_guest().to.port == 8080);
+            CHECK(other.last_guest().to.port == 8081);
+            CHECK(other.last_guest().from.ip == caller->ip(family));
+        }
+    }
+}
+
 TEST_CASE("inbound: by a hostPort of the node, the proxy has it, and the app sees who called" BOTH_FAMILIES) {
     World& world = World::shared();
     for (Family family : families()) {

@@ -33,9 +33,9 @@ Result<Fd> open_listener(int family, Arrival arrival, std::uint16_t port) {
     if (!fd) return base::errno_while(what);
     int one = 1;
     bool v4 = family == AF_INET;
-    int refused = ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) |
-                  ::setsockopt(fd.get(), v4 ? int{SOL_IP} : int{SOL_IPV6}, v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &one,
-                               sizeof one);
+    // Not transparent: calls from one client port to two of the pod's ports look alike once redirected. The kernel gives
+    // the second another source port, and takes its SYN back from the first one's socket, unless that is transparent.
+    int refused = ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (!v4) refused |= ::setsockopt(fd.get(), SOL_IPV6, IPV6_V6ONLY, &one, sizeof one);
     if (refused) return base::errno_while(what);
     // Before listen(): the rules of an earlier daemon send connections at once, and what is accepted inherits this.
