@@ -76,9 +76,11 @@ Result<> EbpfCapture::set_aside_other_schemas() {
 }
 
 Result<> EbpfCapture::load() {
-    auto own = netns_cookie();
-    if (!own) return own.error();
-    netns_ = *own;
+    auto node_netns = open_node_netns(settings_.node_netns);
+    if (!node_netns) return node_netns.error();
+    auto cookie = base::in_netns(node_netns->get(), netns_cookie);
+    if (!cookie) return cookie.error();
+    netns_ = *cookie;
     auto loaded = Programs::load(Programs::Node{netns_, daemon_, settings_.max_pods, settings_.max_flows},
                                  [this](const char* name) { return pinned(pins_.path(name)); });
     if (!loaded) return loaded.error();

@@ -79,7 +79,7 @@ private:
     boost::asio::io_context& io_;
     Settings settings_;
     Pins pins_;                // holds the lock: first to come, last to go
-    std::uint64_t netns_ = 0;  // cookie of the daemon's own
+    std::uint64_t netns_ = 0;  // cookie of the node's own
     std::uint64_t daemon_;
     GuardHook guard_hook_ = GuardHook::tcx;
     base::Fd cgroup_;

@@ -34,9 +34,9 @@ Result<std::unique_ptr<Capture>> IptablesCapture::start(boost::asio::io_context&
     if (!tables) return tables.error();
     std::unique_ptr<IptablesCapture> capture{
         new IptablesCapture{io, std::move(settings), std::move(*records), std::move(*tables)}};
-    auto own = base::open_netns("/proc/thread-self/ns/net");
-    if (!own) return own.error();
-    capture->node_netns_ = std::move(*own);
+    auto node_netns = open_node_netns(capture->settings_.node_netns);
+    if (!node_netns) return node_netns.error();
+    capture->node_netns_ = std::move(*node_netns);
     auto name = name_of(capture->node_netns_.get());
     if (!name) return name.error();
     capture->node_ = *name;

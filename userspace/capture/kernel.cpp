@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <culvert/base/log.hpp>
+#include <culvert/base/netns.hpp>
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
@@ -203,6 +204,15 @@ Result<std::uint64_t> netns_cookie() {
     if (::getsockopt(any.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) != 0)
         return base::errno_while("ask for the netns cookie (Linux 5.14 tells it)");
     return cookie;
+}
+
+Result<Fd> open_node_netns(const std::string& path) {
+    auto opened = base::open_netns(path.empty() ? "/proc/thread-self/ns/net" : path);
+    if (opened || path.empty()) return opened;
+    return base::problem(
+        opened.error().to_string() +
+        "; it is to be the node's own netns (CULVERT_NODE_NETNS, node.netns), and /proc/1/ns/net of the "
+        "node wants CAP_SYS_PTRACE");
 }
 
 }

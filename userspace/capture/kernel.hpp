@@ -25,6 +25,9 @@ base::Result<base::Fd> cgroup_root();
 // Of the network namespace that this thread is in.
 base::Result<std::uint64_t> netns_cookie();
 
+// The netns that the kubelet's calls come from: this thread's where no path is given.
+base::Result<base::Fd> open_node_netns(const std::string& path);
+
 // libbpf's own messages go through our logger; a refused program prints the verifier's last lines.
 void adopt_libbpf_log();
 

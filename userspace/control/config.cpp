@@ -29,6 +29,7 @@ Reader node(NodeSettings& into, state::Exclusions& excluded) {
                    {"network", text(into.network)},
                    {"clusterId", name(into.cluster_id, "a cluster's name")},
                    {"trustDomain", name(into.trust_domain, "a trust domain such as cluster.local")},
+                   {"netns", name(into.netns, "the path of the node's network namespace")},
                    {"exclude", exclude(excluded)}});
     });
 }

@@ -139,6 +139,7 @@ NodeSettings node(const Reading& variables, const ProxyConfig& proxy) {
     const std::string own = variables.text_or("CLUSTER_ID", values.cluster_id);
     values.cluster_id = cluster != proxy.metadata.end() && !cluster->second.empty() ? cluster->second : own;
     values.trust_domain = variables.text_or("TRUST_DOMAIN", values.trust_domain);
+    values.netns = variables.text_or("CULVERT_NODE_NETNS", "");
     return values;
 }
 

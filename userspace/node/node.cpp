@@ -154,6 +154,7 @@ private:
         auto mode = config_.capture == control::CaptureMode::ebpf ? capture::Mode::ebpf : capture::Mode::iptables;
         auto capture = capture::Capture::start(io_, {.mode = mode,
                                                      .instance = config_.node.name,
+                                                     .node_netns = config_.node.netns,
                                                      .workers = worker_count(config_),
                                                      .max_pods = config_.limits.max_pods,
                                                      .max_flows = config_.limits.max_flows,

@@ -25,6 +25,7 @@ struct NodeSettings {
     std::string network;
     std::string cluster_id = "Kubernetes";
     std::string trust_domain = "cluster.local";
+    std::string netns = {};  // the path of the node's own, where culvertd lives in another; empty: culvertd's
     friend bool operator==(const NodeSettings&, const NodeSettings&) = default;
 };
 
