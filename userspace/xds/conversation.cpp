@@ -10,6 +10,7 @@
 #include "decode.hpp"
 #include "discovery.pb.h"
 #include "requests.hpp"
+#include "stand_in.hpp"
 
 namespace culvert::xds {
 
@@ -74,8 +75,10 @@ public:
         const bool taken = resource.has_value();
         if (taken) {
             versions_.insert_or_assign(from.name(), from.version());
+            all_.stand_ins_.erase(from.name());
             heard_.changed.push_back(std::move(*resource));
         } else {
+            if (kind_ == Kind::authorization && !versions_.contains(from.name())) stand_in_for(from);
             heard_.refused.push_back({from.name(), resource.error().doing});
         }
         answer(from.name(), taken);
@@ -86,10 +89,19 @@ public:
     // istiod also removes what it never told of, and so answers questions for what does not exist.
     void forget(const std::string& name) {
         answer(name, false);
-        if (versions_.erase(name) > 0) heard_.removed.push_back(name);
+        const bool stood_in = kind_ == Kind::authorization && all_.stand_ins_.erase(name) > 0;
+        if (versions_.erase(name) > 0 || stood_in) heard_.removed.push_back(name);
     }
 
 private:
+    void stand_in_for(const wire::Resource& from) {
+        auto& names = all_.stand_ins_;
+        if (names.size() >= all_.limits_.resources && !names.contains(from.name())) return;
+        auto made = stand_in(from.name(), from.resource().value(), all_.node_.root_namespace);
+        if (!made) return;
+        names.insert(from.name());
+        heard_.changed.push_back(std::move(*made));
+    }
     bool full(const std::string& name) const {
         return versions_.size() >= all_.limits_.resources && !versions_.contains(name);
     }
@@ -111,8 +123,13 @@ Conversation::Conversation(Node node, Interest interest, Limits limits)
 std::vector<std::string> Conversation::begin() {
     std::vector<std::string> requests;
     // In this order istiod answers, and so its Addresses come before the Authorizations that they name.
-    for (Kind kind : {Kind::address, Kind::authorization})
-        requests.push_back(first_request(node_, kind, interest_, versions_[index(kind)]));
+    for (Kind kind : {Kind::address, Kind::authorization}) {
+        auto versions = versions_[index(kind)];
+        // Without a version they are told of again; unnamed, istiod would not say that they are gone.
+        if (kind == Kind::authorization)
+            for (const std::string& name : stand_ins_) versions.emplace(name, "");
+        requests.push_back(first_request(node_, kind, interest_, versions));
+    }
     if (!waiting_.empty()) requests.push_back(subscribe(waiting_));
     return requests;
 }
@@ -130,6 +147,7 @@ base::Result<Heard> Conversation::hear(std::string_view bytes) {
     if (auto kind = kind_of(response.type_url())) {
         told_[index(*kind)] = true;
         heard.kind = *kind;
+        heard.resources = static_cast<std::size_t>(response.resources_size());
         Hearing hearing{*this, *kind, heard};
         for (const wire::Resource& resource : response.resources()) hearing.take(resource);
         for (const std::string& name : response.removed_resources()) hearing.forget(name);

@@ -6,7 +6,8 @@
 //   a name is missed  ask()     a request, where Interest is on_demand
 //
 // A resource that cannot be read costs only itself: what was held under its name stays, with the version that it had,
-// the others are taken on, and the response is answered with the name and the reason.
+// the others are taken on, and the response is answered with the name and the reason. A policy of which no version could
+// be read yet is taken on as one that denies, under its name.
 #pragma once
 #include <array>
 #include <map>
@@ -26,10 +27,11 @@ enum class Interest : std::uint8_t { everything, on_demand };
 struct Node {
     std::string id;
     std::map<std::string, std::string> metadata;
+    std::string root_namespace = "istio-system";  // whose policies are for the whole mesh; istiod is not told
 };
 
 struct Limits {
-    std::size_t response_bytes = 64u << 20;
+    std::size_t response_bytes = 200u << 20;
     std::size_t resources = 1'000'000;  // of one kind
     std::size_t questions = 10'000;     // that have no answer yet
 };
@@ -47,6 +49,7 @@ struct Answer {
 // What a response says.
 struct Heard {
     Kind kind = Kind::address;         // of all that follows
+    std::size_t resources = 0;         // that it brought
     std::vector<Resource> changed;     // in its order
     std::vector<std::string> removed;  // of what was held
     std::vector<Refusal> refused;
@@ -94,7 +97,8 @@ private:
     Limits limits_;
     std::array<std::map<std::string, std::string>, kinds> versions_;  // by name, of what is held
     std::array<bool, kinds> told_{};
-    std::set<std::string> waiting_;  // asked for, without an answer
+    std::set<std::string> waiting_;    // asked for, without an answer
+    std::set<std::string> stand_ins_;  // policies that deny in the place of what could not be read
 };
 
 }
