@@ -3,10 +3,12 @@
 """Plays istiod for one node proxy or more: its xDS and its CA, on gRPC's own core, over TLS.
 
     istiod.py --home DIR [--listen 127.0.0.1:0] [--plaintext ADDRESS] [--mesh FILE] [--token TEXT ...] [--name HOST ...]
+              [--orders FIFO]
 
 DIR gets the root (root-cert.pem). FILE is {"addresses": [{"workload": {...}} or {"service": {...}}], "authorizations":
 [{...}]} in protobuf's field names, addresses as text; it is read again whenever it changes. What is heard and done comes
-out as a JSON object a line, the first one {"event": "listening", "port": N}. Orders come in as a JSON object a line:
+out as a JSON object a line, the first one {"event": "listening", "port": N}. Orders come in as a JSON object a line, on
+standard input or through the FIFO, which is made:
 
     {"do": "put", "addresses": [], "authorizations": []}     these, whatever else there is
     {"do": "remove", "names": []}                            a uid, namespace/hostname or namespace/name
@@ -25,14 +27,14 @@ out as a JSON object a line, the first one {"event": "listening", "port": N}. Or
     {"do": "back", "as": "http" | "silence" | "noise"}       something else listens in its place
     {"do": "quit"}
 
-Each order is answered with {"event": "done", "do": ...} or {"event": "failed", ...}. It ends with its standard input.
+Each order is answered with {"event": "done", "do": ...} or {"event": "failed", ...}. It ends with its standard input, or
+when it is killed.
 """
 import argparse
 import base64
 import itertools
 import json
 import os
-import pathlib
 import sys
 import threading
 import time
@@ -223,14 +225,19 @@ def main():
     parser.add_argument("--mesh")
     parser.add_argument("--token", action="append")
     parser.add_argument("--name", action="append")
+    parser.add_argument("--orders")
     options = parser.parse_args()
     istiod = Istiod(options)
     if options.mesh:
         version = istiod.version_of(options.mesh)
         istiod.mesh.read(options.mesh)
         threading.Thread(target=istiod.follow, args=(options.mesh, version), daemon=True).start()
+    orders = sys.stdin
+    if options.orders:
+        os.mkfifo(options.orders, 0o600)
+        orders = open(os.open(options.orders, os.O_RDWR), encoding="utf-8")  # never at its end: we write to it, too
     istiod.start()
-    for line in sys.stdin:
+    for line in orders:
         if not line.strip():
             continue
         try:
