@@ -12,6 +12,15 @@
 
 namespace culvert::grpc {
 
+namespace {
+
+// In the words of grpc-go, which people look for.
+std::string with(const std::string& farewell, std::string text) {
+    return farewell.empty() ? text : fmt::format("{}; received prior goaway: {}", text, farewell);
+}
+
+}
+
 Call::Call(std::string method, Deadline deadline, std::size_t most_bytes, Events events)
     : method_{std::move(method)}, deadline_{deadline}, events_{std::move(events)}, unframer_{most_bytes} {}
 
@@ -59,17 +68,18 @@ void Call::data(std::string_view bytes) {
     if (auto why = unframer_.take(bytes, arrived_)) end(std::move(*why));
 }
 
-void Call::stream_ended(std::uint32_t h2_error) {
-    if (code_ || h2_error == NGHTTP2_NO_ERROR) return end_by_trailers();
-    end({code_of_reset(h2_error), fmt::format("the server reset the stream: {}", nghttp2_http2_strerror(h2_error)),
+void Call::stream_ended(std::uint32_t h2_error, const std::string& farewell) {
+    if (code_ || h2_error == NGHTTP2_NO_ERROR) return end_by_trailers(farewell);
+    end({code_of_reset(h2_error),
+         with(farewell, fmt::format("the server reset the stream: {}", nghttp2_http2_strerror(h2_error))),
          Origin::server});
 }
 
-void Call::end_by_trailers() {
+void Call::end_by_trailers(const std::string& farewell) {
     if (!code_) return end({Code::unknown, "the answer ended without a grpc-status", Origin::connection});
     if (*code_ == Code::ok && unframer_.in_a_message())
         return end({Code::internal, "the answer ended in the middle of a message", Origin::connection});
-    end({*code_, message_, Origin::server});
+    end({*code_, *code_ == Code::ok ? message_ : with(farewell, message_), Origin::server});
 }
 
 void Call::end(Status status) {

@@ -38,7 +38,8 @@ public:
     void header(std::string_view name, std::string_view value);
     void head_complete();  // may end the call
     void data(std::string_view bytes);  // may end the call
-    void stream_ended(std::uint32_t h2_error);
+    // `farewell`: of a GOAWAY that came before.
+    void stream_ended(std::uint32_t h2_error, const std::string& farewell);
     void end(Status status);  // the first one counts
 
     void opened();
@@ -46,10 +47,11 @@ public:
     bool deliver();
 
     std::int32_t id = -1;      // on its connection
+    bool left = false;         // its head is on the way
     bool unprocessed = false;  // the server has never looked at it: safe to send again
 
 private:
-    void end_by_trailers();
+    void end_by_trailers(const std::string& farewell);
     std::string no_grpc() const;
 
     const std::string method_;

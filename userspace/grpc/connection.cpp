@@ -153,7 +153,8 @@ void Connection::pump() {
     if (!hear()) pump_soon();
     if (state_ != State::open) return;
     say();
-    if (state_ == State::open && session_.over()) lost("it was closed");
+    if (state_ == State::open && session_.over())
+        lost(session_.farewell().empty() ? "what the server says is no HTTP/2" : "it was closed");
 }
 
 bool Connection::hear() {

@@ -74,26 +74,32 @@ struct Session::Callbacks {
         if (!call) return 0;
         if (frame->hd.type == NGHTTP2_HEADERS) call->head_complete();
         const bool last = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-        if (last) call->stream_ended(NGHTTP2_NO_ERROR);
+        if (last) call->stream_ended(NGHTTP2_NO_ERROR, session.farewell_);
         if (call->ended()) session.ended(*call, last);
         return 0;
     }
 
-    static int stream_closed(nghttp2_session* http2, std::int32_t stream, std::uint32_t code, void*) {
+    static int frame_sent(nghttp2_session* http2, const nghttp2_frame* frame, void*) {
+        if (frame->hd.type != NGHTTP2_HEADERS) return 0;
+        if (Call* call = call_of(http2, frame->hd.stream_id)) call->left = true;
+        return 0;
+    }
+
+    static int stream_closed(nghttp2_session* http2, std::int32_t stream, std::uint32_t code, void* self) {
         Call* call = call_of(http2, stream);
         if (!call) return 0;
         nghttp2_session_set_stream_user_data(http2, stream, nullptr);
         call->unprocessed = code == NGHTTP2_REFUSED_STREAM;
-        call->stream_ended(code);
+        call->stream_ended(code, of(self).farewell_);
         return 0;
     }
 
     // Of a request that never left: the server said GOAWAY before.
-    static int not_sent(nghttp2_session* http2, const nghttp2_frame* frame, int, void*) {
+    static int not_sent(nghttp2_session* http2, const nghttp2_frame* frame, int, void* self) {
         if (frame->hd.type != NGHTTP2_HEADERS) return 0;
         if (Call* call = call_of(http2, frame->hd.stream_id)) {
             call->unprocessed = true;
-            call->stream_ended(NGHTTP2_REFUSED_STREAM);
+            call->stream_ended(NGHTTP2_REFUSED_STREAM, of(self).farewell_);
         }
         return 0;
     }
@@ -107,6 +113,7 @@ struct Session::Callbacks {
         nghttp2_session_callbacks_set_on_header_callback(callbacks, header);
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, data);
         nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, frame_received);
+        nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, frame_sent);
         nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, not_sent);
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, stream_closed);
         nghttp2_option_set_no_closed_streams(options, 1);
@@ -197,7 +204,10 @@ void Session::deliver() {
 }
 
 void Session::end_all(const Status& status) {
-    for (const auto& [id, call] : calls_) call->end(status);
+    for (const auto& [id, call] : calls_) {
+        if (!call->left) call->unprocessed = true;
+        call->end(status);
+    }
     deliver();
 }
 

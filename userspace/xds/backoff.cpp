@@ -12,11 +12,8 @@ bool is_how_connections_end(const grpc::Status& status) noexcept {
     switch (status.code) {
         case Code::unknown:
         case Code::cancelled:
-        case Code::deadline_exceeded: return true;
-        case Code::unavailable:
-            return status.origin == grpc::Origin::connection ||
-                   status.message.find("transport is closing") != std::string::npos ||
-                   status.message.find("received prior goaway") != std::string::npos;
+        case Code::deadline_exceeded:
+        case Code::unavailable: return true;
         default: return false;
     }
 }

@@ -80,11 +80,11 @@ class Stream:
 
     def _hear(self, request):
         kind = request.type_url
-        if kind not in KINDS:
-            return [self._response(kind, [], [])]
         if request.response_nonce:
             self._hear_answer(request)
             return []
+        if kind not in KINDS:
+            return [self._response(kind, [], []).SerializeToString()]
         if kind not in self.subscriptions:
             return self._begin(request)
         self.say("asked", kind=kind.rpartition(".")[2], names=list(request.resource_names_subscribe),
