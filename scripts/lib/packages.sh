@@ -13,6 +13,7 @@ build_packages=(
 run_packages=(
     iproute2 util-linux procps curl openssl tcpdump jq gunicorn python3-httpbin nginx wrk
     iptables ipset python3-h2 python3-pip
+    python3-grpcio python3-protobuf python3-cryptography
 )
 # What scripts/fuzz links with: the run time of libFuzzer and the sanitizers, which Debian keeps apart, for its clang.
 fuzz_package() {

@@ -43,9 +43,8 @@ void Istiod::order(const std::string& json) {
     const std::size_t failed = said({"\"event\": \"failed\""});
     std::ofstream{orders_} << json << std::endl;
     ++given_;
-    const bool answered = eventually(20s, [&] {
-        return said({"\"event\": \"done\""}) >= given_ || said({"\"event\": \"failed\""}) > failed;
-    });
+    const bool answered = eventually(
+        20s, [&] { return said({"\"event\": \"done\""}) >= given_ || said({"\"event\": \"failed\""}) > failed; });
     if (!answered || said({"\"event\": \"failed\""}) > failed)
         throw std::runtime_error("istiod.py did not do " + json + ": " + log());
 }

@@ -13,7 +13,7 @@ namespace culvert::test {
 class Istiod {
 public:
     struct Options {
-        int netns = -1;                      // borrowed
+        int netns = -1;  // borrowed
         std::string listen = "127.0.0.1:0";
         std::vector<std::string> arguments;  // more of istiod.py's
     };

@@ -36,7 +36,7 @@ public:
     std::size_t take_outgoing(char* into, std::size_t most);
     bool nothing_more_to_send() const noexcept { return half_closed_ && outgoing_.size() == sent_; }
     void header(std::string_view name, std::string_view value);
-    void head_complete();  // may end the call
+    void head_complete();               // may end the call
     void data(std::string_view bytes);  // may end the call
     // `farewell`: of a GOAWAY that came before.
     void stream_ended(std::uint32_t h2_error, const std::string& farewell);

@@ -30,12 +30,7 @@ void keep_alive(int fd) {
 }
 
 Connecting::Connecting(asio::io_context& io, Endpoint endpoint, std::chrono::milliseconds limit, Done done)
-    : endpoint_{std::move(endpoint)},
-      limit_{limit},
-      done_{std::move(done)},
-      resolver_{io},
-      timer_{io},
-      socket_{io} {}
+    : endpoint_{std::move(endpoint)}, limit_{limit}, done_{std::move(done)}, resolver_{io}, timer_{io}, socket_{io} {}
 
 void Connecting::start() {
     error_code no_address;
@@ -60,8 +55,7 @@ void Connecting::resolve() {
         [self = shared_from_this()](error_code error, const tcp::resolver::results_type& results) {
             if (!self->done_) return;
             if (error)
-                return self->finish(
-                    base::Error{error, fmt::format("look up the address of {}", self->endpoint_.host)});
+                return self->finish(base::Error{error, fmt::format("look up the address of {}", self->endpoint_.host)});
             for (const auto& result : results) self->addresses_.push_back(result.endpoint());
             self->next(base::problem(fmt::format("{} has no address", self->endpoint_.host)));
         });
@@ -71,10 +65,9 @@ void Connecting::next(base::Error last) {
     if (!done_) return;
     if (tried_ == addresses_.size()) return finish(std::move(last));
     const tcp::endpoint address = addresses_[tried_++];
-    const std::string doing = fmt::format("connect to {}{}", endpoint_.authority(),
-                                          address.address().to_string() == endpoint_.host
-                                              ? ""
-                                              : fmt::format(" ({})", address.address().to_string()));
+    const std::string doing = fmt::format(
+        "connect to {}{}", endpoint_.authority(),
+        address.address().to_string() == endpoint_.host ? "" : fmt::format(" ({})", address.address().to_string()));
     error_code error;
     socket_.close(error);
     socket_.open(address.protocol(), error);

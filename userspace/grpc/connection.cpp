@@ -42,8 +42,7 @@ void Connection::start() {
     connecting_ = std::make_shared<Connecting>(
         io_, endpoint_, limits_.connect, [self = shared_from_this()](base::Result<Connecting::Socket> socket) {
             if (self->state_ == State::closed) return;
-            if (!socket)
-                return self->fail({Code::unavailable, socket.error().to_string(), Origin::connecting});
+            if (!socket) return self->fail({Code::unavailable, socket.error().to_string(), Origin::connecting});
             self->connected(std::move(*socket));
         });
     connecting_->start();
@@ -190,7 +189,10 @@ void Connection::say() {
             unsent_ = *bytes;
         }
         auto moved = transport_->write(unsent_);
-        if (!moved) return lost(moved.error().to_string());
+        if (!moved) {
+            hear();  // why it does not listen any more, perhaps
+            return lost(moved.error().to_string());
+        }
         if (moved->wait != Wait::nothing) return wait_for(moved->wait);
         unsent_.erase(0, moved->bytes);
     }

@@ -40,7 +40,9 @@ std::optional<Status> Unframer::take(std::string_view bytes, std::vector<std::st
 std::optional<Status> Unframer::read_head() {
     length_ = 0;
     for (int i = 1; i < 5; ++i) length_ = length_ << 8 | static_cast<unsigned char>(head_[i]);
-    if (head_[0] != 0) return Status{Code::internal, "the server sent a compressed message, which was not offered", Origin::connection};
+    if (head_[0] != 0)
+        return Status{Code::internal, "the server sent a compressed message, which was not offered",
+                      Origin::connection};
     if (length_ > most_)
         return Status{Code::resource_exhausted,
                       fmt::format("the server announced a message of {} bytes, more than {}", length_, most_),

@@ -48,12 +48,9 @@ base::Result<std::vector<Header>> request_head(const Target& target, const Endpo
     auto token = authorization(target.token);
     if (!token) return token.error();
     std::vector<Header> head{
-        {":method", "POST"},
-        {":scheme", endpoint.tls ? "https" : "http"},
-        {":path", method},
-        {":authority", endpoint.authority()},
-        {"te", "trailers"},
-        {"content-type", "application/grpc"},
+        {":method", "POST"},       {":scheme", endpoint.tls ? "https" : "http"},
+        {":path", method},         {":authority", endpoint.authority()},
+        {"te", "trailers"},        {"content-type", "application/grpc"},
         {"user-agent", "culvert"},
     };
     if (deadline.count() > 0) head.push_back({"grpc-timeout", timeout(deadline)});

@@ -180,7 +180,8 @@ void Session::say_goodbye() {
 base::Result<> Session::receive(std::span<const std::uint8_t> bytes) {
     const ssize_t n = nghttp2_session_mem_recv(http2_.get(), bytes.data(), bytes.size());
     if (n < 0)
-        return base::problem(fmt::format("what the server says is no HTTP/2: {}", nghttp2_strerror(static_cast<int>(n))));
+        return base::problem(
+            fmt::format("what the server says is no HTTP/2: {}", nghttp2_strerror(static_cast<int>(n))));
     return {};
 }
 

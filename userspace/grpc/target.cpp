@@ -10,9 +10,10 @@ namespace culvert::grpc {
 namespace {
 
 base::Error bad(std::string_view address, std::string_view why) {
-    return base::problem(fmt::format("\"{}\" is no address of a gRPC server: {}; write https://host:port, or "
-                                     "http://host:port for plaintext",
-                                     address, why));
+    return base::problem(
+        fmt::format("\"{}\" is no address of a gRPC server: {}; write https://host:port, or "
+                    "http://host:port for plaintext",
+                    address, why));
 }
 
 bool is_host_character(char c) noexcept {

@@ -20,9 +20,10 @@ std::string advice(const grpc::Status& status, const grpc::Target& istiod) {
     if (status.origin == grpc::Origin::server) {
         switch (status.code) {
             case Code::unauthenticated:
-                return fmt::format("{}: istiod refused our token ({}); it must be fresh and of the audience istio-ca, "
-                                   "and \"{}\" a cluster that istiod knows",
-                                   said, token_words(istiod.token), istiod.cluster_id);
+                return fmt::format(
+                    "{}: istiod refused our token ({}); it must be fresh and of the audience istio-ca, "
+                    "and \"{}\" a cluster that istiod knows",
+                    said, token_words(istiod.token), istiod.cluster_id);
             case Code::permission_denied:
                 return fmt::format("{}: our token is of another namespace or service account than we say we are", said);
             case Code::invalid_argument: return fmt::format("{}: istiod cannot tell who we are", said);

@@ -121,8 +121,8 @@ private:
         count(*heard, bytes.size());
         const bool changes = !heard->changes_nothing();
         store_.take(heard->kind, std::move(heard->changed), heard->removed);
-        log::info(scope, "received response type_url=\"{}\" size={} removes={}", type_url(heard->kind), heard->resources,
-                  heard->removed.size());
+        log::info(scope, "received response type_url=\"{}\" size={} removes={}", type_url(heard->kind),
+                  heard->resources, heard->removed.size());
         log::debug(scope, "response of {} bytes taken on in {} ms", bytes.size(), since(began).count());
 
         // The owner may end us at any of these.
@@ -137,8 +137,7 @@ private:
     }
 
     void count(const Heard& heard, std::size_t bytes) {
-        if (!stats_.connected)
-            log::info(scope, "connected to {} (connection {})", istiod_.address, stats_.connection);
+        if (!stats_.connected) log::info(scope, "connected to {} (connection {})", istiod_.address, stats_.connection);
         stats_.connected = true;
         stats_.last_failure.clear();
         stats_.last_message = Clock::now();

@@ -6,8 +6,8 @@
 //   a name is missed  ask()     a request, where Interest is on_demand
 //
 // A resource that cannot be read costs only itself: what was held under its name stays, with the version that it had,
-// the others are taken on, and the response is answered with the name and the reason. A policy of which no version could
-// be read yet is taken on as one that denies, under its name.
+// the others are taken on, and the response is answered with the name and the reason. A policy of which no version
+// could be read yet is taken on as one that denies, under its name.
 #pragma once
 #include <array>
 #include <map>

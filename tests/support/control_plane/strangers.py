@@ -50,7 +50,8 @@ class Stranger:
                 tls.recv(4096)
                 tls.sendall(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n" if self.kind == "http"
                             else bytes(range(256)) * 64)
-                tls.recv(4096)
+                while tls.recv(4096):  # closed with bytes unread, it would be a reset
+                    pass
         except OSError:
             pass
 
