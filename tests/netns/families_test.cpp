@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <sched.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include "outcome.hpp"
@@ -130,6 +131,16 @@ TEST_CASE("families: IPv6 that is switched off while the pod is in the mesh fail
     check_captured(lab.world, lab.odd, Family::v4);
     set(lab.odd, "net.ipv6.conf.all.disable_ipv6", "0");
     give_ipv6_back(lab.odd);
+    wait_until_answered(lab.world, lab.odd, Family::v6);
+    check_captured(lab.world, lab.odd, Family::v6);
+}
+
+TEST_CASE("families: IPv6 that is off on lo for a moment, which the daemon does not see, is captured after it" IPV6) {
+    OddWorld lab{[](Pod&) {}};
+    check_captured(lab.world, lab.odd, Family::v6);
+    lab.world.one.signal(SIGSTOP);
+    for (const char* off : {"1", "0"}) set(lab.odd, "net.ipv6.conf.lo.disable_ipv6", off);
+    lab.world.one.signal(SIGCONT);
     wait_until_answered(lab.world, lab.odd, Family::v6);
     check_captured(lab.world, lab.odd, Family::v6);
 }

@@ -79,7 +79,6 @@ Result<> RuledPod::claim_netns() {
 
 Result<> RuledPod::install() {
     auto visit = [this]() -> Result<> {
-        ipv6_on_lo_ = ipv6_of("lo");
         if (auto done = put_redirect(node_.tables, rules_); !done) return done;
         // The node has changed its kind of iptables since. New rules first: the pod is never open.
         if (taken_over_ && earlier_tables_ != node_.tables.kind())
@@ -121,13 +120,17 @@ Result<> RuledPod::follow_addresses() {
     return node_.records.put(record_);
 }
 
+// The kernel drops it when IPv6 is switched off on lo. Judged by the route itself: off and on again may be one change.
+Result<> RuledPod::keep_route() {
+    if (ipv6_of("lo") != Ipv6::on) return {};
+    auto routes = netlink_->routes(AF_INET6, CV_ROUTE_TABLE);
+    if (!routes) return routes.error();
+    return routes->empty() ? put_redirect(node_.tables, rules_) : Result<>{};
+}
+
 void RuledPod::on_change() {
     Result<> done = follow_addresses();
-    keep_first(done, base::in_netns(netns_.get(), [this]() -> Result<> {
-                   if (ipv6_of("lo") == ipv6_on_lo_) return {};
-                   ipv6_on_lo_ = ipv6_of("lo");
-                   return put_redirect(node_.tables, rules_);
-               }));
+    keep_first(done, base::in_netns(netns_.get(), [this] { return keep_route(); }));
     if (!done)
         base::log::warn("capture", "{}: its interfaces changed, and: {}", record_.name, done.error().to_string());
 }

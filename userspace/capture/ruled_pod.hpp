@@ -53,6 +53,7 @@ private:
     base::Result<> install();
     // The node's probes' set holds the addresses that the pod has now.
     base::Result<> follow_addresses();
+    base::Result<> keep_route();
     void on_change();
     void end_connecting();
 
@@ -61,7 +62,6 @@ private:
     Record record_;
     base::Fd netns_;
     bool taken_over_ = false;
-    Ipv6 ipv6_on_lo_ = Ipv6::absent;  // when the rules were put
     std::string earlier_tables_;
     std::vector<std::string> in_set_;  // addresses that this daemon has told the node of
     std::unique_ptr<Rtnetlink> netlink_;
