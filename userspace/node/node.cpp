@@ -276,8 +276,8 @@ private:
         source_->stop();
         readiness_.pending("draining");
         notify("STOPPING=1");
-        base::log::info("node", "draining: connections have {} ms to finish", config_.shutdown_deadline.count());
         capture_->refuse_new();  // before the listeners go, or a SYN would wait for one of them
+        base::log::info("node", "draining: connections have {} ms to finish", config_.shutdown_deadline.count());
         draining_ = workers_.size();
         for (auto& worker : workers_)
             worker->drain(config_.shutdown_deadline, [this] { boost::asio::post(io_, [this] { one_drained(); }); });
