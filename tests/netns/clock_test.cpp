@@ -104,4 +104,39 @@ TEST_CASE(
     CHECK_MESSAGE(std::atol(line["duration"].c_str()) > 0, line.raw);
 }
 
+TEST_CASE(
+    "clock: while no certificate can be had, calls either way wait for one, and hear why when it takes too "
+    "long" IPV4 EBPF_ONLY(once)) {
+    constexpr std::int64_t decade = 11 * 365 * day;  // and more than the life of a root
+    Clocks clocks;
+    auto preloaded = std::make_unique<Clocks::Preloaded>(clocks);
+    World world{[](Mesh& mesh) { mesh.settings.extra = "limits: {connectTimeout: 3s}\n"; }};
+    preloaded.reset();
+    Server far{world.far.netns(), 8080, apps::echo};
+    Server near{world.near.netns(), 8080, apps::echo};
+    const auto waiting = [&](double wanted) {
+        return eventually(3s,
+                          [&] { return total(world.one.metrics(), "culvert_proxy_certificate_waiting") == wanted; });
+    };
+    const auto waits_and_goes_on = [&](Pod& from, const SocketAddress& to) {
+        clocks.set(world.one, decade);
+        Connection call = from.dial(to);
+        CHECK(waiting(1));
+        clocks.set(world.one, 0);
+        CHECK(call.echoes("had to wait"));
+        CHECK(waiting(0));
+    };
+    waits_and_goes_on(world.client, world.far.at(v4, 8080));
+    CHECK(eventually(5s, [&] { return world.one.metrics()["culvert_certificates{state=\"available\"}"] == 2; }));
+    waits_and_goes_on(world.far, world.near.at(v4, 8080));
+    world.mark();
+    clocks.set(world.one, decade);
+    CHECK(fate(world.client.netns(), {.to = world.far.at(v4, 8080)}) == "reset");
+    const auto line = world.one.access_log().wait_for({{"dst.addr", world.far.at(v4, 15008).to_string()}});
+    CHECK_MESSAGE(line["error"].starts_with("identity error: the certificate of " + world.mesh.identity(world.client) +
+                                            " expired at "),
+                  line.raw);
+    CHECK_MESSAGE(line["error"].find(": the root expired at ") != std::string::npos, line.raw);
+}
+
 }

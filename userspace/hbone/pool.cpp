@@ -29,6 +29,8 @@ public:
 
     void on_open() override {
         opened = true;
+        // By the clock that does not jump: what time it is now says how long that is.
+        good_until = base::Loop::Clock::now() + (session->peer_good_until() - std::chrono::system_clock::now());
         ++stats_.opened;
         ++stats_.live;
         wake();
@@ -54,6 +56,7 @@ public:
     bool ended = false;
     bool retired = false;
     bool asked = false;  // somebody has used it: if it ends now, it may have been about to for a while
+    base::Loop::Clock::time_point good_until{};  // then the peer's certificate ends
     base::Loop::Clock::time_point looked_at{};  // when the pod was last asked for the address it came from
     base::intrusive::list<Waiter, base::intrusive::constant_time_size<false>> waiters;
 
@@ -144,6 +147,7 @@ public:
     base::Task<base::Result<Stream>> open(PoolKey key, tls::CredentialsPtr own, Request request,
                                           std::vector<std::byte> first);
     bool takes_first_bytes(const PoolKey& key) const noexcept;
+    void renew(const tls::CredentialsMap& known);
     void retire(const std::string* pod_uid, bool at_once);
     void drain();
 
@@ -259,9 +263,10 @@ TunnelPtr Pool::Impl::usable(const PoolKey& key, const tls::CredentialsPtr& own,
     TunnelPtr opening, second_best;
     const std::uint32_t likely = likely_streams(peer->second);
     std::vector<Session*> outdated;
+    const auto now = base::Loop::Clock::now();
     for (const TunnelPtr& t : peer->second) {
         if (t.get() == not_this || t->retired || t->ended) continue;
-        if (t->own != own) {
+        if (t->own != own || (t->opened && now >= t->good_until)) {
             if (t->opened) outdated.push_back(t->session.get());  // else it still has its own openers to serve
         } else if (t->opening()) {
             opening = t;
@@ -338,6 +343,18 @@ base::Task<base::Result<Stream>> Pool::Impl::open(PoolKey key, tls::CredentialsP
     }
 }
 
+void Pool::Impl::renew(const tls::CredentialsMap& known) {
+    std::vector<TunnelPtr> outdated;
+    for (const auto& [key, tunnels] : peers) {
+        auto now = known.find(key.source);
+        if (now == known.end() || !now->second.good()) continue;
+        // One that nobody has asked yet has openers, who are about to.
+        for (const TunnelPtr& t : tunnels)
+            if (t->own != now->second.current && t->asked && !t->ended) outdated.push_back(t);
+    }
+    for (const TunnelPtr& t : outdated) t->session->drain();
+}
+
 void Pool::Impl::retire(const std::string* pod_uid, bool at_once) {
     std::vector<TunnelPtr> going;
     for (auto& [key, tunnels] : peers)
@@ -369,6 +386,9 @@ bool Pool::takes_first_bytes(const PoolKey& key) const noexcept {
     return impl_->takes_first_bytes(key);
 }
 
+void Pool::renew(const tls::CredentialsMap& known) {
+    impl_->renew(known);
+}
 void Pool::retire(const std::string& pod_uid, bool at_once) {
     impl_->retire(&pod_uid, at_once);
 }

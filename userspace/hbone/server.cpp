@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <culvert/hbone/server.hpp>
 
+#include <algorithm>
+
 #include <culvert/base/shortage.hpp>
 #include <culvert/hbone/sources.hpp>
 
@@ -13,7 +15,8 @@ namespace {
 // One accepted connection, in the frame of its serve().
 class Tunnel final : public Session::Owner, public base::AutoListHook, public Handshakes::Guest {
 public:
-    Tunnel(base::Loop& loop, RequestHandler& handler) noexcept : ended{loop}, handler_{handler} {}
+    Tunnel(base::Loop& loop, tls::CredentialsPtr o, RequestHandler& handler)
+        : ended{loop}, own{std::move(o)}, handler_{handler}, drain_{loop, [this] { session->drain(); }} {}
     ~Tunnel() {
         if (!session) return;
         base::shortage::guard(
@@ -22,7 +25,10 @@ public:
         session->disown();  // it may be in the middle of something, and end later in this round
     }
 
-    void on_open() override { leave(); }
+    void on_open() override {
+        leave();
+        drain_before(session->peer_good_until() - std::chrono::system_clock::now());
+    }
     void on_request(Incoming incoming) override {
         if (session->peer_is_revoked()) return session->abort(peer_revoked());
         handler_.on_request(std::move(incoming));
@@ -33,9 +39,19 @@ public:
         ended.set();
     }
 
+    // GOAWAY after so long, or as long as was said before if that is sooner.
+    void drain_before(base::Loop::Clock::duration left) {
+        const auto now = base::Loop::Clock::now();
+        const auto at = now + std::max(left, base::Loop::Clock::duration::zero());
+        if (at >= drains_at_) return;
+        drains_at_ = at;
+        drain_.arm(at - now);
+    }
+
     std::shared_ptr<Session> session;
     base::Event ended;
     base::Result<> result;
+    const tls::CredentialsPtr own;
 
 private:
     void put_out() override {
@@ -43,7 +59,14 @@ private:
         session->abort(base::problem("over a limit: handshakes of this node, and this one was the oldest"));
     }
     RequestHandler& handler_;
+    base::Timer drain_;
+    base::Loop::Clock::time_point drains_at_ = base::Loop::Clock::time_point::max();
 };
+
+// Of the time that an earlier certificate has left. Not all at once: their peers all make new tunnels.
+double share_of(const base::SocketAddress& peer) noexcept {
+    return 0.2 + 0.5 * (peer.port % 64) / 64.0;
+}
 
 }
 
@@ -94,7 +117,7 @@ base::Task<base::Result<>> Server::serve(std::unique_ptr<base::Socket> socket, t
     auto source = base::peer_address(socket->fd()).ip;
     Place place{tunnels, source};
     const char* refusal = place.too_many(settings_);
-    Tunnel tunnel{loop_, handler};
+    Tunnel tunnel{loop_, own, handler};
     if (!refusal && !handshakes_.enter(tunnel, source)) refusal = "over a limit: handshakes from this source";
     if (refusal) {
         socket->close_with_reset(true);
@@ -107,6 +130,16 @@ base::Task<base::Result<>> Server::serve(std::unique_ptr<base::Socket> socket, t
     if (tunnels->draining) tunnel.session->drain();
     co_await tunnel.ended;
     co_return std::move(tunnel.result);
+}
+
+void Server::renew(const tls::CredentialsPtr& current) {
+    const auto now = std::chrono::system_clock::now();
+    for (Tunnel& tunnel : tunnels_->all) {
+        if (tunnel.own == current) continue;
+        const std::chrono::duration<double> left = tunnel.own->not_after - now;
+        tunnel.drain_before(
+            std::chrono::duration_cast<base::Loop::Clock::duration>(left * share_of(tunnel.session->info().peer)));
+    }
 }
 
 void Server::drain() {

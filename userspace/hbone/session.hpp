@@ -64,6 +64,8 @@ public:
     bool doubtful() const noexcept { return doubtful_; }
     // Its certificate has been taken back since it was verified: the owner asks before each new stream, and aborts.
     bool peer_is_revoked() noexcept;
+    // When the peer's certificate ends; once TLS is up.
+    tls::SystemTime peer_good_until() noexcept;
     // Client: the peer said in its SETTINGS that it takes bytes before it has answered.
     bool peer_takes_first_bytes() const noexcept { return peer_takes_first_bytes_; }
     // Client: sends the CONNECT at the end of this round, and these bytes with it, or when the 200 has come.

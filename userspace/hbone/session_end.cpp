@@ -196,6 +196,10 @@ bool Session::peer_is_revoked() noexcept {
     return state_ == State::open && transport_->tls().revoked();
 }
 
+tls::SystemTime Session::peer_good_until() noexcept {
+    return state_ == State::open ? transport_->tls().peer_good_until() : tls::SystemTime::max();
+}
+
 bool Session::crowded() const noexcept {
     // One stream alone, however fast, holds a quarter: its own window.
     return in_.used() >= in_.size() / 4 * 3 || !out_.open();

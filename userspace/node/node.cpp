@@ -183,8 +183,12 @@ private:
 
     void start_workers() {
         auto limits = limits_of(config_);
+        auto need = [this](const state::Identity& identity) {
+            boost::asio::post(io_, [this, identity] { certificates_->hurry(identity); });
+        };
         for (unsigned i = 0; i < worker_count(config_); ++i)
-            workers_.push_back(std::make_unique<proxy::Worker>(i, proxy::Shared{*capture_, *access_log_}, limits));
+            workers_.push_back(
+                std::make_unique<proxy::Worker>(i, proxy::Shared{*capture_, *access_log_, need}, limits));
         auto publish = [this](tls::CredentialsMapPtr credentials) {
             for (auto& worker : workers_) worker->publish(credentials);
         };

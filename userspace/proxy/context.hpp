@@ -10,6 +10,7 @@
 #include <culvert/telemetry/connection_record.hpp>
 
 #include "enforce.hpp"
+#include "own_certificates.hpp"
 #include "refusals.hpp"
 
 namespace culvert::proxy {
@@ -24,18 +25,12 @@ struct Context {
     hbone::Pool& pool;
     hbone::Handshakes& handshakes;
     Refusals& refusals;
+    OwnCertificates& certificates;
     state::SnapshotPtr mesh;  // null, as the policies are, until both are published: before the first pod
     policy::SetPtr policies;
-    tls::CredentialsMapPtr credentials;
     state::Random random{std::random_device{}()};
     std::uint16_t next_leg_port = 0;  // dial.cpp: source ports of inbound legs
     EnforcedConnections enforced{};
-
-    tls::CredentialsPtr credentials_of(const state::Identity& identity) const {
-        if (!credentials) return nullptr;
-        auto found = credentials->find(identity);
-        return found == credentials->end() ? nullptr : found->second.good();
-    }
 };
 
 // The connection's row in cv_flows; counted where there is a table and no row in it.

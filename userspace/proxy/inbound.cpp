@@ -218,10 +218,17 @@ base::Task<> serve_tunnel(Context& context, PodPtr pod, hbone::Server& server, b
         ConnectionRecord record{context.recorder, telemetry::Direction::inbound, accepted.source, accepted.target};
         record.close(reason, std::move(text));
     };
-    auto own = context.credentials_of(pod->identity);
+    auto own = context.certificates.find(pod->identity);
     if (!own) {
-        failed(CloseReason::not_ready, "identity error: no certificate for " + pod->identity.to_string() + " yet");
-        co_return;
+        auto waiting = context.certificates.wait(pod->identity);
+        auto come = co_await std::move(waiting);
+        if (!come) {
+            std::string why = come.error().to_string();
+            const bool over = fault_of(why) == telemetry::PeerFault::over_limit;
+            failed(over ? CloseReason::over_limit : CloseReason::not_ready, std::move(why));
+            co_return;
+        }
+        own = std::move(*come);
     }
     auto socket = base::Socket::watch(context.loop, std::move(accepted.fd));
     if (!socket) {

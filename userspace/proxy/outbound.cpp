@@ -17,6 +17,7 @@ using telemetry::ConnectionRecord;
 CloseReason reason_of(const base::Error& error) {
     std::string text = error.to_string();
     auto begins = [&text](std::string_view with) { return text.starts_with(with); };
+    if (begins("identity error")) return CloseReason::not_ready;
     if (begins("http status")) return CloseReason::refused_by_peer;
     if (begins("tls handshake") || begins("identity verification") || begins("h2 failed"))
         return CloseReason::handshake_failed;
@@ -92,6 +93,21 @@ Way open_tunnel(Context& context, PodPtr pod, tls::CredentialsPtr own, state::Wo
     co_return hbone::Stream{};
 }
 
+// Once there is a certificate to open it with.
+Way open_tunnel_later(Context& context, PodPtr pod, state::WorkloadPtr source, state::Route route, base::Socket& app,
+                      ConnectionRecord& record, capture::Flow& flow_row) {
+    auto waiting = context.certificates.wait(source->identity());
+    auto own = co_await std::move(waiting);
+    if (!own) {
+        record.close(reason_of(own.error()), own.error().to_string());
+        co_return hbone::Stream{};
+    }
+    auto opening = open_tunnel(context, std::move(pod), std::move(*own), std::move(source), std::move(route), app,
+                               record, flow_row);
+    auto stream = co_await std::move(opening);
+    co_return stream;
+}
+
 // To its end: what has no tunnel lives here.
 Way carry_plain(Context& context, PodPtr pod, base::SocketAddress to, base::Socket& app, CutGuard& cut_app,
                 ConnectionRecord& record, capture::Flow& flow_row) {
@@ -137,13 +153,11 @@ Way find_way(Context& context, const PodPtr& pod, const base::SocketAddress& tar
         return carry_plain(context, pod, route->next_hop, app, cut_app, record, flow_row);
     }
     auto identity = source->identity();
-    auto own = context.credentials_of(identity);
-    if (!own)
-        return nowhere(record, CloseReason::not_ready,
-                       "identity error: no certificate for " + identity.to_string() + " yet");
     flow_row.identify(identity.to_string(), route->destination->identity().to_string());
     flow_row.took(CV_PATH_TUNNEL);
-    return open_tunnel(context, pod, std::move(own), std::move(source), std::move(*route), app, record, flow_row);
+    if (auto own = context.certificates.find(identity))
+        return open_tunnel(context, pod, std::move(own), std::move(source), std::move(*route), app, record, flow_row);
+    return open_tunnel_later(context, pod, std::move(source), std::move(*route), app, record, flow_row);
 }
 
 std::unique_ptr<base::Socket> watch_app(Context& context, base::Fd fd, ConnectionRecord& record) {

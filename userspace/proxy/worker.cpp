@@ -60,6 +60,10 @@ public:
 
     std::size_t listeners() const noexcept { return acceptors_.size(); }
 
+    void renew_certificate() {
+        if (auto current = context_.certificates.find(pod_->identity)) server_.renew(current);
+    }
+
     void wind_down() {
         acceptors_.clear();
         server_.drain();
@@ -102,18 +106,20 @@ public:
           pool_{loop_, *this, limits_.hbone},
           refusals_{loop_, counters_},
           handshakes_{limits_.handshakes_per_worker, limits_.handshakes_per_source},
+          shared_{std::move(shared)},
+          certificates_{loop_, shared_.need_certificate, limits_, counters_},
           context_{.loop = loop_,
                    .worker = index,
-                   .shared = shared,
+                   .shared = shared_,
                    .limits = limits_,
                    .counters = counters_,
-                   .recorder = {shared.access_log, index, counters_},
+                   .recorder = {shared_.access_log, index, counters_},
                    .pool = pool_,
                    .handshakes = handshakes_,
                    .refusals = refusals_,
+                   .certificates = certificates_,
                    .mesh = {},
-                   .policies = {},
-                   .credentials = {}},
+                   .policies = {}},
           housekeeping_{loop_},
           count_pool_{loop_, [this] { copy_pool_stats(); }} {
         copy_pool_stats();
@@ -139,6 +145,11 @@ public:
         context_.policies = std::move(policies);
         context_.enforced.ask_again();
         ask_enforced();
+    }
+    void publish(tls::CredentialsMapPtr credentials) {
+        certificates_.publish(credentials);
+        pool_.renew(*credentials);
+        for (auto& [uid, pod] : pods_) pod->renew_certificate();
     }
     Context& context() noexcept { return context_; }
     const telemetry::WorkerCounters& counters() const noexcept { return counters_; }
@@ -244,6 +255,8 @@ private:
     hbone::Pool pool_;
     Refusals refusals_;
     hbone::Handshakes handshakes_;
+    const Shared shared_;
+    OwnCertificates certificates_;
     Context context_;
     std::map<std::string, PodPtr> dialling_in_;  // by enrolment; those that drain included
     std::map<std::string, std::unique_ptr<PodHere>> pods_;
@@ -262,7 +275,7 @@ void Worker::publish(state::SnapshotPtr mesh, policy::SetPtr policies) {
 }
 
 void Worker::publish(tls::CredentialsMapPtr credentials) {
-    impl_->loop().post([this, credentials = std::move(credentials)] { impl_->context().credentials = credentials; });
+    impl_->loop().post([this, credentials = std::move(credentials)] { impl_->publish(credentials); });
 }
 
 void Worker::add_pod(std::shared_ptr<const LocalPod> pod, std::vector<capture::Listener> listeners) {

@@ -56,8 +56,7 @@ std::vector<CertificateText> texts(const std::string& pem) {
     for (const Certificate& each : read_certificates_leniently(pem))
         if (auto text = to_pem(*each))
             all.push_back({std::move(*text), decimal(X509_get0_serialNumber(each.get())),
-                           to_system_time(X509_get0_notBefore(each.get())),
-                           to_system_time(X509_get0_notAfter(each.get()))});
+                           to_seconds(X509_get0_notBefore(each.get())), to_seconds(X509_get0_notAfter(each.get()))});
     return all;
 }
 

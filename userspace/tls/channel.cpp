@@ -190,6 +190,11 @@ bool Channel::revoked() noexcept {
     return c.revoked;
 }
 
+SystemTime Channel::peer_good_until() const noexcept {
+    const X509* peer = SSL_get0_peer_certificate(impl_->ssl.get());
+    return peer ? to_system_time(X509_get0_notAfter(peer)) : SystemTime::max();
+}
+
 const std::optional<state::Identity>& Channel::peer() const noexcept {
     return impl_->check.peer;
 }

@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <ctime>
 #include <string_view>
 
@@ -162,10 +163,15 @@ std::string decimal(const ASN1_INTEGER* serial) {
     return result;
 }
 
-SystemTime to_system_time(const ASN1_TIME* time) noexcept {
+std::chrono::sys_seconds to_seconds(const ASN1_TIME* time) noexcept {
     std::tm utc{};
     if (ASN1_TIME_to_tm(time, &utc) != 1) return {};
-    return std::chrono::system_clock::from_time_t(::timegm(&utc));
+    return std::chrono::sys_seconds{std::chrono::seconds{::timegm(&utc)}};
+}
+
+SystemTime to_system_time(const ASN1_TIME* time) noexcept {
+    constexpr auto last = std::chrono::time_point_cast<std::chrono::seconds>(SystemTime::max());
+    return std::min(to_seconds(time), last);
 }
 
 std::string to_text(SystemTime time) {

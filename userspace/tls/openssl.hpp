@@ -42,7 +42,8 @@ std::vector<std::string> uri_names(const X509& certificate);
 
 std::string decimal(const ASN1_INTEGER* serial);
 
-SystemTime to_system_time(const ASN1_TIME* time) noexcept;
+std::chrono::sys_seconds to_seconds(const ASN1_TIME* time) noexcept;
+SystemTime to_system_time(const ASN1_TIME* time) noexcept;  // 2262 is its last year
 std::string to_text(SystemTime time);  // "2026-01-02 03:04:05 UTC"
 
 }

@@ -69,6 +69,9 @@ public:
     // any before their 200.
     bool takes_first_bytes(const PoolKey& key) const noexcept;
 
+    // Some certificates were renewed: tunnels with earlier ones take no new streams, and end with their last.
+    void renew(const tls::CredentialsMap& known);
+
     // No new streams for this pod; its tunnels end with their last stream, or at once.
     void retire(const std::string& pod_uid, bool at_once);
     // The same for all of them, gracefully: close_notify after the last stream.

@@ -60,7 +60,8 @@ protected:
 };
 
 // Serves one accepted connection until it ends. An Error is a handshake that failed, or a protocol error that ended
-// the tunnel; a peer that closes is no error. What is over a limit is closed with RST. Destroying the task ends the tunnel abruptly.
+// the tunnel; a peer that closes is no error. What is over a limit is closed with RST. Destroying the task ends the
+// tunnel abruptly.
 class Server {
 public:
     // The handshakes of all servers of a worker; borrowed.
@@ -68,6 +69,9 @@ public:
 
     base::Task<base::Result<>> serve(std::unique_ptr<base::Socket> socket, tls::CredentialsPtr own,
                                      RequestHandler& handler);
+    // Our certificate was renewed. Tunnels made with an earlier one get GOAWAY before that ends, each at a time of its
+    // own. Those whose peer's certificate ends get it in any case.
+    void renew(const tls::CredentialsPtr& current);
     // GOAWAY on every tunnel of this server; each ends with its last stream, by close_notify.
     void drain();
     std::size_t tunnels() const noexcept;

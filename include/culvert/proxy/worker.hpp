@@ -30,11 +30,14 @@ struct Limits {
     std::uint32_t connections_per_worker = 65'536;  // then new ones are refused with RST, and counted
     std::uint32_t handshakes_per_worker = 4096;     // then the oldest goes
     std::uint32_t handshakes_per_source = 1024;
+    std::uint32_t waiting_for_certificate_per_worker = 1024;  // each for `connect` at most
 };
 
 struct Shared {
     capture::Capture& capture;
     telemetry::AccessLog& access_log;
+    // A connection waits for this identity's certificate. Called on workers.
+    std::function<void(const state::Identity&)> need_certificate = {};
 };
 
 // A pod of this node, as the data path needs it.

@@ -24,6 +24,8 @@ namespace culvert::telemetry {
     X(ping_timeouts, counter, "tunnels ended because the peer answered no PING")       \
     X(bytes_to_peers, counter, "payload bytes that left towards the network")          \
     X(bytes_to_apps, counter, "payload bytes that were handed to apps")                \
+    X(certificate_waits, counter, "connections that had to wait for a certificate")    \
+    X(certificate_waiting, gauge, "connections that wait for a certificate now")       \
     X(accept_errors, counter, "accepts that failed for want of descriptors or memory") \
     X(flows_unlisted, counter, "connections that found no row in cv_flows")
 

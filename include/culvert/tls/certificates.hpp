@@ -46,9 +46,9 @@ struct CertificateTotals {
 // A certificate as config_dump shows it.
 struct CertificateText {
     std::string pem;
-    std::string serial;  // decimal
-    SystemTime not_before;
-    SystemTime not_after;
+    std::string serial;                   // decimal
+    std::chrono::sys_seconds not_before;  // roots are known to outlive SystemTime
+    std::chrono::sys_seconds not_after;
 };
 struct CertificateDump {
     state::Identity identity;

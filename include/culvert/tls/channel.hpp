@@ -56,6 +56,9 @@ public:
     // After the handshake: the first SPIFFE URI SAN of the peer (what policy and logs use).
     const std::optional<state::Identity>& peer() const noexcept;
 
+    // When the peer's certificate ends.
+    SystemTime peer_good_until() const noexcept;
+
     // The peer's certificate has been taken back since. Looks only where there is a list that it has not seen.
     bool revoked() noexcept;
 

@@ -33,9 +33,9 @@ std::string spiffe(const std::string& service_account) {
     return "spiffe://cluster.local/ns/test/sa/" + service_account;
 }
 
-tls::CredentialsPtr credentials(const std::string& service_account) {
+tls::CredentialsPtr credentials(const std::string& service_account, std::chrono::seconds lifetime) {
     auto identity = *state::Identity::parse(spiffe(service_account));
-    auto pem = authority().issue(identity, std::chrono::hours{1});
+    auto pem = authority().issue(identity, lifetime);
     if (!pem) throw std::runtime_error{pem.error().to_string()};
     auto made = tls::make_credentials(identity, *pem);
     if (!made) throw std::runtime_error{made.error().to_string()};

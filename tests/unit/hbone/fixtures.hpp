@@ -23,7 +23,7 @@ using hbone::Filled;
 using hbone::Outcome;
 
 // Certificates for spiffe://cluster.local/ns/test/sa/<name>, from one root for the whole run.
-tls::CredentialsPtr credentials(const std::string& service_account);
+tls::CredentialsPtr credentials(const std::string& service_account, std::chrono::seconds lifetime = 1h);
 std::string spiffe(const std::string& service_account);
 
 // The byte at this place of every stream that is checked.
