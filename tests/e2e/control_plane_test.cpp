@@ -98,12 +98,18 @@ TEST_SUITE("control plane") {
 TEST_CASE("xds: a mesh arrives whole, and then its changes as they come") {
     Scene scene;
     scene.istiod.order(R"({"do": "replay", "directory": ")" + recorded +
-                       R"(00-base", "replace": {"ambient-worker": "node-1"}})");
+                       R"(00-base", "replace": {"192.168.184.74": "10.71.1.4", "ambient-worker2": "node-2", )" +
+                       R"("ambient-worker": "node-1"}})");
     scene.start();
     REQUIRE(scene.soon([&] { return scene.ready == 1; }));
     CHECK(scene.client->store().workloads() + scene.client->store().services() == 17);
     CHECK(scene.istiod.says({"\"headers\"", "\"clusterid\": \"Kubernetes\""}));
     CHECK(scene.istiod.says({"\"ack\"", "Authorization"}));
+    const auto mesh = scene.client->store().mesh();
+    const auto httpbin = mesh->workload_by_ip("", *base::IpAddress::parse("10.71.1.4"));
+    REQUIRE(httpbin);
+    CHECK(httpbin->name == "httpbin-74fb669cc6-bbbbb");
+    CHECK(httpbin->node == "node-1");
 
     scene.istiod.order(R"({"do": "put", "addresses": [)" + workload("late", "10.0.0.9") + "]}");
     CHECK(scene.soon([&] { return scene.client->store().workloads() + scene.client->store().services() == 18; }));
@@ -258,6 +264,25 @@ TEST_CASE("xds: a stream that istiod ends, for its age or with a word, is follow
     scene.istiod.order(R"({"do": "end", "code": "RESOURCE_EXHAUSTED", "text": "too many, 100% of them"})");
     CHECK(scene.failed_with("ResourceExhausted: too many, 100% of them"));
     CHECK(scene.ended(Termination::error) == before + 1);
+}
+
+TEST_CASE("xds: an istiod that hangs is found out by what HTTP/2 has for it, and found again") {
+    Scene scene{{"--plaintext", "127.0.0.1:0"}};
+    xds::Client::Options options;
+    options.connection.ping_after = 200ms;
+    options.connection.ping_answer = 200ms;
+    scene.target.address = "http://127.0.0.1:" + std::to_string(scene.istiod.plaintext_port());
+    scene.target.roots = grpc::RootsFile{"/nowhere"};  // of no use in plaintext
+    scene.start(options);
+    REQUIRE(scene.soon([&] { return scene.ready == 1; }));
+    CHECK(!scene.soon([&] { return !scene.client->stats().connected; }, 700ms));  // PINGs are answered
+    CHECK(!scene.client->stats().stale_since);
+    scene.istiod.pause();
+    CHECK(scene.soon([&] { return scene.ended(Termination::reconnect) == 1; }));
+    CHECK(scene.client->stats().stale_since);
+    scene.istiod.resume();
+    CHECK(scene.soon([&] { return scene.client->stats().connected; }));
+    CHECK(!scene.client->stats().stale_since);
 }
 
 TEST_CASE("xds: a slow istiod costs time and nothing else") {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "istiod.hpp"
 
+#include <signal.h>
+
 #include <algorithm>
 #include <fstream>
-#include <regex>
 #include <sstream>
 #include <stdexcept>
 
@@ -32,11 +33,23 @@ Istiod::Istiod(const std::filesystem::path& folder, const Options& options)
     process_ = Process{command(folder, options), options.netns, folder / "log"};
     if (!eventually(20s, [&] { return !process_.running() || said({"\"listening\""}) > 0; }) || !process_.running())
         throw std::runtime_error("istiod.py does not listen: " + log());
-    std::smatch port;
+    port_ = number_behind("\"port\"");
+    plaintext_port_ = number_behind("\"plaintext\"");
+}
+
+std::uint16_t Istiod::number_behind(const std::string& key) const {
     const std::string text = log();
-    if (!std::regex_search(text, port, std::regex{"\"port\": ([0-9]+)"}))
-        throw std::runtime_error("istiod.py says no port: " + text);
-    port_ = static_cast<std::uint16_t>(std::stoul(port[1]));
+    const std::size_t at = text.find(key + ": ");
+    if (at == std::string::npos) return 0;
+    return static_cast<std::uint16_t>(std::stoul(text.substr(at + key.size() + 2)));
+}
+
+void Istiod::pause() {
+    process_.signal(SIGSTOP);
+}
+
+void Istiod::resume() {
+    process_.signal(SIGCONT);
 }
 
 void Istiod::order(const std::string& json) {

@@ -23,11 +23,16 @@ public:
     explicit Istiod(const std::filesystem::path& folder) : Istiod{folder, Options{}} {}
 
     std::uint16_t port() const noexcept { return port_; }
+    std::uint16_t plaintext_port() const noexcept { return plaintext_port_; }  // where it was asked for: --plaintext
     std::string address() const { return "https://127.0.0.1:" + std::to_string(port_); }
     std::string root() const { return folder_ / "root-cert.pem"; }
 
     // A JSON object, as istiod.py explains; throws with its words when it cannot. Returns when it is done.
     void order(const std::string& json);
+
+    // It stops where it stands, its connections open, and goes on.
+    void pause();
+    void resume();
 
     // How often a line of its log has all of these words in it.
     std::size_t said(const std::vector<std::string>& words) const;
@@ -35,10 +40,13 @@ public:
     std::string log() const;
 
 private:
+    std::uint16_t number_behind(const std::string& key) const;
+
     std::filesystem::path folder_;
     std::string orders_;
     Process process_;
     std::uint16_t port_ = 0;
+    std::uint16_t plaintext_port_ = 0;
     std::size_t given_ = 0;
 };
 

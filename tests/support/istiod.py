@@ -7,13 +7,14 @@
 
 DIR gets the root (root-cert.pem). FILE is {"addresses": [{"workload": {...}} or {"service": {...}}], "authorizations":
 [{...}]} in protobuf's field names, addresses as text; it is read again whenever it changes. What is heard and done comes
-out as a JSON object a line, the first one {"event": "listening", "port": N}. Orders come in as a JSON object a line, on
+out as a JSON object a line, the first one {"event": "listening", "port": N} (and "plaintext": N). Orders come in as a JSON object a line, on
 standard input or through the FIFO, which is made:
 
     {"do": "put", "addresses": [], "authorizations": []}     these, whatever else there is
     {"do": "remove", "names": []}                            a uid, namespace/hostname or namespace/name
     {"do": "mesh", "addresses": [], "authorizations": []}    these and nothing else; without them: nothing
-    {"do": "replay", "directory": D, "replace": {old: new}}  recorded responses, other names and addresses put in
+    {"do": "replay", "directory": D, "replace": {old: new}}  recorded responses, other names and addresses put in; parts
+                                                             of names too, in this order
     {"do": "many", "workloads": 10000, "services": 1000}     made up
     {"do": "put raw", "kind": "Authorization", "name": N, "base64": B}
     {"do": "tokens", "accept": ["..."]}                      others are refused; null: all are taken
@@ -139,11 +140,12 @@ class Istiod:
                 "CreateCertificate": grpc.unary_unary_rpc_method_handler(self.create_certificate)})))
         key, chain = self.authority.server(self.options.name or NAMES)
         self.port = server.add_secure_port(f"{self.host}:{self.port}", grpc.ssl_server_credentials([(key, chain)]))
+        more = {}
         if self.options.plaintext:
-            server.add_insecure_port(self.options.plaintext)
+            more["plaintext"] = server.add_insecure_port(self.options.plaintext)
         server.start()
         self.running = server
-        self.say("listening", port=self.port)
+        self.say("listening", port=self.port, **more)
 
     def away(self):
         if self.stranger:

@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
+#include <utility>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -26,6 +28,7 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 constexpr std::string_view scope = "xds";
+constexpr std::size_t most_refusals_logged = 10;  // of a response
 constexpr const char* method = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
 std::chrono::milliseconds since(Clock::time_point then) {
@@ -140,6 +143,7 @@ private:
         if (!stats_.connected) log::info(scope, "connected to {} (connection {})", istiod_.address, stats_.connection);
         stats_.connected = true;
         stats_.last_failure.clear();
+        stats_.stale_since.reset();
         stats_.last_message = Clock::now();
         Stats::OfKind& of = stats_.of[static_cast<std::size_t>(heard.kind)];
         ++of.responses;
@@ -148,9 +152,11 @@ private:
         ++of.refused_responses;
         of.refused_resources += heard.refused.size();
         stats_.last_refusal = fmt::format("{}: {}", heard.refused.back().name, heard.refused.back().reason);
-        for (const Refusal& refusal : heard.refused)
-            log::warn(scope, "{} {} of the control plane is refused: {}", to_string(heard.kind), refusal.name,
-                      refusal.reason);
+        for (std::size_t i = 0; i < std::min(heard.refused.size(), most_refusals_logged); ++i)
+            log::warn(scope, "{} {} of the control plane is refused: {}", to_string(heard.kind), heard.refused[i].name,
+                      heard.refused[i].reason);
+        if (heard.refused.size() > most_refusals_logged)
+            log::warn(scope, "and {} more of this response are refused", heard.refused.size() - most_refusals_logged);
     }
 
     void answered(const Answer& answer) {
@@ -179,7 +185,7 @@ private:
         const auto lived = stats_.connected ? since(began_) : std::chrono::milliseconds{0};
         const Termination why = why_ended(status, !garbage_.empty());
         ++stats_.ended[static_cast<std::size_t>(why)];
-        stats_.connected = false;
+        if (std::exchange(stats_.connected, false)) stats_.stale_since = Clock::now();
         begun_ = false;
         stream_.reset();
         const auto wait = backoff_.after(why, lived);

@@ -40,10 +40,13 @@ struct Stats {
         std::uint64_t refused_resources = 0;
     };
 
-    bool connected = false;                                             // istiod has answered on this stream
-    std::uint64_t connection = 0;                                       // the number of the stream; 1 is the first try
-    bool ready = false;                                                 // each kind was told of
-    std::optional<std::chrono::steady_clock::time_point> last_message;  // how old the state is
+    bool connected = false;        // istiod has answered on this stream
+    std::uint64_t connection = 0;  // the number of the stream; 1 is the first try
+    bool ready = false;            // each kind was told of
+    std::optional<std::chrono::steady_clock::time_point> last_message;
+    // How old the state may be: since when nothing would have told us of a change. Nothing while connected, and before
+    // the first answer.
+    std::optional<std::chrono::steady_clock::time_point> stale_since;
     std::array<OfKind, kinds> of;
     std::array<std::uint64_t, terminations> ended{};
     std::string last_failure;  // empty once istiod has answered again
