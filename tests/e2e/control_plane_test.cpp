@@ -202,7 +202,11 @@ TEST_CASE("xds: a certificate of another root, or for another name, is not taken
 
 TEST_CASE("xds: istiod that is away is waited for") {
     Scene scene;
+    scene.target.address = "https://no.such.name.invalid:1";
+    scene.start();
+    CHECK(scene.failed_with("look up the address of no.such.name.invalid: "));
     scene.istiod.order(R"({"do": "away"})");
+    scene.target.address = "https://localhost:" + std::to_string(scene.istiod.port());
     scene.start();
     CHECK(scene.failed_with("Connection refused"));
     CHECK(scene.soon([&] { return scene.ended(Termination::connection_error) >= 3; }));

@@ -45,7 +45,7 @@ public:
         pending->done = std::move(done);
         pending->timer.expires_at(pending->deadline);
         pending->timer.async_wait([pending](error_code cancelled) {
-            if (!cancelled && pending->call) too_late(*pending);
+            if (!cancelled && pending->call) pending->connection->end(pending->call, late(*pending));
         });
         pending_.insert(pending);
         idle_.cancel();
@@ -63,12 +63,11 @@ public:
     }
 
 private:
-    static void too_late(Pending& pending) {
-        pending.connection->end(pending.call,
-                                {Code::deadline_exceeded,
-                                 fmt::format("{} within {} ms", pending.call->id < 0 ? "no connection" : "no answer",
-                                             pending.limit.count()),
-                                 Origin::us});
+    static Status late(const Pending& pending) {
+        return {
+            Code::deadline_exceeded,
+            fmt::format("{} within {} ms", pending.call->id < 0 ? "no connection" : "no answer", pending.limit.count()),
+            Origin::us};
     }
 
     void issue(const std::shared_ptr<Pending>& pending) {
@@ -98,6 +97,8 @@ private:
             return issue(pending);
         if (pending_.erase(pending) == 0) return;
         pending->timer.cancel();
+        // The server knows our deadline, too, and may be the first to say so.
+        if (status.code == Code::deadline_exceeded && status.origin == Origin::server) status = late(*pending);
         if (status.ok() && pending->answers.size() != 1)
             status = {Code::internal, fmt::format("the server sent {} answers, not one", pending->answers.size()),
                       Origin::connection};

@@ -30,7 +30,7 @@ void keep_alive(int fd) {
 }
 
 Connecting::Connecting(asio::io_context& io, Endpoint endpoint, std::chrono::milliseconds limit, Done done)
-    : endpoint_{std::move(endpoint)}, limit_{limit}, done_{std::move(done)}, resolver_{io}, timer_{io}, socket_{io} {}
+    : endpoint_{std::move(endpoint)}, limit_{limit}, done_{std::move(done)}, io_{io}, timer_{io}, socket_{io} {}
 
 void Connecting::start() {
     error_code no_address;
@@ -42,23 +42,22 @@ void Connecting::start() {
 
 void Connecting::cancel() {
     done_ = nullptr;
-    resolver_.cancel();
+    lookup_.reset();
     timer_.cancel();
     error_code ignored;
     socket_.close(ignored);
 }
 
-// Asio asks getaddrinfo on a thread of its own, which is made at the first name.
 void Connecting::resolve() {
-    resolver_.async_resolve(
-        endpoint_.host, std::to_string(endpoint_.port), tcp::resolver::numeric_service,
-        [self = shared_from_this()](error_code error, const tcp::resolver::results_type& results) {
-            if (!self->done_) return;
-            if (error)
-                return self->finish(base::Error{error, fmt::format("look up the address of {}", self->endpoint_.host)});
-            for (const auto& result : results) self->addresses_.push_back(result.endpoint());
-            self->next(base::problem(fmt::format("{} has no address", self->endpoint_.host)));
-        });
+    lookup_.emplace(io_, endpoint_.host, [weak = weak_from_this()](base::Result<std::vector<base::IpAddress>> found) {
+        auto self = weak.lock();
+        if (!self || !self->done_) return;
+        self->lookup_.reset();
+        if (!found) return self->finish(found.error());
+        for (const base::IpAddress& ip : *found)
+            self->addresses_.emplace_back(asio::ip::make_address(ip.to_string()), self->endpoint_.port);
+        self->next(base::problem(fmt::format("{} has no address", self->endpoint_.host)));
+    });
 }
 
 void Connecting::next(base::Error last) {

@@ -3,12 +3,15 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <culvert/grpc/target.hpp>
+
+#include "lookup.hpp"
 
 namespace culvert::grpc {
 
@@ -32,7 +35,8 @@ private:
     const Endpoint endpoint_;
     const std::chrono::milliseconds limit_;
     Done done_;
-    boost::asio::ip::tcp::resolver resolver_;
+    std::optional<Lookup> lookup_;
+    boost::asio::io_context& io_;
     boost::asio::steady_timer timer_;
     Socket socket_;
     std::vector<boost::asio::ip::tcp::endpoint> addresses_;
