@@ -21,6 +21,7 @@ standard input or through the FIFO, which is made:
     {"do": "identities", "accept": ["spiffe://..."]}         of the CA; null: all
     {"do": "sign for", "seconds": 5}                         whatever is asked for; null: as asked
     {"do": "other root"}                                     the CA signs with another one; the one told of stays
+    {"do": "other root", "told": true}                       the same, and it is told of as well
     {"do": "slow", "seconds": 2, "part": "xds" or "ca"}
     {"do": "garbage", "what": "bytes" | "no nonce" | "unknown kind" | "unreadable resource"}
     {"do": "end", "code": "UNAVAILABLE", "text": "..."}      every stream
@@ -185,6 +186,8 @@ class Istiod:
             self.sign_for = order["seconds"]
         elif what == "other root":
             self.authority.renew()
+            if order.get("told"):
+                self.authority.tell()
         elif what == "slow":
             self.slow[order.get("part", "xds")] = order["seconds"]
         elif what == "garbage":
