@@ -64,6 +64,36 @@ std::string service_line(const Service& service) {
         service.name, service.hostname(), service.index, flow_map(service.ports));
 }
 
+// A list of {"service_port": 80, "target_port": 8080}.
+std::string port_list(const Ports& ports) {
+    std::string text;
+    for (const auto& [service, target] : ports)
+        text +=
+            fmt::format(R"({}{{"service_port": {}, "target_port": {}}})", text.empty() ? "" : ", ", service, target);
+    return "[" + text + "]";
+}
+
+std::string workload_json(const Mesh& mesh, const Workload& workload) {
+    const Pod& pod = *workload.pod;
+    std::string services;
+    for (const auto& [name, ports] : workload.services)
+        services += fmt::format(R"({}"ns/{}": {{"ports": {}}})", services.empty() ? "" : ", ",
+                                mesh.service(name).hostname(), port_list(ports));
+    return fmt::format(
+        R"({{"workload": {{"uid": "{0}", "name": "{1}", "namespace": "{2}", "service_account": "{3}", )"
+        R"("addresses": ["{4}", "{5}"], "tunnel_protocol": "{6}", "node": "{7}", "cluster_id": "Kubernetes", )"
+        R"("services": {{{8}}}}}}})",
+        Mesh::uid(pod), pod.name(), workload.namespace_, workload.service_account, pod.ip(Family::v4).to_string(),
+        pod.ip(Family::v6).to_string(), workload.protocol == "HBONE" ? "HBONE" : "NONE",
+        mesh.lab->node_name(pod.node()), services);
+}
+
+std::string service_json(const Service& service) {
+    return fmt::format(R"({{"service": {{"name": "{0}", "namespace": "ns", "hostname": "{1}", "addresses": )"
+                       R"([{{"address": "10.96.0.{2}"}}, {{"address": "fd96::{2}"}}], "ports": {3}}}}})",
+                       service.name, service.hostname(), service.index, port_list(service.ports));
+}
+
 }
 
 SocketAddress Service::at(Family family, std::uint16_t port) const {
@@ -109,6 +139,13 @@ std::string Mesh::yaml(int node) const {
     };
     return head(*this, node) + section("pods", pods) + section("workloads", all_workloads) +
            section("services", all_services);
+}
+
+std::string Mesh::addresses_json() const {
+    std::string all;
+    for (const Workload& each : workloads) all += (all.empty() ? "" : ", ") + workload_json(*this, each);
+    for (const Service& each : services) all += (all.empty() ? "" : ", ") + service_json(each);
+    return "[" + all + "]";
 }
 
 }

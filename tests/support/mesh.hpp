@@ -47,6 +47,7 @@ struct Mesh {
     std::vector<Workload> workloads;
     std::vector<Service> services;
     DaemonSettings settings;
+    std::string authorizations = "[]";  // JSON in protobuf's names; for a control plane
 
     Workload& add(Workload workload);
     Service& add(Service service);
@@ -56,6 +57,8 @@ struct Mesh {
     std::string identity(const Pod& pod) const;
 
     std::string yaml(int node) const;
+    // Workloads and services in protobuf's names, as JSON: what a control plane tells.
+    std::string addresses_json() const;
 };
 
 }

@@ -51,10 +51,6 @@ std::string lines_with(const std::string& text, const std::string& word) {
     return found;
 }
 
-std::string cleanup_command(const std::string& config) {
-    return culvertd() + " cleanup --config " + config;
-}
-
 }
 
 const std::string& culvertd() {
@@ -88,28 +84,48 @@ Node::~Node() {
                          " at teardown\n" + where_to_look());
         if (!status) kill9();
     }
-    if (!std::filesystem::exists(config_)) return;
+    if (!std::filesystem::exists(config_) && environment_.empty()) return;
     const Output left = cleanup();
-    janitor::forget("run " + cleanup_command(config_));
+    janitor::forget("run " + cleanup_command());
     if (left.status != 0) note_failure("cleanup of " + name_ + ": " + left.text);
 }
 
+std::string Node::cleanup_command() const {
+    return culvertd() + " cleanup " + name_;
+}
+
+std::vector<std::string> Node::command(const std::string& binary) const {
+    if (environment_.empty()) return {binary, "--config", config_};
+    std::vector<std::string> words{"env"};
+    words.insert(words.end(), environment_.begin(), environment_.end());
+    words.push_back(binary);
+    return words;
+}
+
+void Node::be_told_by(std::vector<std::string> environment) {
+    janitor::remember("run " + cleanup_command());
+    environment_ = std::move(environment);
+    access_log_ = AccessLog{log_};
+}
+
 void Node::configure(const std::string& yaml) {
-    if (!std::filesystem::exists(config_)) janitor::remember("run " + cleanup_command(config_));
+    if (!std::filesystem::exists(config_)) janitor::remember("run " + cleanup_command());
     const std::string fresh = config_ + ".fresh";
     std::ofstream{fresh} << yaml;
     std::filesystem::rename(fresh, config_);
 }
 
 void Node::start(const std::string& binary) {
-    daemon_ = Process({binary, "--config", config_}, netns_, log_);
+    daemon_ = Process(command(binary), netns_, log_);
     if (eventually(15s, [this] { return !running() || ready(); }) && running()) return;
     throw std::runtime_error(name_ + " did not get ready\n" + where_to_look());
 }
 
 Process Node::start_successor(const std::string& binary) {
     Process old = std::move(daemon_);
-    daemon_ = Process({binary, "--config", config_, "--take-over"}, netns_, log_);
+    auto words = command(binary);
+    words.push_back("--take-over");
+    daemon_ = Process(words, netns_, log_);
     const bool taken = eventually(20s, [this] { return !running() || says({"another culvertd has taken over"}, 0ms); });
     if (taken && eventually(15s, [this] { return !running() || ready(); }) && running()) return old;
     throw std::runtime_error(name_ + " was not taken over\n" + where_to_look());
@@ -138,7 +154,7 @@ void Node::pause() {
 }
 
 Output Node::cleanup() const {
-    return run({culvertd(), "cleanup", "--config", config_}, netns_);
+    return run({culvertd(), "cleanup", name_}, netns_);
 }
 
 bool Node::says(const std::vector<std::string>& words, Milliseconds limit) {
@@ -190,7 +206,8 @@ std::map<std::string, Milliseconds> Node::thread_cpu() const {
 
 std::string Node::where_to_look() const {
     return "--- " + name_ + ": nsenter --net=/run/netns/" + name_ + "   configuration " + config_ +
-           "\n--- the end of " + log_ + ":\n" + last_lines(slurp(log_), 25) + "\n--- the last errors in its access log:\n" +
+           "\n--- the end of " + log_ + ":\n" + last_lines(slurp(log_), 25) +
+           "\n--- the last errors in its access log:\n" +
            last_lines(lines_with(slurp(access_log_.path()), " error="), 10) + "\n";
 }
 

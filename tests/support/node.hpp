@@ -23,6 +23,8 @@ public:
     // Ends the daemon, and has `culvertd cleanup` remove what it left in the kernel.
     ~Node();
 
+    // A node of a cluster: no file, these variables. Its access log is in its own log.
+    void be_told_by(std::vector<std::string> environment);
     // Replaces the file in one step, as editors and Kubernetes do.
     void configure(const std::string& yaml);
     // Starts it and waits until it says that it is ready; throws with its log when it does not.
@@ -58,11 +60,14 @@ public:
 
 private:
     void count_reasons() const;
+    std::string cleanup_command() const;
+    std::vector<std::string> command(const std::string& binary) const;
 
     std::string name_;
     int number_;
     int netns_;
     std::string config_;
+    std::vector<std::string> environment_;
     std::string log_;
     std::size_t read_to_ = 0;
     Process daemon_;

@@ -39,16 +39,22 @@ World::World(const std::function<void(Mesh&)>& change)
       plain2{lab.add_pod("plain2", 2, 21)},
       down{lab.add_pod("down", 2, 30)},
       lost{lab.add_pod("lost", 2, 31)},
+      cluster{under_istiod() ? std::make_unique<Cluster>(lab) : nullptr},
       one{lab, 1},
       two{lab, 2} {
     populate(*this);
     if (change) change(mesh);
+    if (cluster) {
+        one.be_told_by(cluster->environment(1));
+        two.be_told_by(cluster->environment(2));
+    }
     reconfigure();
     one.start();
     two.start();
 }
 
 void World::reconfigure() {
+    if (cluster) return cluster->tell(mesh);
     one.configure(mesh.yaml(1));
     two.configure(mesh.yaml(2));
 }

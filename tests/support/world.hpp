@@ -10,6 +10,7 @@
 #pragma once
 #include <memory>
 
+#include "cluster.hpp"
 #include "lab.hpp"
 #include "mesh.hpp"
 #include "node.hpp"
@@ -32,6 +33,7 @@ public:
     Pod& plain2;
     Pod& down;
     Pod& lost;
+    std::unique_ptr<Cluster> cluster;  // only with CULVERT_UNDER=istiod
     Node one;
     Node two;
 
@@ -39,7 +41,7 @@ public:
         return mesh.service(service).at(family, port);
     }
     Node& node_of(const Pod& pod) { return pod.node() == 1 ? one : two; }
-    // Writes both files from the mesh as it is now.
+    // Writes both files from the mesh as it is now; or the control plane tells of it.
     void reconfigure();
     // A pod that is none of the mesh's is described as one that may join; then it joins, or leaves. Waits until it has.
     void describe(const Pod& pod);

@@ -2,7 +2,9 @@
 #include <culvert/capture/capture.hpp>
 
 #include "ebpf.hpp"
+#include "host_probes.hpp"
 #include "iptables.hpp"
+#include "kernel.hpp"
 #include "undo.hpp"
 
 namespace culvert::capture {
@@ -18,6 +20,10 @@ base::Result<std::unique_ptr<Capture>> Capture::start(boost::asio::io_context& i
         case Mode::iptables: return IptablesCapture::start(io, std::move(settings));
     }
     return base::problem("no such way of capture");
+}
+
+base::Result<> Capture::check(Mode mode) {
+    return mode == Mode::ebpf ? check_kernel() : HostProbes::check();
 }
 
 base::Result<> Capture::cleanup(const std::string& instance) {

@@ -156,7 +156,6 @@ ClusterSettings cluster(const Reading& variables, const ProxyConfig& proxy) {
     values.xds = server(variables, "XDS", proxy.discovery_address.value_or(otherwise));
     values.ca = server(variables, "CA", otherwise);
     values.token = variables.text("AUTH_TOKEN").value_or(exists(default_token) ? default_token : "");
-    values.on_demand = variables.flag("XDS_ON_DEMAND", false);
     values.pod_name = variables.text_or("POD_NAME", "");
     values.pod_namespace = variables.text_or("POD_NAMESPACE", "");
     values.service_account = variables.text_or("SERVICE_ACCOUNT", "");
@@ -196,8 +195,9 @@ void refuse_what_we_cannot(const Reading& variables, const ClusterSettings& clus
             variables.refuse(name, "nothing: a mesh in a file is for culvertd --config FILE");
     if (cluster.xds.address.empty()) variables.refuse("XDS_ADDRESS", "the address of istiod; or use --config FILE");
     if (cluster.ca.address.empty()) variables.refuse("CA_ADDRESS", "the address of the CA; or use --config FILE");
-    if (cluster.on_demand && cluster.dns)
-        variables.refuse("XDS_ON_DEMAND", "false while DNS is captured (set ISTIO_META_DNS_CAPTURE=false for it)");
+    // A destination that was not asked for yet would be taken for one outside the mesh.
+    if (variables.flag("XDS_ON_DEMAND", false))
+        variables.refuse("XDS_ON_DEMAND", "false: connections do not wait for names that have to be asked for");
 }
 
 std::vector<std::string> notes_of(const Reading& variables) {

@@ -14,6 +14,11 @@ base::Result<> FileSource::open(boost::asio::io_context& io, admin::Readiness& r
     auto watch = control::FileWatch::start(io, file_, [this] { look_again(); });
     if (!watch) return watch.error();
     watch_ = std::move(*watch);
+    const control::CaSettings& ca = config_.ca;
+    auto authority = ca.certificate.empty() ? tls::Authority::keep(ca.directory, config_.node.trust_domain)
+                                            : tls::Authority::load(ca.certificate, ca.key);
+    if (!authority) return authority.error();
+    authority_ = std::move(*authority);
     return {};
 }
 

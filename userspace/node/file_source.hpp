@@ -16,6 +16,9 @@ public:
     FileSource(std::string file, control::Config& config) : file_{std::move(file)}, config_{config} {}
 
     base::Result<> open(boost::asio::io_context& io, admin::Readiness& readiness) override;
+    tls::Issuer& issuer() override { return *authority_; }
+    const tls::Authority* authority() const override { return authority_.get(); }
+    void when_known(std::function<void()> go) override { go(); }
     void begin(const Site& site) override;
     void look_again() override;
     void stop() override { stopped_ = true; }
@@ -28,6 +31,7 @@ private:
 
     const std::string file_;
     control::Config& config_;
+    std::unique_ptr<tls::Authority> authority_;
     std::unique_ptr<control::FileWatch> watch_;
     const Site* site_ = nullptr;
     bool ready_said_ = false;

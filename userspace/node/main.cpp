@@ -19,6 +19,7 @@
 #include <culvert/base/log.hpp>
 #include <culvert/capture/capture.hpp>
 #include <culvert/control/config.hpp>
+#include <culvert/control/environment.hpp>
 
 #include "node.hpp"
 #include "versions.hpp"
@@ -32,6 +33,8 @@ enum Exit { ok = 0, cannot_run = 1, bad_usage = 2, bad_config = 3 };
 constexpr char help[] = R"(culvertd: an ambient mesh dataplane for one Linux node
 
   culvertd --config FILE [OPTION]      run; FILE is watched and applied live
+  culvertd [OPTION]                    run as the node proxy of a cluster, where INPOD_UDS or XDS_ADDRESS is set: under
+                                       istiod and istio-cni, with ztunnel's environment variables
   culvertd check FILE                  say whether FILE is good, and stop
   culvertd cleanup NODE                remove every trace of the node's capture: programs, pins, rules, routes
   culvertd cleanup --config FILE       the same, for the node named in FILE
@@ -46,7 +49,7 @@ constexpr char help[] = R"(culvertd: an ambient mesh dataplane for one Linux nod
 
 signals   TERM, INT: finish connections until shutdown.deadline, then end; a second one ends now.
           HUP: reopen the access log, read FILE again.
-exit      0 ended as asked   1 cannot run (the message says why)   2 wrong usage   3 FILE is bad
+exit      0 ended as asked   1 cannot run (the message says why)   2 wrong usage   3 FILE or a variable is bad
 doors     15020 /metrics   15021 /healthz/ready   (doors: in FILE)   culvertctl shows what the node does
 )";
 
@@ -107,18 +110,32 @@ struct Options {
     bool take_over = false;
 };
 
+// A file's node, or one of a cluster.
+base::Result<node::Setup> setup_of(const Options& options) {
+    if (!options.file.empty()) {
+        auto config = control::load_config(options.file);
+        if (!config) return config.error();
+        return node::Setup{std::move(*config), options.file, {}, options.take_over};
+    }
+    auto found = control::read_environment(control::environment());
+    if (!found) return found.error();
+    base::log::configure(found->config.log.level, found->config.log.format);
+    for (const auto& note : found->notes) base::log::warn("node", "{}", note);
+    // A DaemonSet that is rolled has two of us on a node for a while; where there is none, this changes nothing.
+    return node::Setup{std::move(found->config), {}, std::move(found->cluster), true};
+}
+
 int run(const Options& options) {
-    const std::string& file = options.file;
-    auto config = control::load_config(file);
-    if (!config) return say(bad_config, config.error());
+    auto setup = setup_of(options);
+    if (!setup) return say(bad_config, setup.error());
     std::signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
-    base::log::configure(config->log.level, config->log.format);
-    std::string instance = config->node.name;
+    base::log::configure(setup->config.log.level, setup->config.log.format);
+    std::string instance = setup->config.node.name;
     {
-        auto node = node::Node::start({std::move(*config), file, options.take_over});
+        auto node = node::Node::start(std::move(*setup));
         if (!node) return say(cannot_run, node.error());
-        (*node)->run();
+        if (auto ran = (*node)->run(); !ran) return say(cannot_run, ran.error());
         if ((*node)->replaced()) return ok;
     }
     if (!options.cleanup_at_end) return ok;
@@ -128,14 +145,17 @@ int run(const Options& options) {
 
 int main_with(const std::vector<std::string>& arguments) {
     Options options;
-    if (arguments.empty()) return usage_error("--config FILE is missing");
-    const std::string& first = arguments[0];
+    const bool in_cluster = control::names_a_cluster(control::environment());
+    if (arguments.empty() && !in_cluster) return usage_error("--config FILE is missing");
+    const std::string first = arguments.empty() ? "" : arguments[0];
     if (first == "--help" || first == "-h" || first == "help") return std::fputs(help, stdout) < 0 ? cannot_run : ok;
     if (first == "version" || first == "--version")
         return std::fputs(node::versions().c_str(), stdout) < 0 ? cannot_run : ok;
     if (first == "check") return arguments.size() == 2 ? check(arguments[1]) : usage_error("check wants one FILE");
     if (first == "cleanup") return cleanup({arguments.begin() + 1, arguments.end()});
-    for (std::size_t i = 0; i < arguments.size(); ++i) {
+    // What ztunnel's chart says to its container.
+    const bool as_ztunnel = in_cluster && arguments.size() >= 2 && first == "proxy" && arguments[1] == "ztunnel";
+    for (std::size_t i = as_ztunnel ? 2 : 0; i < arguments.size(); ++i) {
         if (arguments[i] == "--config" && i + 1 < arguments.size())
             options.file = arguments[++i];
         else if (arguments[i] == "--cleanup")
@@ -145,7 +165,7 @@ int main_with(const std::vector<std::string>& arguments) {
         else
             return usage_error("\"" + arguments[i] + "\" is not something that it understands");
     }
-    if (options.file.empty()) return usage_error("--config FILE is missing");
+    if (options.file.empty() && !in_cluster) return usage_error("--config FILE is missing");
     return run(options);
 }
 

@@ -32,6 +32,8 @@ public:
 
 private:
     void judge();
+    void retire(std::shared_ptr<const void> old);
+    void sweep();
 
     policy::Ledger& hits_;
     Tell tell_;
@@ -41,6 +43,9 @@ private:
     std::vector<policy::Policy> policies_;
     policy::Unknown unknown_ = policy::Unknown::deny;
     policy::SetPtr set_;
+    // What workers may use still. A whole mesh takes milliseconds to free: not on the path of anybody's bytes.
+    std::vector<std::shared_ptr<const void>> retired_;
+    boost::asio::steady_timer next_sweep_;
 };
 
 }

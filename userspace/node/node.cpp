@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <map>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -15,9 +16,9 @@
 #include <culvert/admin/control_socket.hpp>
 #include <culvert/admin/doors.hpp>
 #include <culvert/base/log.hpp>
-#include <culvert/tls/authority.hpp>
 #include <culvert/tls/rehearsal.hpp>
 
+#include "control_plane.hpp"
 #include "file_source.hpp"
 #include "inspect.hpp"
 #include "mesh.hpp"
@@ -48,12 +49,17 @@ proxy::Limits limits_of(const control::Config& config) {
     limits.hbone.server_header_list = config.limits.max_header_bytes;
     limits.hbone.control_frames_per_second = config.limits.control_frames_per_second;
     limits.hbone.handshake = config.limits.handshake_timeout;
+    limits.hbone.stream_window = config.transport.stream_window;
+    limits.hbone.connection_window = config.transport.connection_window;
+    limits.hbone.max_frame = config.transport.frame_bytes;
+    limits.hbone.pool_streams = config.transport.pool_streams;
+    limits.hbone.pool_idle = config.transport.pool_idle;
     return limits;
 }
 
-base::Result<std::unique_ptr<tls::Authority>> open_authority(const control::Config& config) {
-    if (!config.ca.certificate.empty()) return tls::Authority::load(config.ca.certificate, config.ca.key);
-    return tls::Authority::keep(config.ca.directory, config.node.trust_domain);
+std::unique_ptr<Source> source_of(Setup& setup, control::Config& config) {
+    if (setup.cluster) return std::make_unique<ControlPlane>(std::move(*setup.cluster), config.node);
+    return std::make_unique<FileSource>(std::move(setup.file), config);
 }
 
 unsigned worker_count(const control::Config& config) {
@@ -67,15 +73,47 @@ public:
     explicit Impl(Setup setup)
         : config_{std::move(setup.config)},
           take_over_{setup.take_over},
-          source_{std::make_unique<FileSource>(std::move(setup.file), config_)},
+          source_{source_of(setup, config_)},
           signals_{io_},
           doors_later_{io_},
           last_handshakes_{io_} {}
 
     base::Result<> start() {
         base::log::info("node", "culvertd {} ({}) starts as node {}", version, commit, config_.node.name);
+        auto log = telemetry::AccessLog::open(config_.log.access == "stdout" ? "" : config_.log.access,
+                                              config_.log.format, worker_count(config_) + 1);
+        if (!log) return log.error();
+        access_log_ = std::move(*log);
         if (auto opened = source_->open(io_, readiness_); !opened) return opened;
-        if (auto opened = open_parts(); !opened) return opened;  // first: it says best who else runs here
+        source_->expose(metrics_);
+        source_->when_known([this] {
+            outcome_ = go();
+            if (!outcome_) io_.stop();
+        });
+        if (!outcome_ || went_) return outcome_;
+        // There is time until then, but nobody is to wait only to hear that this kernel cannot do it.
+        if (auto able = capture::Capture::check(capture_mode()); !able) return able;
+        return open_doors();
+    }
+
+    bool replaced() const noexcept { return replaced_; }
+
+    base::Result<> run() {
+        signals_.add(SIGTERM);
+        signals_.add(SIGINT);
+        signals_.add(SIGHUP);
+        wait_for_signal();
+        io_.run();
+        return outcome_;
+    }
+
+private:
+    capture::Mode capture_mode() const noexcept {
+        return config_.capture == control::CaptureMode::ebpf ? capture::Mode::ebpf : capture::Mode::iptables;
+    }
+
+    base::Result<> go() {
+        if (auto opened = open_capture(); !opened) return opened;  // first: it says best who else runs here
         if (auto opened = open_doors(); !opened) return opened;
         if (auto opened = open_revocations(); !opened) return opened;
         start_workers();
@@ -83,27 +121,17 @@ public:
         capture_->on_notice({.listeners_lost = [this](const std::string& uid) { lost_listeners(uid); },
                              .superseded = [this] { hand_over(); }});
         site_.emplace(Site{io_, reloads_, mesh_, *pods_, [this](const auto& uids) { settled(uids); },
-                           [this](const std::string& part) { say_ready(part); }});
+                           [this](const std::string& part) { say_ready(part); },
+                           [this](const std::string& part) { readiness_.pending(part); }});
+        went_ = true;
         source_->begin(*site_);
         return {};
     }
 
-    bool replaced() const noexcept { return replaced_; }
-
-    void run() {
-        signals_.add(SIGTERM);
-        signals_.add(SIGINT);
-        signals_.add(SIGHUP);
-        wait_for_signal();
-        io_.run();
-    }
-
-private:
-    // The daemon that we replace has them open still, and closes them when it hears that we are settled.
+    // Those that are not open yet. The daemon that we replace closes its own when it hears that we are settled.
     base::Result<> open_doors() {
         auto opened = open_doors_now();
         if (opened || !take_over_) return opened;
-        doors_.clear();
         if (!std::exchange(doors_said_, true))
             base::log::info("node", "trying until it works: {}", opened.error().to_string());
         doors_later_.expires_after(std::chrono::milliseconds{100});
@@ -114,28 +142,31 @@ private:
     }
 
     base::Result<> open_doors_now() {
-        if (config_.doors.metrics) {
-            auto door = admin::Door::open(io_, *config_.doors.metrics, admin::metrics_routes(metrics_));
-            if (!door) return door.error();
-            doors_.push_back(std::move(*door));
-        }
-        if (config_.doors.ready) {
-            auto door = admin::Door::open(io_, *config_.doors.ready, admin::readiness_routes(readiness_));
-            if (!door) return door.error();
-            doors_.push_back(std::move(*door));
-        }
+        auto metrics = open_door("metrics", config_.doors.metrics, [&] { return admin::metrics_routes(metrics_); });
+        if (!metrics) return metrics;
+        auto ready = open_door("ready", config_.doors.ready, [&] { return admin::readiness_routes(readiness_); });
+        if (!ready || !capture_) return ready;
         return open_control_door();
+    }
+
+    template <class MakeRoutes>
+    base::Result<> open_door(const char* name, const std::optional<base::SocketAddress>& address, MakeRoutes routes) {
+        if (!address || doors_.contains(name)) return {};
+        auto door = admin::Door::open(io_, *address, routes());
+        if (!door) return door.error();
+        doors_[name] = std::move(*door);
+        return {};
     }
 
     // Nobody asked for the usual one: without it the node works all the same.
     base::Result<> open_control_door() {
         auto path = config_.doors.control.value_or(admin::control_socket(config_.node.name));
-        if (path.empty()) return {};
+        if (path.empty() || doors_.contains("control")) return {};
         Inspected inspected{io_,      *source_,      config_,  readiness_, reloads_, access_log_,
                             capture_, certificates_, workers_, pods_,      mesh_,    tracing_};
         auto door = admin::Door::open_local(io_, path, control_routes(inspected));
         if (door)
-            doors_.push_back(std::move(*door));
+            doors_["control"] = std::move(*door);
         else if (config_.doors.control || take_over_)
             return door.error();
         else
@@ -143,16 +174,8 @@ private:
         return {};
     }
 
-    base::Result<> open_parts() {
-        auto log = telemetry::AccessLog::open(config_.log.access == "stdout" ? "" : config_.log.access,
-                                              config_.log.format, worker_count(config_) + 1);
-        if (!log) return log.error();
-        access_log_ = std::move(*log);
-        auto authority = open_authority(config_);
-        if (!authority) return authority.error();
-        authority_ = std::move(*authority);
-        auto mode = config_.capture == control::CaptureMode::ebpf ? capture::Mode::ebpf : capture::Mode::iptables;
-        auto capture = capture::Capture::start(io_, {.mode = mode,
+    base::Result<> open_capture() {
+        auto capture = capture::Capture::start(io_, {.mode = capture_mode(),
                                                      .instance = config_.node.name,
                                                      .node_netns = config_.node.netns,
                                                      .workers = worker_count(config_),
@@ -193,7 +216,7 @@ private:
             for (auto& worker : workers_) worker->publish(credentials);
         };
         certificates_ = std::make_unique<tls::CertificateManager>(
-            io_, *authority_, std::chrono::duration_cast<std::chrono::seconds>(config_.ca.ttl), publish);
+            io_, source_->issuer(), std::chrono::duration_cast<std::chrono::seconds>(config_.ca.ttl), publish);
         pods_ = std::make_unique<Pods>(io_, *capture_, *certificates_, workers_, config_.node.network,
                                        config_.shutdown_deadline);
     }
@@ -224,14 +247,14 @@ private:
 
     // What the start needed goes, what the first connection needs comes.
     void settle_in_memory() {
-        if (auto done = rehearse(); !done)
+        if (auto done = source_->authority() ? rehearse() : base::Result<>{}; !done)
             base::log::warn("node", "a handshake with ourselves failed: {}", done.error().to_string());
         spare_memory_.give_back();
     }
 
     base::Result<> rehearse() {
         const state::Identity self{config_.node.trust_domain, "culvert", config_.node.name};
-        auto issued = authority_->issue(self, std::chrono::minutes{1});
+        auto issued = source_->authority()->issue(self, std::chrono::minutes{1});
         if (!issued) return issued.error();
         auto own = tls::make_credentials(self, *issued);
         if (!own) return own.error();
@@ -278,6 +301,7 @@ private:
         }
         ending_ = true;
         source_->stop();
+        if (!went_) return io_.stop();
         readiness_.pending("draining");
         notify("STOPPING=1");
         capture_->refuse_new();  // before the listeners go, or a SYN would wait for one of them
@@ -307,7 +331,6 @@ private:
     telemetry::Metrics metrics_{version, commit};
     Reloads reloads_;
     std::unique_ptr<telemetry::AccessLog> access_log_;
-    std::unique_ptr<tls::Authority> authority_;
     std::unique_ptr<RevocationFile> revocations_;
     std::unique_ptr<capture::Capture> capture_;
     std::unique_ptr<RefusedLog> refused_log_;
@@ -318,7 +341,9 @@ private:
     std::unique_ptr<Pods> pods_;
     Tracing tracing_{io_, workers_, config_.node.network, mesh_};
     std::optional<Site> site_;
-    std::vector<std::unique_ptr<admin::Door>> doors_;
+    std::map<std::string, std::unique_ptr<admin::Door>> doors_;
+    base::Result<> outcome_;
+    bool went_ = false;
     bool ready_said_ = false;
     bool ending_ = false;
     bool replaced_ = false;
@@ -335,8 +360,8 @@ base::Result<std::unique_ptr<Node>> Node::start(Setup setup) {
     return std::unique_ptr<Node>{new Node{std::move(impl)}};
 }
 
-void Node::run() {
-    impl_->run();
+base::Result<> Node::run() {
+    return impl_->run();
 }
 
 bool Node::replaced() const noexcept {

@@ -2,17 +2,20 @@
 // The node: owns everything and introduces it to each other. Lives on: the main thread, which is the control thread.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <culvert/base/result.hpp>
 #include <culvert/control/config.hpp>
+#include <culvert/control/environment.hpp>
 
 namespace culvert::node {
 
 struct Setup {
     control::Config config;
-    std::string file;        // where it came from, followed while it changes
-    bool take_over = false;  // replace a running daemon of the same node without a gap
+    std::string file;                                 // where it came from, followed while it changes; or
+    std::optional<control::ClusterSettings> cluster;  // who is to be asked instead
+    bool take_over = false;                           // replace a running daemon of the same node without a gap
 };
 
 class Node {
@@ -21,8 +24,9 @@ public:
     static base::Result<std::unique_ptr<Node>> start(Setup setup);
     ~Node();
 
-    // Until a signal, or a successor that has taken over, has ended it.
-    void run();
+    // Until a signal, or a successor that has taken over, has ended it. Fails when what it waited for has come, and it
+    // cannot go on from there.
+    base::Result<> run();
     // The pods are the successor's now: leave them as they are.
     bool replaced() const noexcept;
 

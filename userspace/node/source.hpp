@@ -9,6 +9,9 @@
 
 #include <culvert/admin/readiness.hpp>
 #include <culvert/base/result.hpp>
+#include <culvert/telemetry/metrics.hpp>
+#include <culvert/tls/authority.hpp>
+#include <culvert/tls/issuer.hpp>
 
 #include "mesh.hpp"
 #include "metrics.hpp"
@@ -26,6 +29,8 @@ struct Site {
     std::function<void(const std::vector<std::string>& uids)> settled;
     // What readiness waited for under this name is there; with the last of them the node is ready.
     std::function<void(const std::string& part)> ready;
+    // It is gone again.
+    std::function<void(const std::string& part)> not_ready;
 };
 
 class Source {
@@ -34,7 +39,14 @@ public:
 
     // Before anything else is opened. Names what readiness waits for.
     virtual base::Result<> open(boost::asio::io_context& io, admin::Readiness& readiness) = 0;
-    // Pods join from now on.
+    // Who signs for the node's identities, once it is open; and the CA, where that is our own.
+    virtual tls::Issuer& issuer() = 0;
+    virtual const tls::Authority* authority() const { return nullptr; }
+    // Calls `go`, once, when it knows the mesh: a file does at once. Until then nothing is captured, and a daemon that
+    // is to be replaced keeps its pods.
+    virtual void when_known(std::function<void()> go) = 0;
+    virtual void expose(telemetry::Metrics&) {}
+    // The mesh is published, and pods join from now on.
     virtual void begin(const Site& site) = 0;
     // SIGHUP.
     virtual void look_again() = 0;

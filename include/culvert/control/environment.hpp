@@ -30,7 +30,6 @@ struct ClusterSettings {
     ServerSettings xds;
     ServerSettings ca;
     std::string token;  // the path of a file, or the token; empty: none
-    bool on_demand = false;
     std::string pod_name;
     std::string pod_namespace;
     std::string service_account;

@@ -16,30 +16,39 @@ struct Family {
 };
 
 // X(identifier, metric, kind, label, text)
-#define CULVERT_METRIC_FAMILIES(X)                                                                         \
-    X(capture_decisions, "culvert_capture_decisions_total", counter, "reason",                             \
-      "What the kernel programs decided, by reason.")                                                      \
-    X(capture_repairs, "culvert_capture_repairs_total", counter, "part",                                   \
-      "Parts of the capture that somebody had taken off or changed, and that were put right.")             \
-    X(capture_pods, "culvert_capture_pods", gauge, "", "Pods whose traffic is captured now.")              \
-    X(map_entries, "culvert_map_entries", gauge, "map", "Rows in use in a shared kernel map.")             \
-    X(map_max_entries, "culvert_map_max_entries", gauge, "map", "Rows that a shared kernel map can hold.") \
-    X(certificate_expiry, "culvert_certificate_expiry_timestamp_seconds", gauge, "identity",               \
-      "When the certificate that is in use for an identity expires, in Unix time.")                        \
-    X(certificate_age, "culvert_certificate_age_seconds", gauge, "identity",                               \
-      "How long the certificate that is in use for an identity has been here.")                            \
-    X(certificate_states, "culvert_certificates", gauge, "state",                                          \
-      "Identities of this node by how it stands with their certificates.")                                 \
-    X(certificate_renewals, "culvert_certificate_renewals_total", counter, "",                             \
-      "Certificates that were issued to this node, the first of an identity included.")                    \
-    X(certificate_failures, "culvert_certificate_failures_total", counter, "",                             \
-      "Attempts to get a certificate that failed; they are repeated.")                                     \
+#define CULVERT_METRIC_FAMILIES(X)                                                                                \
+    X(capture_decisions, "culvert_capture_decisions_total", counter, "reason",                                    \
+      "What the kernel programs decided, by reason.")                                                             \
+    X(capture_repairs, "culvert_capture_repairs_total", counter, "part",                                          \
+      "Parts of the capture that somebody had taken off or changed, and that were put right.")                    \
+    X(capture_pods, "culvert_capture_pods", gauge, "", "Pods whose traffic is captured now.")                     \
+    X(map_entries, "culvert_map_entries", gauge, "map", "Rows in use in a shared kernel map.")                    \
+    X(map_max_entries, "culvert_map_max_entries", gauge, "map", "Rows that a shared kernel map can hold.")        \
+    X(certificate_expiry, "culvert_certificate_expiry_timestamp_seconds", gauge, "identity",                      \
+      "When the certificate that is in use for an identity expires, in Unix time.")                               \
+    X(certificate_age, "culvert_certificate_age_seconds", gauge, "identity",                                      \
+      "How long the certificate that is in use for an identity has been here.")                                   \
+    X(certificate_states, "culvert_certificates", gauge, "state",                                                 \
+      "Identities of this node by how it stands with their certificates.")                                        \
+    X(certificate_renewals, "culvert_certificate_renewals_total", counter, "",                                    \
+      "Certificates that were issued to this node, the first of an identity included.")                           \
+    X(certificate_failures, "culvert_certificate_failures_total", counter, "",                                    \
+      "Attempts to get a certificate that failed; they are repeated.")                                            \
     X(revoked, "culvert_revoked_certificates", gauge, "", "Entries of the revocation lists that are in force.")   \
-    X(revocation_reloads, "culvert_revocation_reloads_total", counter, "result",                           \
-      "Times the revocation lists were read: good, or bad and the earlier ones stay in force.")            \
-    X(policy_hits, "culvert_policy_decisions_total", counter, "policy",                                    \
-      "Inbound connections that a policy decided about, or would have, were it no dry run.")               \
-    X(config_reloads, "culvert_config_reloads_total", counter, "result",                                   \
+    X(revocation_reloads, "culvert_revocation_reloads_total", counter, "result",                                  \
+      "Times the revocation lists were read: good, or bad and the earlier ones stay in force.")                   \
+    X(policy_hits, "culvert_policy_decisions_total", counter, "policy",                                           \
+      "Inbound connections that a policy decided about, or would have, were it no dry run.")                      \
+    X(xds_terminations, "istio_xds_connection_terminations_total", counter, "reason",                             \
+      "Times a stream to istiod ended, by why it did.")                                                           \
+    X(xds_messages, "istio_xds_message_total", counter, "url", "Responses of istiod, by their type.")             \
+    X(xds_bytes, "istio_xds_message_bytes_total", counter, "url", "Bytes in responses of istiod, by their type.") \
+    X(xds_refused, "culvert_xds_refused_resources_total", counter, "url",                                         \
+      "Resources that could not be read and were answered with the reason, by their type.")                       \
+    X(xds_connected, "culvert_xds_connected", gauge, "", "1 while a stream to istiod is answered.")               \
+    X(xds_age, "culvert_xds_state_age_seconds", gauge, "",                                                        \
+      "How long nobody would have told us of a change; what istiod said last is in force meanwhile.")             \
+    X(config_reloads, "culvert_config_reloads_total", counter, "result",                                          \
       "Times the configuration was read again: good, or bad and the earlier one stays in force.")
 
 namespace families {

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control_plane.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include <culvert/base/log.hpp>
+
+namespace culvert::node {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr const char* state_part = "state manager";  // ztunnel's names for readiness
+constexpr const char* pods_part = "workload proxy manager";
+
+// So much of the control thread's time may go into telling the workers of changes that come one after the other.
+constexpr int tenth = 10;
+
+grpc::Roots roots_of(const std::string& text) {
+    if (text == "SYSTEM") return grpc::SystemRoots{};
+    if (text.find("-----BEGIN") != std::string::npos) return grpc::RootsText{text};
+    return grpc::RootsFile{text};
+}
+
+grpc::Token token_of(const std::string& text) {
+    if (text.empty()) return grpc::NoToken{};
+    std::error_code missing;
+    const bool is_path = std::filesystem::exists(text, missing) || text.find('/') != std::string::npos;
+    if (is_path) return grpc::TokenFile{text};
+    return grpc::TokenText{text};
+}
+
+std::string in_lower_case(std::string text) {
+    std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+}
+
+grpc::Target target_of(const control::ServerSettings& server, const std::string& token, const std::string& cluster_id) {
+    grpc::Target target{
+        .address = server.address,
+        .roots = roots_of(server.roots),
+        .alternative_hostname = server.alternative_name,
+        .token = token_of(token),
+        .cluster_id = cluster_id,
+        .headers = {},
+    };
+    for (const auto& [name, value] : server.headers) target.headers.emplace_back(in_lower_case(name), value);
+    return target;
+}
+
+xds::Node node_of(const control::ClusterSettings& cluster) {
+    return {
+        .id = "ztunnel~" + cluster.instance_ip + "~" + cluster.pod_name + "." + cluster.pod_namespace + "~" +
+              cluster.pod_namespace + ".svc.cluster.local",
+        .metadata = cluster.metadata,
+    };
+}
+
+}
+
+ControlPlane::ControlPlane(control::ClusterSettings cluster, control::NodeSettings node)
+    : cluster_{std::move(cluster)}, node_{std::move(node)} {}
+
+base::Result<> ControlPlane::open(boost::asio::io_context& io, admin::Readiness& readiness) {
+    for (const auto* server : {&cluster_.xds, &cluster_.ca})
+        if (auto endpoint = grpc::endpoint_of(server->address); !endpoint) return endpoint.error();
+    readiness.pending(state_part);
+    readiness.pending(pods_part);
+    io_ = &io;
+    next_publish_.emplace(io);
+    next_publish_->expires_at(steady_clock::time_point::min());
+    ca_ = std::make_unique<ca::Client>(io, target_of(cluster_.ca, cluster_.token, node_.cluster_id));
+    return {};
+}
+
+void ControlPlane::when_known(std::function<void()> go) {
+    go_ = std::move(go);
+    xds::Client::Callbacks callbacks{
+        .on_change = [this](xds::Kind) { publish_soon(); },
+        .on_ready =
+            [this] {
+                base::log::info("node", "{} has told of {} workloads and {} services", cluster_.xds.address,
+                                xds_->store().workloads(), xds_->store().services());
+                std::exchange(go_, nullptr)();
+            },
+    };
+    xds_ = std::make_unique<xds::Client>(*io_, target_of(cluster_.xds, cluster_.token, node_.cluster_id),
+                                         node_of(cluster_), std::move(callbacks));
+}
+
+void ControlPlane::begin(const Site& site) {
+    site_ = &site;
+    publish();
+    site_->ready(state_part);
+    zds_ = std::make_unique<zds::Client>(*io_, cluster_.zds_socket, static_cast<zds::Handler&>(*this));
+}
+
+void ControlPlane::stop() {
+    zds_.reset();
+    xds_.reset();
+    next_publish_->cancel();
+    site_ = nullptr;
+}
+
+// The first of many changes is told at once; those that follow wait until ten times as long as it took has passed.
+void ControlPlane::publish_soon() {
+    if (!site_ || std::exchange(publish_waits_, true)) return;
+    next_publish_->expires_at(std::max(next_publish_->expiry(), steady_clock::now()));
+    next_publish_->async_wait([this](boost::system::error_code cancelled) {
+        if (cancelled || !site_) return;
+        publish_waits_ = false;
+        publish();
+    });
+}
+
+void ControlPlane::publish() {
+    const auto began = steady_clock::now();
+    site_->mesh.publish(xds_->store().mesh(), xds_->store().policies(), policy::Unknown::deny);
+    look_at_trust_domains();
+    const auto now = steady_clock::now();
+    next_publish_->expires_at(now + tenth * (now - began));
+}
+
+// An identity's trust domain is what the workload says; a pod may come before it is heard of.
+control::Pod ControlPlane::pod_of(const zds::WorkloadInfo& info, zds::Netns netns) const {
+    control::Pod pod{
+        .uid = node_.cluster_id + "//Pod/" + info.namespace_ + "/" + info.name,
+        .name = info.name,
+        .identity = {node_.trust_domain, info.namespace_,
+                     info.service_account.empty() ? "default" : info.service_account},
+        .netns = {},
+        .netns_itself = std::move(netns),
+    };
+    if (auto workload = site_->mesh.snapshot()->workload_by_uid(pod.uid))
+        pod.identity.trust_domain = workload->identity().trust_domain;
+    return pod;
+}
+
+void ControlPlane::look_at_trust_domains() {
+    for (auto& [uid, pod] : pods_) {
+        auto workload = site_->mesh.snapshot()->workload_by_uid(pod.uid);
+        if (!workload || workload->identity().trust_domain == pod.identity.trust_domain) continue;
+        const control::Pod before = pod;
+        pod.identity.trust_domain = workload->identity().trust_domain;
+        site_->pods.replace(before, pod);
+    }
+}
+
+base::Result<> ControlPlane::added(const std::string& uid, const zds::WorkloadInfo& info, zds::Netns netns) {
+    const control::Pod pod = pod_of(info, std::move(netns));
+    // Of a pod that was made anew under its name, the old one's end may be told later, and means nothing then.
+    std::erase_if(pods_, [&](const auto& other) { return other.first != uid && other.second.uid == pod.uid; });
+    pods_.insert_or_assign(uid, pod);
+    return site_->pods.take(pod);
+}
+
+void ControlPlane::removed(const std::string& uid) {
+    auto pod = pods_.extract(uid);
+    if (!pod.empty() && site_) site_->pods.leave(pod.mapped().uid);
+}
+
+void ControlPlane::named_all(const std::set<std::string>& uids) {
+    std::vector<std::string> all;
+    for (const auto& [uid, pod] : pods_)
+        if (uids.contains(uid)) all.push_back(pod.uid);
+    site_->settled(all);
+}
+
+void ControlPlane::waits_for(const std::string& what) {
+    if (!site_) return;
+    if (what.empty())
+        site_->ready(pods_part);
+    else
+        site_->not_ready(pods_part);
+}
+
+void ControlPlane::expose(telemetry::Metrics& metrics) {
+    namespace families = telemetry::families;
+    using telemetry::Sample;
+    auto stats = [this] { return xds_ ? xds_->stats() : xds::Stats{}; };
+    metrics.add(families::xds_terminations, [stats] {
+        std::vector<Sample> samples;
+        for (std::size_t i = 0; i < xds::terminations; ++i)
+            samples.push_back(
+                {std::string{to_string(static_cast<xds::Termination>(i))}, static_cast<double>(stats().ended[i])});
+        return samples;
+    });
+    auto by_kind = [stats](auto field) {
+        return [stats, field] {
+            std::vector<Sample> samples;
+            for (std::size_t i = 0; i < xds::kinds; ++i)
+                samples.push_back(
+                    {std::string{type_url(static_cast<xds::Kind>(i))}, static_cast<double>(stats().of[i].*field)});
+            return samples;
+        };
+    };
+    using OfKind = xds::Stats::OfKind;
+    metrics.add(families::xds_messages, by_kind(&OfKind::responses));
+    metrics.add(families::xds_bytes, by_kind(&OfKind::bytes));
+    metrics.add(families::xds_refused, by_kind(&OfKind::refused_resources));
+    metrics.add(families::xds_connected, [stats] { return stats().connected ? 1.0 : 0.0; });
+    metrics.add(families::xds_age, [stats] {
+        const auto since = stats().stale_since;
+        return since ? std::chrono::duration<double>(steady_clock::now() - *since).count() : 0.0;
+    });
+}
+
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// A node of a cluster: istiod tells of the mesh, its CA signs, and Istio's CNI agent hands over the pods.
+#pragma once
+#include <boost/asio/steady_timer.hpp>
+
+#include <map>
+#include <memory>
+#include <optional>
+
+#include <culvert/ca/client.hpp>
+#include <culvert/control/environment.hpp>
+#include <culvert/xds/client.hpp>
+#include <culvert/zds/client.hpp>
+
+#include "source.hpp"
+
+namespace culvert::node {
+
+class ControlPlane final : public Source, private zds::Handler {
+public:
+    ControlPlane(control::ClusterSettings cluster, control::NodeSettings node);
+
+    base::Result<> open(boost::asio::io_context& io, admin::Readiness& readiness) override;
+    tls::Issuer& issuer() override { return *ca_; }
+    void when_known(std::function<void()> go) override;
+    void expose(telemetry::Metrics& metrics) override;
+    void begin(const Site& site) override;
+    void look_again() override {}  // what there is to follow is followed anyway
+    void stop() override;
+    std::string name() const override { return cluster_.xds.address; }
+
+private:
+    // What the agent says.
+    base::Result<> added(const std::string& uid, const zds::WorkloadInfo& info, zds::Netns netns) override;
+    void removed(const std::string& uid) override;
+    void named_all(const std::set<std::string>& uids) override;
+    void waits_for(const std::string& what) override;
+
+    void publish_soon();
+    void publish();
+    control::Pod pod_of(const zds::WorkloadInfo& info, zds::Netns netns) const;
+    void look_at_trust_domains();
+
+    const control::ClusterSettings cluster_;
+    const control::NodeSettings node_;
+    boost::asio::io_context* io_ = nullptr;
+    const Site* site_ = nullptr;
+    std::unique_ptr<ca::Client> ca_;
+    std::function<void()> go_;
+    std::unique_ptr<xds::Client> xds_;
+    std::unique_ptr<zds::Client> zds_;
+    std::optional<boost::asio::steady_timer> next_publish_;
+    bool publish_waits_ = false;
+    std::map<std::string, control::Pod> pods_;  // by the agent's uid
+};
+
+}
