@@ -11,6 +11,7 @@
 
 #include "enforce.hpp"
 #include "own_certificates.hpp"
+#include "own_workloads.hpp"
 #include "refusals.hpp"
 
 namespace culvert::proxy {
@@ -26,6 +27,7 @@ struct Context {
     hbone::Handshakes& handshakes;
     Refusals& refusals;
     OwnCertificates& certificates;
+    OwnWorkloads& own_workloads;
     state::SnapshotPtr mesh;  // null, as the policies are, until both are published: before the first pod
     policy::SetPtr policies;
     state::Random random{std::random_device{}()};

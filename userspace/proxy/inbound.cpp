@@ -108,6 +108,10 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
 
     if (incoming.method() != "CONNECT")
         co_return refuse_request({400, CloseReason::bad_request, "method not allowed: " + shown(incoming.method())});
+    if (!context.mesh->workload_by_uid(pod->uid)) {
+        auto waiting = context.own_workloads.wait(pod->uid);
+        co_await std::move(waiting);
+    }
     state::SnapshotPtr mesh = context.mesh;
     auto own = mesh->workload_by_uid(pod->uid);
     if (!own)

@@ -160,6 +160,16 @@ Way find_way(Context& context, const PodPtr& pod, const base::SocketAddress& tar
     return open_tunnel_later(context, pod, std::move(source), std::move(*route), app, record, flow_row);
 }
 
+// The mesh does not know the pod yet.
+Way find_way_later(Context& context, PodPtr pod, base::SocketAddress target, base::Socket& app, CutGuard& cut_app,
+                   ConnectionRecord& record, capture::Flow& flow_row) {
+    auto waiting = context.own_workloads.wait(pod->uid);
+    co_await std::move(waiting);
+    auto way = find_way(context, pod, target, app, cut_app, record, flow_row);
+    auto stream = co_await std::move(way);
+    co_return stream;
+}
+
 std::unique_ptr<base::Socket> watch_app(Context& context, base::Fd fd, ConnectionRecord& record) {
     auto watched = base::Socket::watch(context.loop, std::move(fd));
     if (watched) return std::move(*watched);
@@ -178,7 +188,9 @@ base::Task<> carry_outbound(Context& context, const PodPtr& pod, Accepted& accep
     if (!app) co_return;
     CutGuard cut_app{*app};
 
-    auto way = find_way(context, pod, accepted.target, *app, cut_app, record, flow_row);
+    auto way = context.mesh->workload_by_uid(pod->uid)
+                   ? find_way(context, pod, accepted.target, *app, cut_app, record, flow_row)
+                   : find_way_later(context, pod, accepted.target, *app, cut_app, record, flow_row);
     hbone::Stream tunnel = co_await std::move(way);
     if (!tunnel) co_return;
     TunnelPump pump{*app, tunnel, {record, flow_row}};

@@ -22,6 +22,10 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
     base::Socket& client = **watched;
     CutGuard cut_client{client};
 
+    if (!context.mesh->workload_by_uid(pod->uid)) {
+        auto waiting = context.own_workloads.wait(pod->uid);
+        co_await std::move(waiting);
+    }
     state::SnapshotPtr mesh = context.mesh;
     auto own = mesh->workload_by_uid(pod->uid);
     if (!own) {

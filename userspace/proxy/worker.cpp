@@ -108,6 +108,7 @@ public:
           handshakes_{limits_.handshakes_per_worker, limits_.handshakes_per_source},
           shared_{std::move(shared)},
           certificates_{loop_, shared_.need_certificate, limits_, counters_},
+          own_workloads_{loop_, limits_},
           context_{.loop = loop_,
                    .worker = index,
                    .shared = shared_,
@@ -118,6 +119,7 @@ public:
                    .handshakes = handshakes_,
                    .refusals = refusals_,
                    .certificates = certificates_,
+                   .own_workloads = own_workloads_,
                    .mesh = {},
                    .policies = {}},
           housekeeping_{loop_},
@@ -143,6 +145,7 @@ public:
     void publish(state::SnapshotPtr mesh, policy::SetPtr policies) {
         context_.mesh = std::move(mesh);
         context_.policies = std::move(policies);
+        own_workloads_.publish(*context_.mesh);
         context_.enforced.ask_again();
         ask_enforced();
     }
@@ -257,6 +260,7 @@ private:
     hbone::Handshakes handshakes_;
     const Shared shared_;
     OwnCertificates certificates_;
+    OwnWorkloads own_workloads_;
     Context context_;
     std::map<std::string, PodPtr> dialling_in_;  // by enrolment; those that drain included
     std::map<std::string, std::unique_ptr<PodHere>> pods_;
