@@ -65,7 +65,7 @@ struct Scene {
     }
 
     template <class Done>
-    bool soon(Done done, Milliseconds limit = 5s) {
+    bool soon(Done done, Milliseconds limit = 10s) {
         return eventually(limit, [&] {
             io.restart();
             io.poll();
@@ -218,7 +218,7 @@ TEST_CASE("xds: istiod that is away is waited for") {
 TEST_CASE("xds: who is no istiod is found out, and istiod found again") {
     Scene scene;
     xds::Client::Options options;
-    options.connection.handshake = 300ms;
+    options.connection.handshake = 700ms;
     scene.istiod.order(R"({"do": "back", "as": "http"})");
     scene.start(options);
     CHECK(scene.failed_with("what the server says is no HTTP/2"));
@@ -226,7 +226,7 @@ TEST_CASE("xds: who is no istiod is found out, and istiod found again") {
     CHECK(scene.soon([&] { return scene.istiod.said({"\"taken\"", "noise"}) > 2; }));
     CHECK(scene.client->stats().last_failure.find("what the server says is no HTTP/2") != std::string::npos);
     scene.istiod.order(R"({"do": "back", "as": "silence"})");
-    CHECK(scene.failed_with("no answer within 300 ms"));
+    CHECK(scene.failed_with("no answer within 700 ms"));
     scene.istiod.order(R"({"do": "back"})");
     CHECK(scene.soon([&] { return scene.ready == 1; }));
 }
@@ -273,13 +273,13 @@ TEST_CASE("xds: a stream that istiod ends, for its age or with a word, is follow
 TEST_CASE("xds: an istiod that hangs is found out by what HTTP/2 has for it, and found again") {
     Scene scene{{"--plaintext", "127.0.0.1:0"}};
     xds::Client::Options options;
-    options.connection.ping_after = 200ms;
-    options.connection.ping_answer = 200ms;
+    options.connection.ping_after = 300ms;
+    options.connection.ping_answer = 1000ms;
     scene.target.address = "http://127.0.0.1:" + std::to_string(scene.istiod.plaintext_port());
     scene.target.roots = grpc::RootsFile{"/nowhere"};  // of no use in plaintext
     scene.start(options);
     REQUIRE(scene.soon([&] { return scene.ready == 1; }));
-    CHECK(!scene.soon([&] { return !scene.client->stats().connected; }, 700ms));  // PINGs are answered
+    CHECK(!scene.soon([&] { return !scene.client->stats().connected; }, 1400ms));  // PINGs are answered
     CHECK(!scene.client->stats().stale_since);
     scene.istiod.pause();
     CHECK(scene.soon([&] { return scene.ended(Termination::reconnect) == 1; }));
