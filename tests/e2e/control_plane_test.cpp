@@ -291,11 +291,15 @@ TEST_CASE("xds: an istiod that hangs is found out by what HTTP/2 has for it, and
 
 TEST_CASE("xds: a slow istiod costs time and nothing else") {
     Scene scene;
-    scene.istiod.order(R"({"do": "slow", "seconds": 0.4})");
-    scene.start();
+    scene.istiod.order(R"({"do": "slow", "seconds": 0.6})");
+    xds::Client::Options options;
+    options.pace.patience = 100ms;
+    scene.start(options);
     Stopwatch watch;
+    CHECK(scene.failed_with("istiod took our stream and has not answered for 100 ms"));
     CHECK(scene.soon([&] { return scene.ready == 1; }));
-    CHECK(watch.elapsed() >= 800ms);
+    CHECK(watch.elapsed() >= 1000ms);
+    CHECK(scene.client->stats().last_failure.empty());
     CHECK(scene.client->stats().connection == 1);
 }
 

@@ -52,7 +52,8 @@ public:
           limits_{limits_of(options)},
           conversation_{std::move(node), options.interest, options.limits},
           backoff_{options.pace, std::random_device{}()},
-          retry_{io} {}
+          timer_{io},
+          patience_{options.pace.patience} {}
 
     void connect() {
         if (stopped_) return;
@@ -70,8 +71,9 @@ public:
     void stop() {
         stopped_ = true;
         callbacks_ = {};
+        begun_ = false;
         stream_.reset();
-        retry_.cancel();
+        timer_.cancel();
         questions_.clear();
     }
 
@@ -110,6 +112,16 @@ private:
     void begin() {
         begun_ = true;
         for (std::string& request : conversation_.begin()) stream_->send(std::move(request));
+        timer_.expires_after(patience_);
+        timer_.async_wait([self = shared_from_this()](error_code cancelled) {
+            if (!cancelled && self->begun_ && !self->stats_.connected) self->miss_answer();
+        });
+    }
+
+    void miss_answer() {
+        stats_.last_failure =
+            fmt::format("istiod took our stream and has not answered for {} ms: is it overloaded?", patience_.count());
+        log::warn(scope, "connection {} to {}: {}", stats_.connection, istiod_.address, stats_.last_failure);
     }
 
     void hear(std::string_view bytes) {
@@ -198,8 +210,8 @@ private:
                       istiod_.address, stats_.last_failure,
                       stats_.last_message ? "what the mesh was told stays in force; " : "", wait.count());
         }
-        retry_.expires_after(wait);
-        retry_.async_wait([self = shared_from_this()](error_code cancelled) {
+        timer_.expires_after(wait);
+        timer_.async_wait([self = shared_from_this()](error_code cancelled) {
             if (!cancelled) self->connect();
         });
     }
@@ -213,7 +225,8 @@ private:
     Backoff backoff_;
     Stats stats_;
     std::unique_ptr<grpc::Stream> stream_;
-    asio::steady_timer retry_;
+    asio::steady_timer timer_;  // of the answer, then of the next try
+    const std::chrono::milliseconds patience_;
     Clock::time_point began_;
     std::string garbage_;  // why we ended the stream
     bool begun_ = false;   // the stream takes requests

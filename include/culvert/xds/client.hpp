@@ -62,7 +62,8 @@ public:
     struct Pace {
         std::chrono::milliseconds first{10};
         std::chrono::milliseconds most{15'000};
-        std::chrono::milliseconds settled{1'000};  // a stream that lived so long did not fail to begin
+        std::chrono::milliseconds settled{1'000};    // a stream that lived so long did not fail to begin
+        std::chrono::milliseconds patience{10'000};  // with an istiod that has not answered; then it is said
     };
     struct Options {
         Interest interest = Interest::everything;
