@@ -5,6 +5,9 @@
  * What it cannot read it drops, if a connection could hide in it. The last to notice that cv_lookup is gone: an app
  * that answers a stranger is stopped here.
  *
+ * Where rules of Istio's CNI are in the pod, those judge connections: only what is captured is held back, and what
+ * comes in the pod's own name.
+ *
  * Two doors each way: interfaces with an Ethernet header and those without (tunnels).
  */
 #include "lib/address.h"
@@ -150,8 +153,14 @@ static __always_inline enum cv_reason leaving(struct __sk_buff* skb, enum l2 l2,
     netns = netns_of(skb);
     pod = find_pod(netns);
     /* No row: somebody has taken the interface out of its pod, to where nothing is captured. */
-    if (pod && pod->state != CV_POD_CAPTURING) return GUARD_PASS;
+    if (pod && (pod->state != CV_POD_CAPTURING || pod->by_rules)) return GUARD_PASS;
     return look_for_handshake(skb, l2, netns, pod, known, packet);
+}
+
+static __always_inline int is_by_rules(__u64 netns) {
+    struct cv_pod* pod = find_pod(netns);
+
+    return pod && pod->by_rules;
 }
 
 /* The kernel drops the pod's own IPv4 address as a martian, but an IPv6 one it takes for the pod talking to itself.
@@ -166,8 +175,9 @@ static __always_inline enum cv_reason arriving(struct __sk_buff* skb, enum l2 l2
     if (packet->protocol != IPPROTO_ICMP6 && is_own(netns, packet->source_ip, packet->family))
         return CV_REASON_GUARD_FORGED;
     if (found == PARSED) found = read_flags(skb, packet, &flags);
-    if (found == PARSED_UNREADABLE) return CV_REASON_GUARD_UNREADABLE;
+    if (found == PARSED_UNREADABLE) return is_by_rules(netns) ? GUARD_PASS : CV_REASON_GUARD_UNREADABLE;
     if (found != PARSED || flags != TCP_SYN) return GUARD_PASS;
+    if (is_by_rules(netns)) return GUARD_PASS;
     if (packet->rerouted) return CV_REASON_GUARD_UNREADABLE;
     syn->netns_cookie = netns;
     if (read_tuple(skb, packet, syn)) return GUARD_PASS;

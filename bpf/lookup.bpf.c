@@ -74,10 +74,28 @@ static __always_inline enum cv_reason classify_arriving(const struct cv_pod* pod
     return by_port(syn);
 }
 
+/* What comes to the pod, and what leaves it past cv_sockops, comes to ports of ours by the rules. The rest that is for
+ * the pod they have let through: probes, the proxy's legs, what the pod says to itself. */
+static __always_inline enum cv_reason classify_by_rules(const struct cv_note_key* syn, __u32 ingress_ifindex) {
+    int to_loopback = is_loopback(syn->destination_ip, syn->family);
+
+    if (to_loopback || is_own(pod_netns, syn->destination_ip, syn->family)) {
+        if (syn->destination_port == CV_OUTBOUND_PORT) return CV_REASON_TO_OUTBOUND;
+        if (to_loopback) return CV_REASON_PASS_LOOPBACK;
+        if (syn->destination_port == CV_INBOUND_PORT) return CV_REASON_TO_INBOUND;
+        if (syn->destination_port == CV_TUNNEL_PORT) return CV_REASON_TO_TUNNEL;
+        return CV_REASON_PASS_RULES;
+    }
+    if (ingress_ifindex == CV_LOOPBACK_IFINDEX || is_own(pod_netns, syn->source_ip, syn->family))
+        return CV_REASON_TO_OUTBOUND;
+    return CV_REASON_PASS_RULES;
+}
+
 static __always_inline enum cv_reason classify(const struct cv_pod* pod, const struct cv_note_key* syn,
                                                __u32 ingress_ifindex) {
     int is_virtual = is_virtual_interface(pod, ingress_ifindex);
 
+    if (pod->by_rules) return classify_by_rules(syn, ingress_ifindex);
     if (is_loopback(syn->destination_ip, syn->family))
         return CV_REASON_PASS_LOOPBACK; /* the kernel drops such packets from outside before us */
     if (is_own(pod_netns, syn->destination_ip, syn->family)) return classify_arriving(pod, syn, is_virtual);
@@ -180,6 +198,7 @@ static __always_inline int verdict(enum cv_reason reason) {
         case CV_REASON_PASS_PROBE:
         case CV_REASON_PASS_LEG:
         case CV_REASON_PASS_EXCLUDED:
+        case CV_REASON_PASS_RULES:
         case CV_REASON_PASS_LEAVING: return SK_PASS;
         default: return SK_DROP;
     }

@@ -76,7 +76,13 @@ static __always_inline enum cv_reason note_probe(struct bpf_sock_ops* ctx, struc
 }
 
 static __always_inline enum cv_reason let_own_through(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
-                                                      const struct cv_note_key* to, enum cv_own_kind kind) {
+                                                      const struct cv_pod* pod, const struct cv_note_key* to,
+                                                      enum cv_own_kind kind) {
+    /* Istio's rules know the proxy by this mark, and bring the answers to its legs home. */
+    if (pod->by_rules) {
+        set_our_bits(ctx, sk, CV_MARK_PROXY);
+        return kind == CV_OWN_DIAL ? CV_REASON_CONNECT_OWN : CV_REASON_CONNECT_LEG;
+    }
     if (kind == CV_OWN_DIAL) {
         if (is_own(to->netns_cookie, to->destination_ip, to->family)) note(ctx, &cv_legs, to, CV_NOTE_DIAL);
         return CV_REASON_CONNECT_OWN;
@@ -112,12 +118,14 @@ static __always_inline enum cv_reason capture(struct bpf_sock_ops* ctx, struct b
 }
 
 /* The guard lets no other SYN out, so without a note it is captured, which is refused then. */
-static __always_inline enum cv_reason exclude(struct bpf_sock_ops* ctx, struct bpf_sock* sk, enum cv_reason why) {
+static __always_inline enum cv_reason exclude(struct bpf_sock_ops* ctx, struct bpf_sock* sk, const struct cv_pod* pod,
+                                              enum cv_reason why) {
     struct cv_sock* known = bpf_sk_storage_get(&cv_socks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
     if (!known) return capture(ctx, sk);
     leave_alone(ctx, sk, why);
     known->note = CV_SOCK_EXCLUDED;
+    if (pod->by_rules) set_our_bits(ctx, sk, CV_MARK_PROXY); /* or they would take it */
     return why;
 }
 
@@ -132,12 +140,12 @@ static __always_inline enum cv_reason on_connect(struct bpf_sock_ops* ctx, struc
     read_connect(ctx, &to);
     own = bpf_sk_storage_get(&cv_own_socks, sk, 0, 0);
     if (!pod) return own ? CV_REASON_COUNT : note_probe(ctx, &to);
-    if (own) return let_own_through(ctx, sk, &to, own->kind);
+    if (own) return let_own_through(ctx, sk, pod, &to, own->kind);
     if (is_loopback(to.destination_ip, to.family)) return leave_alone(ctx, sk, CV_REASON_CONNECT_LOOPBACK);
     if (is_own(to.netns_cookie, to.destination_ip, to.family)) return leave_alone(ctx, sk, CV_REASON_CONNECT_SELF);
     if (pod->state != CV_POD_CAPTURING) return leave_alone(ctx, sk, CV_REASON_CONNECT_LEAVING);
     why = excluded_outbound(pod, &to);
-    return why == CV_REASON_COUNT ? capture(ctx, sk) : exclude(ctx, sk, why);
+    return why == CV_REASON_COUNT ? capture(ctx, sk) : exclude(ctx, sk, pod, why);
 }
 
 /* A SYN is about to be sent again: its note has died meanwhile. */

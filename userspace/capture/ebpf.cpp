@@ -16,6 +16,7 @@
 
 #include "addresses.hpp"
 #include "expedite.hpp"
+#include "istio_rules.hpp"
 #include "kernel.hpp"
 #include "listeners.hpp"
 #include "routing.hpp"
@@ -154,7 +155,11 @@ Result<std::unique_ptr<Capture>> EbpfCapture::start(boost::asio::io_context& io,
 }
 
 Result<std::vector<Listener>> EbpfCapture::listen(const PodSpec& pod) {
-    auto opened = base::in_netns(pod.netns, [&] { return open_listeners(settings_.workers); });
+    auto opened = base::in_netns(pod.netns, [&]() -> Result<std::vector<Listener>> {
+        auto rules = finds_istio_rules();
+        if (!rules) return rules.error();
+        return open_listeners(settings_.workers, *rules ? Bringer::rules : Bringer::programs);
+    });
     if (!opened) return opened.error();
     if (auto set = bequeath(*opened, settings_.keepalive); !set) return set.error();
     for (const Listener& listener : *opened) {
@@ -187,14 +192,14 @@ Result<> EbpfCapture::enrol(const PodSpec& pod, const std::vector<Listener>& lis
     }
     pods_.emplace(pod.uid, std::move(*enrolled));
     refused_->watch();
-    base::log::info("capture", "{} is captured", pod.name);
+    base::log::info("capture", "{} is captured{}", pod.name, to_string(bringer_of(listeners)));
     return {};
 }
 
 Result<> EbpfCapture::refill(const std::string& uid, const std::vector<Listener>& listeners) {
     auto pod = pods_.find(uid);
     if (pod == pods_.end()) return base::problem(uid + " is not enrolled");
-    return pod->second->fill_slots(listeners);
+    return pod->second->refill(listeners);
 }
 
 Result<> EbpfCapture::exclude(const std::string& uid, const state::Exclusions& exclusions) {

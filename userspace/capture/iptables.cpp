@@ -58,7 +58,7 @@ Result<> IptablesCapture::enrol(const PodSpec& pod, const std::vector<Listener>&
     auto enrolled = RuledPod::enrol({io_, tables_, records_, node_, node_netns_.get()}, pod);
     if (!enrolled) return enrolled.error();
     pods_.emplace(pod.uid, std::move(*enrolled));
-    base::log::info("capture", "{} is captured", pod.name);
+    base::log::info("capture", "{} is captured by iptables", pod.name);
     return {};
 }
 

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <random>
 
 #include <culvert/base/address.hpp>
@@ -31,7 +32,7 @@ base::SocketAddress place(int family, unsigned number, std::uint16_t port) {
     return {ip, port};
 }
 
-Result<Fd> open_listener(base::SocketAddress at, Arrival arrival) {
+Result<Fd> open_listener(base::SocketAddress at, Arrival arrival, std::uint16_t redirected_to) {
     int family = at.ip.family();
     Fd fd{::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     if (!fd) return base::errno_while("open a listener");
@@ -46,11 +47,19 @@ Result<Fd> open_listener(base::SocketAddress at, Arrival arrival) {
     socklen_t size = at.to(raw);
     if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) != 0)
         return base::errno_while("bind a listener to " + at.to_string());
+    // Two calls from one port to two ports look alike once redirected. The kernel gives the second another source port,
+    // and takes its SYN back from the first one's socket, unless that is transparent.
+    int zero = 0;
+    if (redirected_to != 0 && arrival == Arrival::inbound_plain &&
+        ::setsockopt(fd.get(), family == AF_INET ? int{SOL_IP} : int{SOL_IPV6},
+                     family == AF_INET ? IP_TRANSPARENT : IPV6_TRANSPARENT, &zero, sizeof zero) != 0)
+        return base::errno_while("make a listener ordinary");
     if (::listen(fd.get(), backlog) != 0) return base::errno_while("listen on " + at.to_string());
     // By this mark the guard knows SYN cookies of ours, which have no socket, from those of an app that was reached
-    // past us. Not before listen(): cv_sockops takes marks off listeners that it does not know yet.
-    std::uint32_t mark = CV_MARK_PROXY;
-    if (arrival != Arrival::outbound && ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0)
+    // past us. Beside rules, which set no sysctls, the other one brings answers home to an app that has bound an
+    // address of nobody's. Not before listen(): cv_sockops takes marks off listeners that it does not know yet.
+    std::uint32_t mark = arrival == Arrival::outbound ? (redirected_to != 0 ? CV_MARK_LOOP : 0) : CV_MARK_PROXY;
+    if (mark != 0 && ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0)
         return base::errno_while("mark a listener");
     // For the sockets accepted from it: they hold the app's own port, also in TIME_WAIT, and without this an app that
     // restarts would be told EADDRINUSE.
@@ -59,14 +68,24 @@ Result<Fd> open_listener(base::SocketAddress at, Arrival arrival) {
     return fd;
 }
 
-Result<> open_family(int family, std::uint16_t port, unsigned workers, std::vector<Listener>& into) {
+std::uint16_t redirected_to(Arrival arrival, Bringer bringer) {
+    if (bringer == Bringer::programs || arrival == Arrival::inbound_hbone) return 0;
+    return arrival == Arrival::outbound ? CV_OUTBOUND_PORT : CV_INBOUND_PORT;
+}
+
+Result<> open_family(int family, std::uint16_t port, unsigned workers, Bringer bringer, std::vector<Listener>& into) {
     unsigned number = 0;
     for (Arrival arrival : {Arrival::outbound, Arrival::inbound_plain, Arrival::inbound_hbone}) {
+        auto redirected = redirected_to(arrival, bringer);
         for (unsigned worker = 0; worker < workers; ++worker, ++number) {
             std::uint16_t its_port = static_cast<std::uint16_t>(port + (family == AF_INET ? number / 254 : 0));
-            auto fd = open_listener(place(family, number, its_port), arrival);
+            auto fd = open_listener(place(family, number, its_port), arrival, redirected);
             if (!fd) return fd.error();
-            into.push_back({arrival, family, worker, std::move(*fd)});
+            into.push_back({.arrival = arrival,
+                            .family = family,
+                            .worker = worker,
+                            .fd = std::move(*fd),
+                            .redirected_to = redirected});
         }
     }
     return {};
@@ -74,24 +93,33 @@ Result<> open_family(int family, std::uint16_t port, unsigned workers, std::vect
 
 }
 
-Result<std::vector<Listener>> open_listeners(unsigned workers) {
+Result<std::vector<Listener>> open_listeners(unsigned workers, Bringer bringer) {
     std::minstd_rand pick{std::random_device{}()};
     std::uniform_int_distribution<unsigned> ports{first_port, 65530};
     Result<> opened;
     for (unsigned attempt = 0; attempt < port_tries; ++attempt) {
         std::vector<Listener> listeners;
         auto port = static_cast<std::uint16_t>(ports(pick));
-        opened = open_family(AF_INET, port, workers, listeners);
+        opened = open_family(AF_INET, port, workers, bringer, listeners);
         if (opened.has_value()) {
             // Also where IPv6 is switched off: it may be switched on while the pod lives. Not where the kernel has
             // none.
-            opened = open_family(AF_INET6, port, workers, listeners);
+            opened = open_family(AF_INET6, port, workers, bringer, listeners);
             if (!opened && opened.error().code.value() == EAFNOSUPPORT) opened = {};
         }
         if (opened.has_value()) return listeners;
         if (opened.error().code.value() != EADDRINUSE) break;
     }
     return opened.error();
+}
+
+Bringer bringer_of(const std::vector<Listener>& listeners) {
+    bool any = std::ranges::any_of(listeners, [](const Listener& one) { return one.redirected_to != 0; });
+    return any ? Bringer::rules : Bringer::programs;
+}
+
+std::string_view to_string(Bringer bringer) noexcept {
+    return bringer == Bringer::rules ? ": outbound by sockops, inbound by istio-cni's rules" : " by ebpf";
 }
 
 Result<> bequeath(const std::vector<Listener>& listeners, const base::KeepAlive& keepalive) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <string_view>
 #include <vector>
 
 #include <culvert/base/result.hpp>
@@ -7,8 +8,13 @@
 
 namespace culvert::capture {
 
+// Who brings connections to the listeners of a pod: our programs alone, or for one part rules of Istio's CNI.
+enum class Bringer { programs, rules };
+
 // One listener per arrival, family and worker in the calling thread's namespace.
-base::Result<std::vector<Listener>> open_listeners(unsigned workers);
+base::Result<std::vector<Listener>> open_listeners(unsigned workers, Bringer bringer);
+Bringer bringer_of(const std::vector<Listener>& listeners);
+std::string_view to_string(Bringer bringer) noexcept;  // after "is captured"
 
 // Sets on the listeners what the connections accepted from them shall have: the kernel lets those inherit it, which
 // saves as many syscalls for each.

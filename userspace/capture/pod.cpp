@@ -12,12 +12,15 @@
 
 #include <culvert/base/log.hpp>
 #include <culvert/base/netns.hpp>
+#include <culvert/bpf/marks.h>
 #include <culvert/bpf/sock.h>
 
 #include "addresses.hpp"
 #include "exclusions.hpp"
 #include "expedite.hpp"
+#include "istio_rules.hpp"
 #include "kernel.hpp"
+#include "listeners.hpp"
 #include "netns_search.hpp"
 #include "sock_diag.hpp"
 
@@ -45,7 +48,7 @@ std::uint32_t slot_of(const Listener& listener, unsigned workers) {
 Result<std::unique_ptr<Pod>> Pod::enrol(const NodeSide& node, const PodSpec& spec,
                                         const std::vector<Listener>& listeners) {
     std::unique_ptr<Pod> pod{new Pod{node, spec}};
-    if (auto done = pod->enter(spec); !done) return done.error();
+    if (auto done = pod->enter(spec, listeners); !done) return done.error();
     if (auto done = pod->install(listeners); !done) {
         // What was captured before stays closed; what was not must not keep half of it.
         if (!pod->taken_over_) (void)pod->release();
@@ -78,7 +81,7 @@ void Pod::end_connecting() {
         base::log::info("capture", "{}: ended {} connections that were just being made", name_, *ended);
 }
 
-Result<> Pod::enter(const PodSpec& spec) {
+Result<> Pod::enter(const PodSpec& spec, const std::vector<Listener>& listeners) {
     netns_ = Fd{::fcntl(spec.netns, F_DUPFD_CLOEXEC, 3)};
     if (!netns_) return base::errno_while("keep the netns of " + name_);
     auto visit = [this]() -> Result<> {
@@ -117,6 +120,7 @@ Result<> Pod::enter(const PodSpec& spec) {
         row_.tcp_fwmark_accept_was = row_.fwmark_reflect_was = row_.fwmark_reflect6_was = 0;
     }
     row_.daemon = node_.daemon;
+    row_.by_rules = bringer_of(listeners) == Bringer::rules;
     row_.netns_inode = netns_inode(netns_.get());
     std::memset(row_.uid, 0, sizeof row_.uid);
     std::memset(row_.name, 0, sizeof row_.name);
@@ -124,7 +128,7 @@ Result<> Pod::enter(const PodSpec& spec) {
     copy_cut(row_.name, name_);
     policy_.emplace(node_.programs.map("cv_policy"), cookie_);
     // What an earlier daemon wrote goes before ours is open.
-    if (auto done = policy_->write(spec.plaintext); !done)
+    if (auto done = policy_->write(by_rules() ? policy::Plaintext{} : spec.plaintext); !done)
         base::log::warn("capture", "{}: {}; the proxy decides alone", name_, done.error().to_string());
     return put_exclusions(row_, spec.exclusions);
 }
@@ -141,6 +145,16 @@ Result<> Pod::fill_slots(const std::vector<Listener>& listeners) {
         slots_.push_back(slot);
     }
     return {};
+}
+
+Result<> Pod::refill(const std::vector<Listener>& listeners) {
+    if (auto done = fill_slots(listeners); !done) return done;
+    auto bringer = bringer_of(listeners);
+    if (by_rules() == (bringer == Bringer::rules)) return {};
+    row_.by_rules = !row_.by_rules;
+    if (auto done = follow(); !done) return done;
+    base::log::info("capture", "{}: from now on it is captured{}", name_, to_string(bringer));
+    return say(row_.state);
 }
 
 Result<> Pod::attach() {
@@ -211,9 +225,12 @@ Result<> Pod::follow() {
     if (auto done = base::in_netns(netns_.get(), visit); !done) return done;
     publish_addresses(node_.programs, cookie_, name_, around_.addresses);
     note_virtual(around_.interfaces);
-    auto routing = sync_routing(*netlink_, around_, virtual_interfaces_);
+    // Istio's rules redirect what comes by virtual interfaces.
+    auto routing = by_rules() ? sync_routing(*netlink_, around_, {}, CV_ROUTE_TABLE_BESIDE)
+                              : sync_routing(*netlink_, around_, virtual_interfaces_, CV_ROUTE_TABLE);
     if (!routing) return routing.error();
-    if (auto done = sysctls_->write(Sysctls::ours); !done) return done;
+    if (!by_rules())
+        if (auto done = sysctls_->write(Sysctls::ours); !done) return done;
     if (!installed_ || before != around_) return installed_ ? say(row_.state) : Result<>{};
     if (guards > 0) node_.repairs.add(Part::guard, name_, guards);
     if (routing->rules > 0) node_.repairs.add(Part::rule, name_, routing->rules);
@@ -250,8 +267,11 @@ Pod::Health Pod::check() {
     repair_sysctls();
     repair_pins();
     if (++checks_ % checks_per_follow == 0) follow_due_ = true;  // events may be lost
-    if (std::exchange(follow_due_, false))
+    if (std::exchange(follow_due_, false)) {
         if (auto done = follow(); !done) base::log::warn("capture", "{}: {}", name_, done.error().to_string());
+        // Nobody would bring us what comes to it: it would meet the app.
+        if (by_rules() && !rules_are_there()) return Health::listeners_lost;
+    }
     return slots_filled() ? Health::fine : Health::listeners_lost;
 }
 
@@ -296,6 +316,7 @@ void Pod::repair_links() {
 }
 
 void Pod::repair_sysctls() {
+    if (by_rules()) return;
     auto now = sysctls_->read();
     Sysctls::Values wanted = Sysctls::ours;
     if (now && now->fwmark_reflect6 == 0 && around_.ipv6_on_lo == Ipv6::absent) wanted.fwmark_reflect6 = 0;
@@ -307,6 +328,11 @@ void Pod::repair_pins() {
     unsigned restored = guards_.restore_pins(pins());
     if (restore_pin(lookup_.get(), pins() + "/lookup")) ++restored;
     if (restored > 0) node_.repairs.add(Part::pin, name_, restored);
+}
+
+bool Pod::rules_are_there() const {
+    auto found = base::in_netns(netns_.get(), finds_istio_rules);
+    return !found || *found;
 }
 
 // A listener that was closed, by whomever, is out of its slot.
@@ -334,7 +360,7 @@ Result<> Pod::exclude(const state::Exclusions& exclusions) {
 Result<> Pod::judge(const policy::Plaintext& plaintext) {
     auto found = find_row(node_.programs.map("cv_pods"), cookie_);
     if (found && found->daemon != row_.daemon) return {};  // not ours to say any more
-    return policy_->write(plaintext);
+    return policy_->write(by_rules() ? policy::Plaintext{} : plaintext);
 }
 
 Result<> Pod::stop_capturing() {

@@ -45,7 +45,8 @@ public:
     Pod(const Pod&) = delete;
     Pod& operator=(const Pod&) = delete;
 
-    base::Result<> fill_slots(const std::vector<Listener>&);
+    // Others than it was enrolled with, and maybe brought to by others.
+    base::Result<> refill(const std::vector<Listener>&);
     // What is not written at once, check() writes.
     base::Result<> exclude(const state::Exclusions&);
     // As refused before it reaches the proxy. What fails is left to the proxy, and check() tries again.
@@ -58,7 +59,7 @@ public:
 
     enum class Health {
         fine,            // or repaired
-        listeners_lost,  // capture has none to put in their place
+        listeners_lost,  // capture has none to put in their place, or needs ones of another kind
         taken_over,      // another daemon speaks for it
     };
     // Looks at what events do not tell of, and repairs it. Without a visit to the netns while all is well.
@@ -79,8 +80,11 @@ private:
           virtual_interfaces_{spec.virtual_interfaces},
           may_follow_{node.io} {}
 
-    base::Result<> enter(const PodSpec&);
+    base::Result<> enter(const PodSpec&, const std::vector<Listener>&);
+    // Of Istio's CNI, which judge what comes to the pod, and bring home the answers to our legs.
+    bool by_rules() const noexcept { return row_.by_rules != 0; }
     base::Result<> install(const std::vector<Listener>&);
+    base::Result<> fill_slots(const std::vector<Listener>&);
     base::Result<> attach();
     base::Result<> say(cv_pod_state);
     base::Result<> write_row() const;
@@ -97,6 +101,7 @@ private:
     void repair_sysctls();
     void repair_pins();
     bool slots_filled() const;
+    bool rules_are_there() const;
     std::string pins() const { return node_.pins.pod(cookie_); }
 
     NodeSide node_;

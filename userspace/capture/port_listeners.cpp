@@ -33,8 +33,9 @@ Result<Fd> open_listener(int family, Arrival arrival, std::uint16_t port) {
     if (!fd) return base::errno_while(what);
     int one = 1;
     bool v4 = family == AF_INET;
-    // Not transparent: calls from one client port to two of the pod's ports look alike once redirected. The kernel gives
-    // the second another source port, and takes its SYN back from the first one's socket, unless that is transparent.
+    // Not transparent: calls from one client port to two of the pod's ports look alike once redirected. The kernel
+    // gives the second another source port, and takes its SYN back from the first one's socket, unless that is
+    // transparent.
     int refused = ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (!v4) refused |= ::setsockopt(fd.get(), SOL_IPV6, IPV6_V6ONLY, &one, sizeof one);
     if (refused) return base::errno_while(what);
@@ -69,12 +70,13 @@ Result<std::vector<Listener>> open_port_listeners(unsigned workers, bool ipv6) {
             for (unsigned worker = 0; worker < workers; ++worker) {
                 Fd share{::fcntl(fd->get(), F_DUPFD_CLOEXEC, 3)};
                 if (!share) return base::errno_while("share a listener with a worker");
-                listeners.push_back({.arrival = port.arrival,
-                                     .family = family,
-                                     .worker = worker,
-                                     .fd = std::move(share),
-                                     .shared = true,
-                                     .redirected = port.arrival != Arrival::inbound_hbone});
+                listeners.push_back(
+                    {.arrival = port.arrival,
+                     .family = family,
+                     .worker = worker,
+                     .fd = std::move(share),
+                     .shared = true,
+                     .redirected_to = port.arrival == Arrival::inbound_hbone ? std::uint16_t{0} : port.port});
             }
         }
     }

@@ -22,12 +22,12 @@ constexpr std::uint32_t metric_prohibit = 50;
 constexpr std::uint32_t metric_lo = 100;
 constexpr std::uint32_t metric_device = 1000;
 
-std::vector<Rule> wanted_rules(int family, const std::vector<std::string>& virtual_interfaces) {
+std::vector<Rule> wanted_rules(int family, const std::vector<std::string>& virtual_interfaces, int table) {
     std::vector<Rule> rules{{family, CV_RULE_PRIORITY_REFUSE, CV_MARK_REFUSE, CV_MARK_MASK, 0},
-                            {family, CV_RULE_PRIORITY_LOOP, CV_MARK_LOOP, CV_MARK_MASK, CV_ROUTE_TABLE}};
+                            {family, CV_RULE_PRIORITY_LOOP, CV_MARK_LOOP, CV_MARK_MASK, table}};
     // What VMs and nested containers send to the world is delivered here, where cv_lookup meets it.
     for (const std::string& name : virtual_interfaces)
-        rules.push_back({family, CV_RULE_PRIORITY_VIRTUAL, 0, 0, CV_ROUTE_TABLE, name, IPPROTO_TCP});
+        rules.push_back({family, CV_RULE_PRIORITY_VIRTUAL, 0, 0, table, name, IPPROTO_TCP});
     return rules;
 }
 
@@ -41,8 +41,9 @@ const InterfaceAddress* preferred_source(int family, int interface, const std::v
     return best;
 }
 
-LocalRoute local_route(int family, int interface, std::uint32_t metric, int source_of, const Surroundings& around) {
-    LocalRoute route{family, interface, CV_ROUTE_TABLE, metric};
+LocalRoute local_route(int family, int interface, int table, std::uint32_t metric, int source_of,
+                       const Surroundings& around) {
+    LocalRoute route{family, interface, table, metric};
     // IPv4 needs the hint: without it a socket that connects for the second time is told ENETUNREACH. IPv6 picks a
     // sane source alone, and refuses a hint that is still tentative.
     if (family == AF_INET)
@@ -51,13 +52,13 @@ LocalRoute local_route(int family, int interface, std::uint32_t metric, int sour
     return route;
 }
 
-std::vector<LocalRoute> wanted_routes(int family, const Surroundings& around) {
+std::vector<LocalRoute> wanted_routes(int family, const Surroundings& around, int table) {
     // Nothing can be looped over a lo without IPv6: connects of that family fail at once, instead of hanging.
     if (family == AF_INET6 && around.ipv6_on_lo == Ipv6::off)
-        return {{family, CV_LOOPBACK_IFINDEX, CV_ROUTE_TABLE, metric_prohibit, {}, true}};
-    std::vector<LocalRoute> routes{local_route(family, CV_LOOPBACK_IFINDEX, metric_lo, 0, around)};
+        return {{family, CV_LOOPBACK_IFINDEX, table, metric_prohibit, {}, true}};
+    std::vector<LocalRoute> routes{local_route(family, CV_LOOPBACK_IFINDEX, table, metric_lo, 0, around)};
     for (const Interface& interface : around.interfaces)
-        routes.push_back(local_route(family, interface.index,
+        routes.push_back(local_route(family, interface.index, table,
                                      metric_device + static_cast<std::uint32_t>(interface.index), interface.index,
                                      around));
     return routes;
@@ -90,8 +91,9 @@ Result<> sync_rules(Rtnetlink& netlink, int family, const std::vector<Rule>& wan
 }
 
 // New ones first: at no moment is there nothing for a marked packet.
-Result<> sync_routes(Rtnetlink& netlink, int family, const std::vector<LocalRoute>& wanted, unsigned& changed) {
-    auto there = netlink.routes(family, CV_ROUTE_TABLE);
+Result<> sync_routes(Rtnetlink& netlink, int family, int table, const std::vector<LocalRoute>& wanted,
+                     unsigned& changed) {
+    auto there = netlink.routes(family, table);
     if (!there) return there.error();
     for (const LocalRoute& route : wanted) {
         if (contains(*there, route)) continue;
@@ -133,13 +135,13 @@ Result<Surroundings> look_around(Rtnetlink& netlink) {
 }
 
 Result<RoutingChanges> sync_routing(Rtnetlink& netlink, const Surroundings& around,
-                                    const std::vector<std::string>& virtual_interfaces) {
+                                    const std::vector<std::string>& virtual_interfaces, int table) {
     RoutingChanges changes;
     for (int family : {AF_INET, AF_INET6}) {
         if (family == AF_INET6 && around.ipv6_on_lo == Ipv6::absent) continue;
-        auto rules = sync_rules(netlink, family, wanted_rules(family, virtual_interfaces), changes.rules);
+        auto rules = sync_rules(netlink, family, wanted_rules(family, virtual_interfaces, table), changes.rules);
         if (!rules) return rules.error();
-        auto routes = sync_routes(netlink, family, wanted_routes(family, around), changes.routes);
+        auto routes = sync_routes(netlink, family, table, wanted_routes(family, around, table), changes.routes);
         if (!routes) return routes.error();
     }
     return changes;
@@ -151,10 +153,12 @@ Result<> remove_routing(Rtnetlink& netlink) {
         if (!rules) return rules.error();
         for (const Rule& rule : *rules)
             if (auto removed = netlink.remove(rule); !removed) return removed;
-        auto routes = netlink.routes(family, CV_ROUTE_TABLE);
-        if (!routes) return routes.error();
-        for (const LocalRoute& route : *routes)
-            if (auto removed = netlink.remove(route); !removed) return removed;
+        for (int table : {CV_ROUTE_TABLE, CV_ROUTE_TABLE_BESIDE}) {
+            auto routes = netlink.routes(family, table);
+            if (!routes) return routes.error();
+            for (const LocalRoute& route : *routes)
+                if (auto removed = netlink.remove(route); !removed) return removed;
+        }
     }
     return {};
 }

@@ -33,11 +33,11 @@ struct RoutingChanges {
     unsigned rules = 0;
     unsigned routes = 0;
 };
-// Puts right what is not, and says how much that was. What the kernel cannot have now (a route by an interface that is
-// down) is left for the next time.
+// Puts right what is not, in one table, and says how much that was. What the kernel cannot have now (a route by an
+// interface that is down) is left for the next time.
 base::Result<RoutingChanges> sync_routing(Rtnetlink&, const Surroundings&,
-                                          const std::vector<std::string>& virtual_interfaces);
-// The last things to go: captured connections need them to their end.
+                                          const std::vector<std::string>& virtual_interfaces, int table);
+// Whatever the table. The last things to go: captured connections need them to their end.
 base::Result<> remove_routing(Rtnetlink&);
 
 }

@@ -19,8 +19,8 @@
 
 namespace culvert::capture {
 
-constexpr std::uint16_t outbound_port = 15001;
-constexpr std::uint16_t inbound_plain_port = 15006;
+constexpr std::uint16_t outbound_port = CV_OUTBOUND_PORT;
+constexpr std::uint16_t inbound_plain_port = CV_INBOUND_PORT;
 constexpr std::uint16_t tunnel_port = CV_TUNNEL_PORT;
 
 // Between the CNI's rules and the main table, as istio-cni has it.

@@ -99,7 +99,7 @@ bool Acceptor::accept_one() {
     accepted.target = base::local_address(accepted.fd.get());
     // Somebody in the pod called the listener itself, which nobody was redirected to: closing is all there is to say.
     if (accepted.target == own_address_) return true;
-    if (listener_.redirected && !find_original_target(accepted)) return true;
+    if (accepted.target.port == listener_.redirected_to && !find_original_target(accepted)) return true;
     handler_(std::move(accepted));
     return true;
 }

@@ -7,7 +7,7 @@
 
 /* Goes up when a pinned struct, or the meaning of one, changes. */
 #ifndef CV_SCHEMA_VERSION /* tests build a daemon that speaks the next one */
-#define CV_SCHEMA_VERSION 5
+#define CV_SCHEMA_VERSION 6
 #endif
 
 /* Frozen layout: a daemon of any version can read it. */
@@ -55,7 +55,8 @@ struct cv_pod {
     __u8 fwmark_reflect_was;
     __u8 fwmark_reflect6_was;
     __u8 excludes;                                   /* CV_EXCLUDES_* */
-    __u8 pad[4];                                     /* always 0 */
+    __u8 by_rules;                                   /* 1: rules of Istio's CNI bring what comes to the pod */
+    __u8 pad[3];                                     /* always 0 */
     __u32 virtual_interfaces[CV_VIRTUAL_INTERFACES]; /* ifindexes, of VMs and nested containers; 0: unused */
     char uid[64];
     char name[128];

@@ -34,6 +34,7 @@
     X(PASS_LEG, "the proxy's own connection, given to the app")                                          \
     X(PASS_LEAVING, "the pod joins or leaves the mesh, given to the app")                                \
     X(PASS_EXCLUDED, "to a port that the pod excludes, given to the app")                                \
+    X(PASS_RULES, "left to what the rules of Istio's CNI in the pod made of it")                         \
     X(DROP_FOREIGN, "neither to nor from an address of the pod")                                         \
     X(DROP_NO_LISTENER, "the proxy is not listening; refused, never let past")                           \
     X(DROP_ASSIGN_FAILED, "the kernel refused the proxy's listener")                                     \

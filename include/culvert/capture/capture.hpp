@@ -37,8 +37,8 @@ struct Listener {
     base::Fd fd;      // listening, non-blocking, made in the pod's netns
     // The same socket is other workers' as well.
     bool shared = false;
-    // Connections come by a rewritten address: what was asked for is in conntrack, not the socket's own address.
-    bool redirected = false;
+    // Connections to this port come by a rewritten address: what was asked for is in conntrack, not the socket's own.
+    std::uint16_t redirected_to = 0;
 };
 
 // Why a socket of ours must not be captured.
@@ -123,6 +123,7 @@ public:
     Capture& operator=(const Capture&) = delete;
 
     // Opens the listeners of a pod in its netns (no IPv6 in the kernel: none for it). Nothing is steered to them yet.
+    // Where rules of Istio's CNI are in the pod, they stay: they bring what comes to it, and we take what leaves it.
     virtual base::Result<std::vector<Listener>> listen(const PodSpec& pod) = 0;
     // Steers the pod's traffic to the listeners, which are borrowed. Installs first, then ends connections of the netns
     // that are in SYN_SENT. A pod that an earlier daemon enrolled is taken over.
