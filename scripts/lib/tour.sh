@@ -146,15 +146,16 @@ call_service() {
 
 # tcpdump between the nodes, and, to see that the same search finds what is there to be found, inside curl-1 on lo:
 # the way from an app to culvertd.
+wire_filter=() # what of the wire is looked at; nothing: all
 watch_the_wire() {
     heading "tcpdump listens between the nodes"
-    start_tcpdump n1 wire "$run/$capture-wire.pcap"
+    start_tcpdump n1 wire "$run/$capture-wire.pcap" "${wire_filter[@]}"
     start_tcpdump curl-1 lo "$run/$capture-app.pcap"
 }
 
 start_tcpdump() {
     in_background "$3.log" nsenter --net="/run/netns/$lab-$1" -- \
-        tcpdump -i "$2" -n -U --immediate-mode -B 8192 -s 0 -Z root -w "$3"
+        tcpdump -i "$2" -n -U --immediate-mode -B 8192 -s 0 -Z root -w "$3" "${@:4}"
     tcpdumps+=($!)
     promise "tcpdump listens on $2 of $1" eventually 5 grep -qs 'listening on' "$3.log"
 }
