@@ -160,9 +160,8 @@ TEST_CASE("ca: new roots come with the next certificates, which may be asked for
     const auto first = scene.known;
     scene.istiod.order(R"({"do": "other root", "told": true})");
     scene.manager->renew_all(100ms);
-    REQUIRE(scene.soon([&] {
-        return scene.good(alice) != first->at(alice).current && scene.good(bob) != first->at(bob).current;
-    }));
+    REQUIRE(scene.soon(
+        [&] { return scene.good(alice) != first->at(alice).current && scene.good(bob) != first->at(bob).current; }));
     CHECK(tls::rehearse(scene.good(alice)).has_value());
     for (const auto& one : scene.manager->dump()) CHECK(one.roots.size() == 2);
 }
