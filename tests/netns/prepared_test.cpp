@@ -3,6 +3,8 @@
 // that nobody has prepared.
 #include <doctest/doctest.h>
 
+#include <sys/socket.h>
+
 #include <algorithm>
 
 #include "istio_rules.hpp"
@@ -17,16 +19,19 @@ using namespace culvert::test;
 
 namespace {
 
-// client and far are prepared, near is not.
-World& prepared() {
-    return World::shared("prepared by istio-cni", [](Mesh& mesh) {
-        for (const Workload& workload : mesh.workloads)
-            if (workload.pod->name() == "client" || workload.pod->name() == "far") write_istio_rules(*workload.pod);
-    });
-}
-
 bool is_prepared(const Pod& pod) {
     return pod.name() == "client" || pod.name() == "far";
+}
+
+// client and far are prepared, near is not. An agent does that itself.
+World& prepared() {
+    return World::shared("prepared by istio-cni", [](Mesh& mesh) {
+        for (Workload& workload : mesh.workloads) {
+            if (!is_prepared(*workload.pod)) continue;
+            workload.rules = "iptables";
+            if (!under_istiod()) write_istio_rules(*workload.pod);
+        }
+    });
 }
 
 // What has gone by the rule that takes a pod's calls: past us.
@@ -163,6 +168,25 @@ TEST_CASE("prepared: probes by the node's rule, loopback and the own address rea
 }
 
 TEST_CASE(
+    "prepared: an app that marks its captured socket as the proxy's in mid-flow sends nothing past us" BOTH_FAMILIES
+        PREPARED) {
+    World& world = prepared();
+    for (Family family : families()) {
+        CAPTURE(to_string(family));
+        Server echo{world.plain2.netns(), 8080, apps::echo};
+        Tap cable{world.lab.node_netns(1), world.client.host_link()};
+        const ReasonCount held{world.one, "GUARD_CAPTURED"};
+        Connection app = world.client.dial(world.plain2.at(family, 8080));
+        CHECK(app.echoes("by the proxy"));
+        const int mark = 0x539;
+        CHECK(::setsockopt(app.fd(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0);
+        app.send("past-the-proxy");
+        CHECK(held.rises());
+        CHECK(holding(cable.packets(), "past-the-proxy").empty());
+    }
+}
+
+TEST_CASE(
     "prepared: a daemon that dies leaves pods closed, the next one opens them, and the rules are as they were" IPV4
         PREPARED) {
     World& world = prepared();
@@ -209,17 +233,20 @@ TEST_CASE("prepared: where the rules are lost, the programs bring what comes as 
 
 TEST_CASE("prepared: a pod that leaves, and cleanup, leave the rules and nothing of ours" IPV4 PREPARED) {
     World world{[](Mesh& mesh) {
-        for (const Workload& workload : mesh.workloads)
-            if (workload.pod->name() == "client")
-                write_istio_rules(*workload.pod, Iptables::legacy);
-            else if (workload.pod->name() == "near")
-                write_istio_rules(*workload.pod);
+        write_istio_rules(*mesh.workloads[0].pod, Iptables::legacy);  // client
+        write_istio_rules(*mesh.workloads[1].pod);                    // near
+        mesh.workloads[1].exclude = "{outboundPorts: [8082]}";
     }};
     const auto client = istio_rules_in(world.client, Iptables::legacy), near = istio_rules_in(world.near);
     Server echo{world.near.netns(), 8080, apps::echo};
     CHECK(world.one.says({"client is captured", "inbound by istio-cni's rules"}));
     CHECK(world.client.dial(world.near.at(Family::v4, 8080)).echoes("legacy rules"));
-    const std::string whole = left_in(world.client);
+    // What a pod excludes goes past the rules, too.
+    Server excluded{world.plain1.netns(), 8082, apps::echo};
+    const ReasonCount past{world.one, "CONNECT_EXCLUDED_PORT"};
+    CHECK(world.near.dial(world.plain1.at(Family::v4, 8082)).echoes("past all"));
+    CHECK(past.rise() == 1);
+    CHECK(met(world.near, Family::v4, "ISTIO_OUTPUT", "--to-ports 15001") == 0);
 
     world.leave(world.client);
     CHECK(istio_rules_in(world.client, Iptables::legacy) == client);

@@ -52,7 +52,7 @@ void Cluster::tell(const Mesh& mesh) {
     for (const Workload& workload : mesh.workloads) {
         IstioCni& agent = *agents_.at(workload.pod->node());
         if (workload.enrolled && handed_over_.insert(workload.pod).second)
-            agent.add(*workload.pod, workload.service_account, "", workload.namespace_);
+            agent.add(*workload.pod, workload.service_account, workload.rules, workload.namespace_);
         else if (!workload.enrolled && handed_over_.erase(workload.pod) > 0)
             agent.del(*workload.pod);
     }

@@ -21,6 +21,7 @@ struct Workload {
     std::vector<std::string> virtual_interfaces = {};
     std::string exclude = "{}";  // YAML, as in the file
     std::string namespace_ = "ns";
+    std::string rules = "";  // that its node's agent of Istio's CNI writes into it: iptables, legacy
 };
 
 struct Service {
