@@ -80,4 +80,16 @@ TEST_CASE("certificate: who has none yet waits for the CA, and hears what it say
     CHECK(old.echoes("after"));
 }
 
+TEST_CASE("certificate: new roots are asked for as soon as the file with them changes" IPV4 EBPF_ONLY(once)) {
+    UnderIstiod under;
+    World world;
+    const auto renewals = [&] { return total(world.one.metrics(), "culvert_certificate_renewals_total"); };
+    REQUIRE(eventually(10s, [&] { return renewals() == 2; }));  // client's and near's
+    const std::string roots = world.cluster->istiod.root();
+    must({"cp", roots, roots + ".fresh"});
+    must({"mv", roots + ".fresh", roots});
+    CHECK(world.one.says({"has changed", "asked for again"}, 5s));
+    CHECK(eventually(10s, [&] { return renewals() == 4; }));
+}
+
 }

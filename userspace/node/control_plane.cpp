@@ -94,10 +94,25 @@ void ControlPlane::begin(const Site& site) {
     site_ = &site;
     publish();
     site_->ready(state_part);
+    follow_roots();
     zds_ = std::make_unique<zds::Client>(*io_, cluster_.zds_socket, static_cast<zds::Handler&>(*this));
 }
 
+void ControlPlane::follow_roots() {
+    if (!std::holds_alternative<grpc::RootsFile>(roots_of(cluster_.ca.roots))) return;
+    auto watch = control::FileWatch::start(*io_, cluster_.ca.roots, [this] {
+        if (!site_) return;
+        base::log::info("tls", "{} has changed: certificates are asked for again", cluster_.ca.roots);
+        site_->new_roots();
+    });
+    if (watch)
+        roots_ = std::move(*watch);
+    else
+        base::log::warn("tls", "{}; new roots come with the next renewals only", watch.error().to_string());
+}
+
 void ControlPlane::stop() {
+    roots_.reset();
     zds_.reset();
     xds_.reset();
     next_publish_->cancel();

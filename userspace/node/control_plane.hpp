@@ -9,6 +9,7 @@
 
 #include <culvert/ca/client.hpp>
 #include <culvert/control/environment.hpp>
+#include <culvert/control/watch.hpp>
 #include <culvert/xds/client.hpp>
 #include <culvert/zds/client.hpp>
 
@@ -40,6 +41,7 @@ private:
     void publish();
     control::Pod pod_of(const zds::WorkloadInfo& info, zds::Netns netns) const;
     void look_at_trust_domains();
+    void follow_roots();
 
     const control::ClusterSettings cluster_;
     const control::NodeSettings node_;
@@ -49,6 +51,7 @@ private:
     std::function<void()> go_;
     std::unique_ptr<xds::Client> xds_;
     std::unique_ptr<zds::Client> zds_;
+    std::unique_ptr<control::FileWatch> roots_;
     std::optional<boost::asio::steady_timer> next_publish_;
     bool publish_waits_ = false;
     std::map<std::string, control::Pod> pods_;  // by the agent's uid

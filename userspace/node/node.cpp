@@ -122,7 +122,7 @@ private:
                              .superseded = [this] { hand_over(); }});
         site_.emplace(Site{io_, reloads_, mesh_, *pods_, [this](const auto& uids) { settled(uids); },
                            [this](const std::string& part) { say_ready(part); },
-                           [this](const std::string& part) { readiness_.pending(part); }});
+                           [this](const std::string& part) { readiness_.pending(part); }, [this] { renew_all(); }});
         went_ = true;
         source_->begin(*site_);
         return {};
@@ -226,6 +226,12 @@ private:
         refused_log_->publish(mesh, policies);
         pods_->publish(policies);
         for (auto& worker : workers_) worker->publish(mesh, policies);
+    }
+
+    // Five a second, so that a CA with many nodes like us is not asked for all at once.
+    void renew_all() {
+        using namespace std::chrono_literals;
+        certificates_->renew_all(std::clamp<std::chrono::milliseconds>(pods_->size() * 200ms, 1s, 10min));
     }
 
     void settled(const std::vector<std::string>& uids) {

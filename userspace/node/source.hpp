@@ -31,6 +31,8 @@ struct Site {
     std::function<void(const std::string& part)> ready;
     // It is gone again.
     std::function<void(const std::string& part)> not_ready;
+    // The CA may have others by now: certificates bring them, so all are asked for again.
+    std::function<void()> new_roots;
 };
 
 class Source {
