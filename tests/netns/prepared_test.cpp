@@ -9,7 +9,9 @@
 
 #include "istio_rules.hpp"
 #include "kernel_traces.hpp"
+#include "nested.hpp"
 #include "outcome.hpp"
+#include "process.hpp"
 #include "reasons.hpp"
 #include "server.hpp"
 #include "tap.hpp"
@@ -183,6 +185,31 @@ TEST_CASE(
         app.send("past-the-proxy");
         CHECK(held.rises());
         CHECK(holding(cable.packets(), "past-the-proxy").empty());
+    }
+}
+
+TEST_CASE("prepared: what the rules bring from a virtual interface is the pod's outbound" BOTH_FAMILIES PREPARED) {
+    World& world = prepared();
+    const Nested nested{world.client};
+    for (Family family : families()) {
+        CAPTURE(to_string(family));
+        // As istio-cni writes them where a pod's annotation names the interface.
+        const std::string program = family == Family::v4 ? "iptables-nft" : "ip6tables-nft";
+        must({program, "-t", "nat", "-I", "ISTIO_PRERT", "1", "-i", "br-vm", "-p", "tcp", "-j", "RETURN"},
+             world.client.netns());
+        must({program, "-t", "nat", "-I", "ISTIO_PRERT", "1", "-i", "br-vm", "-p", "tcp", "-j", "REDIRECT",
+              "--to-ports", "15001"},
+             world.client.netns());
+        Server echo{world.far.netns(), 8080, apps::echo};
+        world.mark();
+        Connection app = Connection::open(nested.inner.get(), {.to = world.far.at(family, 8080)});
+        CHECK(app.echoes("from within"));
+        app.close();
+        world.two.access_log().wait_for({{"direction", "inbound"},
+                                         {"dst.hbone_addr", world.far.at(family, 8080).to_string()},
+                                         {"src.identity", world.mesh.identity(world.client)}});
+        for (int rule = 0; rule < 2; ++rule)
+            must({program, "-t", "nat", "-D", "ISTIO_PRERT", "1"}, world.client.netns());
     }
 }
 

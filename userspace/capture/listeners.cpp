@@ -56,10 +56,9 @@ Result<Fd> open_listener(base::SocketAddress at, Arrival arrival, std::uint16_t 
         return base::errno_while("make a listener ordinary");
     if (::listen(fd.get(), backlog) != 0) return base::errno_while("listen on " + at.to_string());
     // By this mark the guard knows SYN cookies of ours, which have no socket, from those of an app that was reached
-    // past us. Beside rules, which set no sysctls, the other one brings answers home to an app that has bound an
-    // address of nobody's. Not before listen(): cv_sockops takes marks off listeners that it does not know yet.
-    std::uint32_t mark = arrival == Arrival::outbound ? (redirected_to != 0 ? CV_MARK_LOOP : 0) : CV_MARK_PROXY;
-    if (mark != 0 && ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0)
+    // past us. Not before listen(): cv_sockops takes marks off listeners that it does not know yet.
+    std::uint32_t mark = CV_MARK_PROXY;
+    if (arrival != Arrival::outbound && ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0)
         return base::errno_while("mark a listener");
     // For the sockets accepted from it: they hold the app's own port, also in TIME_WAIT, and without this an app that
     // restarts would be told EADDRINUSE.
