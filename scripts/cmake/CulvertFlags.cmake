@@ -4,6 +4,7 @@ find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(OpenSSL 3.0 REQUIRED)
 find_package(fmt REQUIRED)
+find_package(ZLIB REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED COMPONENTS core)
 find_package(Protobuf 3.21 REQUIRED)  # the lite run time alone is linked
 pkg_check_modules(libbpf REQUIRED IMPORTED_TARGET libbpf>=1.1)

@@ -52,16 +52,36 @@ Answer text(unsigned status, std::string body) {
     return {status, "text/plain; charset=utf-8", std::move(body)};
 }
 
-Response response(Answer answer, bool keep_alive) {
+Response response(Answer answer, bool keep_alive, std::string_view allowed) {
     Response made;
     made.version(11);
     made.result(answer.status);
     made.set(http::field::content_type, answer.content_type);
-    if (answer.status == 405) made.set(http::field::allow, "GET");
+    if (answer.status == 405) made.set(http::field::allow, allowed);
+    if (!answer.encoding.empty()) made.set(http::field::content_encoding, answer.encoding);
     made.body() = std::move(answer.body);
     made.keep_alive(keep_alive);
     made.prepare_payload();
     return made;
+}
+
+bool serves(Route::Methods methods, http::verb method) {
+    switch (methods) {
+        case Route::Methods::get: return method == http::verb::get;
+        case Route::Methods::post: return method == http::verb::post;
+        case Route::Methods::any: return true;
+    }
+    return false;
+}
+
+Asked asked_by(const Request::value_type& request) {
+    std::string_view target{request.target().data(), request.target().size()};
+    const auto query = target.find('?');
+    auto header = [&request](http::field name) { return std::string{request[name]}; };
+    return {.post = request.method() == http::verb::post,
+            .query = Query{query == std::string_view::npos ? "" : target.substr(query + 1)},
+            .accept = header(http::field::accept),
+            .accept_encoding = header(http::field::accept_encoding)};
 }
 
 // What to say to a request that could not be read; status 0: nobody is there to be told, or too slow to deserve it.
@@ -80,7 +100,7 @@ Answer complaint(const boost::system::error_code& failed) {
 class Door::Impl : public std::enable_shared_from_this<Door::Impl> {
 public:
     // `path` empty: not a unix socket.
-    Impl(asio::io_context& io, base::Fd listener, int family, std::string path, AskedRoutes routes, DoorLimits limits)
+    Impl(asio::io_context& io, base::Fd listener, int family, std::string path, FullRoutes routes, DoorLimits limits)
         : acceptor_{io},
           routes_{std::move(routes)},
           limits_{limits},
@@ -123,13 +143,16 @@ private:
     static asio::awaitable<void> accept(Self door);
     static asio::awaitable<void> serve(Self door, ClientSocket socket);
     static asio::awaitable<void> refuse(Self door, ClientSocket socket);
-    static asio::awaitable<bool> answer(Self door, Connection& connection, Answer answer, bool keep_alive);
+    static asio::awaitable<bool> answer(Self door, Connection& connection, Answer answer, bool keep_alive,
+                                        std::string_view allowed = "GET");
     static asio::awaitable<void> pass_on(Self door, Connection& connection, Answer answer);
     static asio::awaitable<void> see_off(Connection& connection);
     static asio::awaitable<Answer> answer_to(Self door, const Request::value_type& request);
+    FullRoutes::const_iterator route_of(const Request::value_type& request) const;
+    std::string_view allowed(const Request::value_type& request) const;
 
     asio::basic_socket_acceptor<Protocol> acceptor_;
-    const AskedRoutes routes_;
+    const FullRoutes routes_;
     const DoorLimits limits_;
     const std::string path_;
     const base::SocketAddress address_;
@@ -197,7 +220,7 @@ asio::awaitable<void> Door::Impl::serve(Self door, ClientSocket socket) {
             co_await pass_on(door, connection, std::move(reply));
             break;
         }
-        bool sent = co_await answer(door, connection, std::move(reply), keep_alive);
+        bool sent = co_await answer(door, connection, std::move(reply), keep_alive, door->allowed(request.get()));
         if (!sent) co_return;
     }
     co_await see_off(connection);
@@ -210,8 +233,9 @@ asio::awaitable<void> Door::Impl::refuse(Self door, ClientSocket socket) {
     co_await see_off(connection);
 }
 
-asio::awaitable<bool> Door::Impl::answer(Self door, Connection& connection, Answer answer, bool keep_alive) {
-    auto made = response(std::move(answer), keep_alive);
+asio::awaitable<bool> Door::Impl::answer(Self door, Connection& connection, Answer answer, bool keep_alive,
+                                         std::string_view allowed) {
+    auto made = response(std::move(answer), keep_alive, allowed);
     connection.stream.expires_after(door->limits_.answer);
     auto [failed, bytes] = co_await http::async_write(connection.stream, made, with_ec);
     co_return !failed;
@@ -264,16 +288,24 @@ asio::awaitable<void> Door::Impl::see_off(Connection& connection) {
     }
 }
 
-asio::awaitable<Answer> Door::Impl::answer_to(Self door, const Request::value_type& request) {
+FullRoutes::const_iterator Door::Impl::route_of(const Request::value_type& request) const {
     std::string_view target{request.target().data(), request.target().size()};
-    std::string path{target.substr(0, target.find('?'))};
-    auto route = door->routes_.find(path);
+    return routes_.find(std::string{target.substr(0, target.find('?'))});
+}
+
+std::string_view Door::Impl::allowed(const Request::value_type& request) const {
+    const auto route = route_of(request);
+    return route != routes_.end() && route->second.methods == Route::Methods::post ? "POST" : "GET";
+}
+
+asio::awaitable<Answer> Door::Impl::answer_to(Self door, const Request::value_type& request) {
+    const auto route = door->route_of(request);
     if (route == door->routes_.end()) {
         std::string body = "not found; this door has:";
         for (const auto& [known, ignored] : door->routes_) body += " " + known;
         co_return text(404, body + "\n");
     }
-    if (request.method() != http::verb::get) co_return text(405, "only GET is served here\n");
+    if (!serves(route->second.methods, request.method())) co_return text(405, route->second.refusal);
     // The reply may come when nobody waits for it any more.
     struct Pending {
         asio::steady_timer until;
@@ -282,13 +314,12 @@ asio::awaitable<Answer> Door::Impl::answer_to(Self door, const Request::value_ty
     auto pending = std::make_shared<Pending>(Pending{asio::steady_timer{door->acceptor_.get_executor()}, {}});
     pending->until.expires_after(door->limits_.answer);
     try {
-        Query query{path.size() < target.size() ? target.substr(path.size() + 1) : ""};
-        route->second(query, [pending](Answer answer) {
+        route->second.answer(asked_by(request), [pending](Answer answer) {
             pending->answer = std::move(answer);
             pending->until.cancel();
         });
     } catch (const std::exception& failed) {
-        base::log::error("admin", "GET {}: {}", path, failed.what());
+        base::log::error("admin", "{}: {}", route->first, failed.what());
         pending->answer = text(500, "internal error; the log says more\n");
     }
     if (!pending->answer) co_await pending->until.async_wait(with_ec);
@@ -298,13 +329,18 @@ asio::awaitable<Answer> Door::Impl::answer_to(Self door, const Request::value_ty
 
 base::Result<std::unique_ptr<Door>> Door::open(asio::io_context& io, const base::SocketAddress& address, Routes routes,
                                                DoorLimits limits) {
+    FullRoutes full;
+    for (auto& [path, answer] : routes)
+        full[path].answer = [answer = std::move(answer)](const Asked&, const Reply& reply) { reply(answer()); };
+    return open(io, address, std::move(full), limits);
+}
+
+base::Result<std::unique_ptr<Door>> Door::open(asio::io_context& io, const base::SocketAddress& address,
+                                               FullRoutes routes, DoorLimits limits) {
     auto listener = listen_on(address);
     if (!listener) return listener.error();
     int family = base::local_address(listener->get()).ip.family();
-    AskedRoutes asked;
-    for (auto& [path, answer] : routes)
-        asked[path] = [answer = std::move(answer)](const Query&, const Reply& reply) { reply(answer()); };
-    auto impl = std::make_shared<Impl>(io, std::move(*listener), family, "", std::move(asked), limits);
+    auto impl = std::make_shared<Impl>(io, std::move(*listener), family, "", std::move(routes), limits);
     impl->start();
     return std::unique_ptr<Door>{new Door{std::move(impl)}};
 }
@@ -313,7 +349,12 @@ base::Result<std::unique_ptr<Door>> Door::open_local(asio::io_context& io, const
                                                      DoorLimits limits) {
     auto listener = listen_at(path);
     if (!listener) return listener.error();
-    auto impl = std::make_shared<Impl>(io, std::move(*listener), AF_UNIX, path, std::move(routes), limits);
+    FullRoutes full;
+    for (auto& [name, answer] : routes)
+        full[name].answer = [answer = std::move(answer)](const Asked& asked, const Reply& reply) {
+            answer(asked.query, reply);
+        };
+    auto impl = std::make_shared<Impl>(io, std::move(*listener), AF_UNIX, path, std::move(full), limits);
     impl->start();
     return std::unique_ptr<Door>{new Door{std::move(impl)}};
 }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <map>
 #include <optional>
 #include <thread>
@@ -21,6 +22,7 @@
 #include "control_plane.hpp"
 #include "file_source.hpp"
 #include "inspect.hpp"
+#include "istio_metrics.hpp"
 #include "mesh.hpp"
 #include "metrics.hpp"
 #include "notify.hpp"
@@ -60,6 +62,12 @@ proxy::Limits limits_of(const control::Config& config) {
 std::unique_ptr<Source> source_of(Setup& setup, control::Config& config) {
     if (setup.cluster) return std::make_unique<ControlPlane>(std::move(*setup.cluster), config.node);
     return std::make_unique<FileSource>(std::move(setup.file), config);
+}
+
+// Of the Istio that we were deployed with, where there is one.
+std::string istio_version() {
+    const char* version = std::getenv("ISTIO_META_ISTIO_VERSION");
+    return version ? version : "";
 }
 
 unsigned worker_count(const control::Config& config) {
@@ -117,6 +125,7 @@ private:
         if (auto opened = open_doors(); !opened) return opened;
         if (auto opened = open_revocations(); !opened) return opened;
         start_workers();
+        istio_metrics_.expose(metrics_);
         expose(metrics_, *capture_, *certificates_, *access_log_, workers_, *pods_, reloads_, policy_hits_);
         capture_->on_notice({.listeners_lost = [this](const std::string& uid) { lost_listeners(uid); },
                              .superseded = [this] { hand_over(); }});
@@ -142,7 +151,9 @@ private:
     }
 
     base::Result<> open_doors_now() {
-        auto metrics = open_door("metrics", config_.doors.metrics, [&] { return admin::metrics_routes(metrics_); });
+        auto refresh = [this](std::function<void()> done) { istio_metrics_.refresh(std::move(done)); };
+        auto metrics =
+            open_door("metrics", config_.doors.metrics, [&] { return admin::metrics_routes(metrics_, refresh); });
         if (!metrics) return metrics;
         auto ready = open_door("ready", config_.doors.ready, [&] { return admin::readiness_routes(readiness_); });
         if (!ready || !capture_) return ready;
@@ -158,13 +169,16 @@ private:
         return {};
     }
 
+    Inspected inspected() {
+        return {io_,      *source_,      config_,  readiness_, reloads_, access_log_,
+                capture_, certificates_, workers_, pods_,      mesh_,    tracing_};
+    }
+
     // Nobody asked for the usual one: without it the node works all the same.
     base::Result<> open_control_door() {
         auto path = config_.doors.control.value_or(admin::control_socket(config_.node.name));
         if (path.empty() || doors_.contains("control")) return {};
-        Inspected inspected{io_,      *source_,      config_,  readiness_, reloads_, access_log_,
-                            capture_, certificates_, workers_, pods_,      mesh_,    tracing_};
-        auto door = admin::Door::open_local(io_, path, control_routes(inspected));
+        auto door = admin::Door::open_local(io_, path, control_routes(inspected()));
         if (door)
             doors_["control"] = std::move(*door);
         else if (config_.doors.control || take_over_)
@@ -188,6 +202,7 @@ private:
         refused_log_ = std::make_unique<RefusedLog>(io_, *access_log_, worker_count(config_), config_.node.network);
         capture_->add_reader(*refused_log_);
         capture_->add_reader(tracing_);
+        capture_->add_reader(istio_metrics_);
         return {};
     }
 
@@ -346,6 +361,7 @@ private:
     Workers workers_;
     std::unique_ptr<Pods> pods_;
     Tracing tracing_{io_, workers_, config_.node.network, mesh_};
+    IstioMetrics istio_metrics_{io_, workers_, pods_, mesh_, config_.node.network, istio_version()};
     std::optional<Site> site_;
     std::map<std::string, std::unique_ptr<admin::Door>> doors_;
     base::Result<> outcome_;

@@ -67,6 +67,9 @@ public:
     // In the mesh; and those that could not join yet.
     std::size_t size() const noexcept { return here_.size(); }
     std::size_t waiting() const noexcept { return waiting_.size(); }
+    // How often that happened, and how often one was gone again.
+    std::uint64_t started() const noexcept { return enrolments_; }
+    std::uint64_t stopped() const noexcept { return enrolments_ - here_.size() - leaving_.size(); }
     // How long enrolling took, from the open netns to captured.
     const prometheus::Histogram& enrolment_seconds() const noexcept { return enrolment_seconds_; }
     // Called whenever one of the two has changed.

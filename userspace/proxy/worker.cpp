@@ -181,6 +181,14 @@ public:
         housekeeping_.spawn(let_all_go(deadline, std::move(drained)));
     }
 
+    // Who asks while a look is under way gets what is left of it: its news are the first one's.
+    void take_traffic(std::function<void(telemetry::TrafficReport)> reply) {
+        ask_traffic_.push_back(std::move(reply));
+        if (ask_traffic_.size() > 1) return;
+        context_.recorder.begin_look();
+        look_on();
+    }
+
     std::map<std::string, PodUse> uses() const {
         auto uses = connections_of_pods(context_.recorder);
         for (const auto& [uid, pod] : pods_) uses[uid].listeners = pod->listeners();
@@ -243,6 +251,13 @@ private:
         if (context_.enforced.ask_some(context_, 128)) loop_.post([this] { ask_enforced(); });
     }
 
+    void look_on() {
+        if (context_.recorder.look_on(128)) return loop_.post([this] { look_on(); });
+        auto report = context_.recorder.end_look();
+        for (auto& reply : std::exchange(ask_traffic_, {}))
+            reply({std::exchange(report.series, {}), report.outbound, report.inbound_plain});
+    }
+
     void copy_pool_stats() {
         const auto& stats = pool_.stats();
         counters_.tunnels_out_opened.set(stats.opened);
@@ -264,6 +279,7 @@ private:
     Context context_;
     std::map<std::string, PodPtr> dialling_in_;  // by enrolment; those that drain included
     std::map<std::string, std::unique_ptr<PodHere>> pods_;
+    std::vector<std::function<void(telemetry::TrafficReport)>> ask_traffic_;
     base::TaskGroup housekeeping_;
     base::Timer count_pool_;
     std::thread thread_;
@@ -309,6 +325,10 @@ void Worker::list(ConnectionQuery query, std::function<void(ConnectionPage)> rep
 
 void Worker::list_pods(std::function<void(std::map<std::string, PodUse>)> reply) {
     impl_->loop().post([this, reply = std::move(reply)] { reply(impl_->uses()); });
+}
+
+void Worker::take_traffic(std::function<void(telemetry::TrafficReport)> reply) {
+    impl_->loop().post([this, reply = std::move(reply)] { impl_->take_traffic(reply); });
 }
 
 void Worker::trace(telemetry::TracePtr trace, std::function<void()> done) {

@@ -2,6 +2,7 @@
 #include <culvert/telemetry/connection_record.hpp>
 
 #include <exception>
+#include <iterator>
 
 #include <culvert/base/shortage.hpp>
 
@@ -26,6 +27,11 @@ ConnectionRecord::ConnectionRecord(Recorder& recorder, Direction direction, cons
     recorder_.live.push_back(*this);
 }
 
+void ConnectionRecord::context_known() noexcept {
+    entry.early = false;
+    if (!series_) series_ = recorder_.traffic.opened(entry);
+}
+
 void ConnectionRecord::close(CloseReason reason, std::string error) {
     if (closed_) return;
     closed_ = true;
@@ -34,6 +40,16 @@ void ConnectionRecord::close(CloseReason reason, std::string error) {
         if (reason != CloseReason::ok && error.empty()) error = description(reason);
         if (!error.empty()) error_ = std::make_unique<std::string>(std::move(error));
     });
+}
+
+void ConnectionRecord::leave_look() noexcept {
+    auto& look = recorder_.look;
+    if (series_)
+        recorder_.traffic.closed(*series_, entry, response_flag(reason_, error_ ? std::string_view{*error_} : ""),
+                                 look.next && look_ == look.number);
+    if (look.next != this) return;
+    auto after = std::next(recorder_.live.iterator_to(*this));
+    look.next = after == recorder_.live.end() ? nullptr : &*after;
 }
 
 void ConnectionRecord::tell_end() noexcept {
@@ -57,6 +73,7 @@ ConnectionRecord::~ConnectionRecord() {
                               [this] { close(CloseReason::drained, "connection closed due to connection drain"); });
     recorder_.counters.connections_open.sub();
     recorder_.counters.closed[static_cast<std::size_t>(reason_)].add();
+    leave_look();
     if (trace()) [[unlikely]]
         tell_end();
     if (!logged_) return;
@@ -64,6 +81,32 @@ ConnectionRecord::~ConnectionRecord() {
     line.duration = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began_);
     if (error_) line.error = std::move(*error_);
     recorder_.log.submit(recorder_.worker, std::move(line));
+}
+
+void Recorder::begin_look() {
+    ++look.number;
+    look.report = {};
+    look.next = live.empty() ? nullptr : &live.front();
+}
+
+bool Recorder::look_on(std::size_t most) {
+    for (; look.next && most > 0; --most) {
+        ConnectionRecord& record = *look.next;
+        record.look_ = look.number;
+        if (record.series_) traffic.look_at(*record.series_, record.entry);
+        if (record.entry.direction == Direction::outbound)
+            ++look.report.outbound;
+        else if (!record.entry.mutual_tls)
+            ++look.report.inbound_plain;
+        auto after = std::next(live.iterator_to(record));
+        look.next = after == live.end() ? nullptr : &*after;
+    }
+    return look.next != nullptr;
+}
+
+TrafficReport Recorder::end_look() {
+    look.report.series = traffic.take();
+    return std::move(look.report);
 }
 
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <culvert/telemetry/metrics.hpp>
 
+#include <algorithm>
 #include <sstream>
 
 #include <prometheus/text_serializer.h>
@@ -92,6 +93,25 @@ void append_access_log(std::vector<MetricFamily>& out, const AccessLogStats& sta
                          stats.write_errors));
 }
 
+// What TextSerializer writes, with the heads of counters as OpenMetrics has them: without _total.
+std::string with_family_names(const std::string& text) {
+    constexpr std::string_view end = "_total";
+    std::string out;
+    out.reserve(text.size());
+    for (std::size_t at = 0; at < text.size();) {
+        const auto next = std::min(text.find('\n', at), text.size() - 1) + 1;
+        const std::string_view line{text.data() + at, next - at};
+        constexpr std::size_t name_at = std::string_view{"# HELP "}.size();
+        const auto name_end = line.starts_with("# ") ? line.find(' ', name_at) : std::string_view::npos;
+        if (name_end != std::string_view::npos && line.substr(0, name_end).ends_with(end))
+            out.append(line.substr(0, name_end - end.size())).append(line.substr(name_end));
+        else
+            out += line;
+        at = next;
+    }
+    return out;
+}
+
 }
 
 Metrics::Metrics(std::string version, std::string commit) {
@@ -132,6 +152,11 @@ void Metrics::add(std::function<void(std::vector<MetricFamily>&)> source) {
     sources_.push_back(std::move(source));
 }
 
+void Metrics::add_page(std::function<void(std::string&, Dialect)> source) {
+    std::lock_guard lock{lock_};
+    pages_.push_back(std::move(source));
+}
+
 std::vector<MetricFamily> Metrics::Collect() const {
     std::lock_guard lock{lock_};
     std::vector<MetricFamily> all;
@@ -140,10 +165,14 @@ std::vector<MetricFamily> Metrics::Collect() const {
     return all;
 }
 
-std::string Metrics::text() const {
+std::string Metrics::text(Dialect dialect) const {
     std::ostringstream out;
     prometheus::TextSerializer{}.Serialize(out, Collect());
-    return out.str() + "# EOF\n";
+    std::string page = std::move(out).str();
+    if (dialect == Dialect::open_metrics) page = with_family_names(page);
+    std::lock_guard lock{lock_};
+    for (const auto& source : pages_) source(page, dialect);
+    return page + "# EOF\n";
 }
 
 }

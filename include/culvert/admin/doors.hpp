@@ -28,6 +28,7 @@ struct Answer {
     std::string content_type;
     std::string body;
     std::shared_ptr<Feed> feed = {};  // in the place of a body
+    std::string encoding = {};        // of the body: "gzip", or none
 };
 
 // Path, without a query, to what answers a GET there. Called on the io_context's thread; one that throws is a 500.
@@ -37,6 +38,21 @@ using Routes = std::map<std::string, std::function<Answer()>>;
 // DoorLimits::answer, or the client is told that nobody knows.
 using Reply = std::function<void(Answer)>;
 using AskedRoutes = std::map<std::string, std::function<void(const Query&, Reply)>>;
+
+// The same for who has to know how it was asked.
+struct Asked {
+    bool post = false;
+    Query query;
+    std::string accept;           // types that the client takes, as it says
+    std::string accept_encoding;  // and ways to write them
+};
+struct Route {
+    enum class Methods { get, post, any };
+    Methods methods = Methods::get;
+    std::function<void(const Asked&, Reply)> answer;
+    std::string refusal = "only GET is served here\n";  // of other methods
+};
+using FullRoutes = std::map<std::string, Route>;
 
 // What a client may cost us.
 struct DoorLimits {
@@ -54,6 +70,8 @@ public:
     // [::] takes IPv4 as well, and is 0.0.0.0 on a node without IPv6. Fails in words that name the address.
     static base::Result<std::unique_ptr<Door>> open(boost::asio::io_context& io, const base::SocketAddress& address,
                                                     Routes routes, DoorLimits limits = {});
+    static base::Result<std::unique_ptr<Door>> open(boost::asio::io_context& io, const base::SocketAddress& address,
+                                                    FullRoutes routes, DoorLimits limits = {});
     // A unix socket that only our own user may open. One that a dead process left is replaced, a living one's is not.
     static base::Result<std::unique_ptr<Door>> open_local(boost::asio::io_context& io, const std::string& path,
                                                           AskedRoutes routes, DoorLimits limits = {});
@@ -71,7 +89,10 @@ private:
 // Removes a unix socket that nobody answers on any more.
 void remove_dead_socket(const std::string& path) noexcept;
 
-Routes metrics_routes(const telemetry::Metrics& metrics);  // /metrics, /stats/prometheus
-Routes readiness_routes(const Readiness& readiness);       // /healthz/ready
+// /metrics and /stats/prometheus, by any method, as ztunnel; OpenMetrics and gzip for those who ask for them. Before
+// the page is written `refresh` is told, which calls back when it is done; none: at once.
+using Refresh = std::function<void(std::function<void()>)>;
+FullRoutes metrics_routes(const telemetry::Metrics& metrics, Refresh refresh = {});
+Routes readiness_routes(const Readiness& readiness);  // /healthz/ready
 
 }

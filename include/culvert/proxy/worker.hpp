@@ -19,6 +19,7 @@
 #include <culvert/telemetry/access_log.hpp>
 #include <culvert/telemetry/counters.hpp>
 #include <culvert/telemetry/trace.hpp>
+#include <culvert/telemetry/traffic.hpp>
 #include <culvert/tls/credentials.hpp>
 
 namespace culvert::proxy {
@@ -74,6 +75,9 @@ public:
     // included. The reply is given on the worker.
     void list(ConnectionQuery query, std::function<void(ConnectionPage)> reply);
     void list_pods(std::function<void(std::map<std::string, PodUse>)> reply);
+
+    // What is new among the metrics of connections. The reply is given on the worker.
+    void take_traffic(std::function<void(telemetry::TrafficReport)> reply);
 
     // What happens to the pods that it names is told from now on; null: nothing is. `done` is called on the worker.
     void trace(telemetry::TracePtr trace, std::function<void()> done);

@@ -11,6 +11,7 @@
 #include <culvert/telemetry/close_reason.hpp>
 #include <culvert/telemetry/counters.hpp>
 #include <culvert/telemetry/trace.hpp>
+#include <culvert/telemetry/traffic.hpp>
 
 namespace culvert::telemetry {
 
@@ -28,8 +29,9 @@ public:
     ConnectionRecord(const ConnectionRecord&) = delete;
     ConnectionRecord& operator=(const ConnectionRecord&) = delete;
 
-    // Who speaks to whom is known and in `entry`: the line will say "connection complete" with every field.
-    void context_known() noexcept { entry.early = false; }
+    // Who speaks to whom is known and in `entry`, and stays as it is: the line will say "connection complete" with
+    // every field, and the connection is in its series. What ends before this is in none.
+    void context_known() noexcept;
 
     // Bytes that our pod's app sent, and that it got.
     void sent(std::uint64_t bytes) noexcept { entry.bytes_sent += bytes; }
@@ -48,14 +50,18 @@ public:
     OpenEntry entry;  // to be filled in; bytes are this class's
 
 private:
+    friend struct Recorder;
+    void leave_look() noexcept;
     void tell_end() noexcept;
 
     Recorder& recorder_;
     Clock::time_point began_ = Clock::now();
     std::unique_ptr<std::string> error_;  // null: success
+    Traffic::Series* series_ = nullptr;
     CloseReason reason_ = CloseReason::drained;
     bool closed_ = false;
     bool logged_ = true;
+    std::uint32_t look_ = 0;  // in which of the recorder's it was looked at last
 };
 
 // What the records of one worker have in common, and those that live.
@@ -65,6 +71,19 @@ struct Recorder {
     WorkerCounters& counters;
     base::intrusive::list<ConnectionRecord, base::intrusive::constant_time_size<false>> live = {};  // oldest first
     TracePtr trace = {};
+    Traffic traffic = {};
+
+    // What is new since this was asked last takes a look at every open connection. Bytes wait meanwhile, so a look is
+    // taken in parts; whatever opens, moves or ends in between is counted once, in this one or in the next.
+    struct Look {
+        std::uint32_t number = 0;
+        ConnectionRecord* next = nullptr;  // null: none is under way
+        TrafficReport report;
+    };
+    Look look = {};
+    void begin_look();
+    bool look_on(std::size_t most);  // true: there is more to look at
+    TrafficReport end_look();
 };
 
 inline WorkerCounters& ConnectionRecord::counters() noexcept {

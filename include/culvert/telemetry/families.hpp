@@ -45,15 +45,31 @@ struct Family {
     X(xds_bytes, "istio_xds_message_bytes_total", counter, "url", "Bytes in responses of istiod, by their type.") \
     X(xds_refused, "culvert_xds_refused_resources_total", counter, "url",                                         \
       "Resources that could not be read and were answered with the reason, by their type.")                       \
-    X(xds_connected, "culvert_xds_connected", gauge, "", "1 while a stream to istiod is answered.")               \
+    X(xds_connected, "culvert_xds_connected", gauge, "", "Whether a stream to istiod is answered: 1 or 0.")       \
     X(xds_age, "culvert_xds_state_age_seconds", gauge, "",                                                        \
       "How long nobody would have told us of a change; what istiod said last is in force meanwhile.")             \
     X(config_reloads, "culvert_config_reloads_total", counter, "result",                                          \
       "Times the configuration was read again: good, or bad and the earlier one stays in force.")
 
+// By ztunnel's names, for the dashboards that ask for them, and what belongs to those. Traffic is in traffic.hpp.
+#define CULVERT_ISTIO_FAMILIES(X)                                                                                    \
+    X(traffic_series, "culvert_traffic_series", gauge, "", "Label sets of istio_tcp_ metrics that are held now.")    \
+    X(traffic_expired, "culvert_traffic_series_expired_total", counter, "",                                          \
+      "Label sets of istio_tcp_ metrics that nobody used any more, and that went.")                                  \
+    X(traffic_overflowed, "culvert_traffic_overflowed_total", counter, "",                                           \
+      "Connections whose istio_tcp_ metrics are in the series of all others, for want of room.")                     \
+    X(proxies_active, "workload_manager_active_proxy_count", gauge, "", "Pods that are in the mesh now (unstable).") \
+    X(proxies_pending, "workload_manager_pending_proxy_count", gauge, "",                                            \
+      "Pods that wait to get into the mesh (unstable).")                                                             \
+    X(proxies_started, "workload_manager_proxies_started_total", counter, "",                                        \
+      "Times that a pod got into the mesh (unstable).")                                                              \
+    X(proxies_stopped, "workload_manager_proxies_stopped_total", counter, "",                                        \
+      "Times that a pod had left the mesh (unstable).")
+
 namespace families {
 #define X(identifier, metric, kind, label, text) inline constexpr Family identifier{metric, Kind::kind, label, text};
 CULVERT_METRIC_FAMILIES(X)
+CULVERT_ISTIO_FAMILIES(X)
 #undef X
 }
 

@@ -12,6 +12,7 @@
 #include <culvert/telemetry/access_log.hpp>
 #include <culvert/telemetry/counters.hpp>
 #include <culvert/telemetry/families.hpp>
+#include <culvert/telemetry/traffic.hpp>
 
 namespace culvert::telemetry {
 
@@ -33,15 +34,19 @@ public:
     void add(const AccessLog& log);
     void add(std::function<void(std::vector<prometheus::MetricFamily>&)> source);
 
+    // Of what has too many labels to be kept as objects: text of its own, in the dialect.
+    void add_page(std::function<void(std::string&, Dialect)> source);
+
     // Families without a sample are left out.
     std::vector<prometheus::MetricFamily> Collect() const override;
     // Prometheus' text exposition, with OpenMetrics' "# EOF" at its end, as ztunnel writes it. A reader that gets no
     // "# EOF" got a part.
-    std::string text() const;
+    std::string text(Dialect dialect = Dialect::prometheus) const;
 
 private:
     mutable std::mutex lock_;
     std::vector<std::function<void(std::vector<prometheus::MetricFamily>&)>> sources_;
+    std::vector<std::function<void(std::string&, Dialect)>> pages_;
 };
 
 }

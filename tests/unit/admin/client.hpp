@@ -20,6 +20,11 @@
 
 struct OpenDoor {
     explicit OpenDoor(culvert::admin::Routes routes, culvert::admin::DoorLimits limits = {}) {
+        open(std::move(routes), limits);
+    }
+    explicit OpenDoor(culvert::admin::FullRoutes routes) { open(std::move(routes), {}); }
+    template <class SomeRoutes>
+    void open(SomeRoutes routes, culvert::admin::DoorLimits limits) {
         auto loopback = culvert::base::SocketAddress::parse("127.0.0.1:0").value();
         auto opened = culvert::admin::Door::open(io, loopback, std::move(routes), limits);
         REQUIRE(opened.has_value());

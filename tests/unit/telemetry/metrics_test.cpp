@@ -129,6 +129,7 @@ TEST_CASE("metrics: every line is Prometheus text, every family has a sentence a
 #define X(identifier, name, kind, label, text) \
     metrics.add(families::identifier, [] { return std::vector<Sample>{{"x", 1}}; });
     CULVERT_METRIC_FAMILIES(X)
+    CULVERT_ISTIO_FAMILIES(X)
 #undef X
     std::regex help{"# HELP ([a-z_]+) [A-Z].*\\."}, type{"# TYPE ([a-z_]+) (counter|gauge)"};
     std::regex sample{"([a-z_]+)(\\{[a-z]+=\"[^\"]*\"(,[a-z]+=\"[^\"]*\")*\\})? [-+.e0-9]+"};
