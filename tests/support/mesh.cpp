@@ -30,7 +30,7 @@ std::string head(const Mesh& mesh, int node) {
         "log: {{level: debug, format: {4}, access: {2}/{0}.access}}\n"
         "workers: {5}\n"
         "shutdown: {{deadline: {6}}}\n"
-        "doors: {{metrics: \"[::]:15020\", ready: \"[::]:15021\"}}\n{7}",
+        "doors: {{metrics: \"[::]:15020\", ready: \"[::]:15021\", admin: \"127.0.0.1:15000\"}}\n{7}",
         name, capture_mode(), folder, settings.certificate_ttl, settings.log_format, settings.workers,
         settings.deadline, settings.extra, settings.exclude);
 }

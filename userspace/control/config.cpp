@@ -87,6 +87,16 @@ Reader door(std::optional<base::SocketAddress>& into) {
             }};
 }
 
+// Whoever gets in may end us.
+Reader loopback_door(std::optional<base::SocketAddress>& into) {
+    constexpr std::string_view what = R"(a loopback address and port such as "127.0.0.1:15000", or "" for no door)";
+    return {std::string{what}, [&into, what](const Cursor& at) {
+                into = base::SocketAddress::parse(at.text(what));
+                const bool good = into ? into->ip.is_loopback() : at.text(what).empty();
+                if (!good) at.expected(what);
+            }};
+}
+
 Reader local_door(std::optional<std::string>& into) {
     constexpr std::string_view what = R"(the absolute path of a unix socket, or "" for no door)";
     return {std::string{what}, [&into, what](const Cursor& at) {
@@ -186,6 +196,7 @@ void read_all(Draft& draft, const Cursor& root) {
     auto doors = [&c](const Cursor& at) {
         at.fields({{"metrics", door(c.doors.metrics)},
                    {"ready", door(c.doors.ready)},
+                   {"admin", loopback_door(c.doors.admin)},
                    {"control", local_door(c.doors.control)}});
     };
     root.fields({{"node", node(c.node, draft.exclude), required},

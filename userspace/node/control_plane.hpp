@@ -28,6 +28,8 @@ public:
     void begin(const Site& site) override;
     void look_again() override {}  // what there is to follow is followed anyway
     void stop() override;
+    const control::ClusterSettings* cluster() const override { return &cluster_; }
+    const Staged* staged() const override { return xds_ ? &xds_->store().aside() : nullptr; }
     std::string name() const override { return cluster_.xds.address; }
 
 private:

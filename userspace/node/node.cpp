@@ -19,6 +19,7 @@
 #include <culvert/base/log.hpp>
 #include <culvert/tls/rehearsal.hpp>
 
+#include "admin_door.hpp"
 #include "control_plane.hpp"
 #include "file_source.hpp"
 #include "inspect.hpp"
@@ -155,6 +156,10 @@ private:
         auto metrics =
             open_door("metrics", config_.doors.metrics, [&] { return admin::metrics_routes(metrics_, refresh); });
         if (!metrics) return metrics;
+        auto admin = open_door("admin", config_.doors.admin, [this] {
+            return admin_routes({inspected(), source_->cluster()}, [this] { end(); });
+        });
+        if (!admin) return admin;
         auto ready = open_door("ready", config_.doors.ready, [&] { return admin::readiness_routes(readiness_); });
         if (!ready || !capture_) return ready;
         return open_control_door();

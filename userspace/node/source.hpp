@@ -4,11 +4,13 @@
 #include <boost/asio/io_context.hpp>
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include <culvert/admin/readiness.hpp>
 #include <culvert/base/result.hpp>
+#include <culvert/control/environment.hpp>
 #include <culvert/telemetry/metrics.hpp>
 #include <culvert/tls/authority.hpp>
 #include <culvert/tls/issuer.hpp>
@@ -54,6 +56,11 @@ public:
     virtual void look_again() = 0;
     // The pods are somebody else's, or the node ends: nothing is changed any more.
     virtual void stop() = 0;
+    // For config_dump: where there is a control plane, what is set about it, and endpoints of services that it has not
+    // told of.
+    virtual const control::ClusterSettings* cluster() const { return nullptr; }
+    using Staged = std::map<state::NamespacedHostname, std::map<std::string, state::Endpoint>>;
+    virtual const Staged* staged() const { return nullptr; }
     // For people: a file's name, a server's address.
     virtual std::string name() const = 0;
 };

@@ -51,6 +51,7 @@ struct LogSettings {
 struct DoorSettings {
     std::optional<base::SocketAddress> metrics = base::SocketAddress{{}, 15020};  // [::]; nothing: no door
     std::optional<base::SocketAddress> ready = base::SocketAddress{{}, 15021};
+    std::optional<base::SocketAddress> admin;  // ztunnel's, on this node's loopback; nothing: no door
     // A path, for culvertctl; nothing: admin::control_socket(), empty: no door.
     std::optional<std::string> control;
     friend bool operator==(const DoorSettings&, const DoorSettings&) = default;

@@ -83,8 +83,8 @@ TEST_CASE("bad file: keys") {
          "f.yaml:3: limits.maxPod: found an unknown key, did you mean maxPods?"},
         {"unknown", node + "shutdown:\n  whatever: 3\n",
          "f.yaml:3: shutdown.whatever: found an unknown key, expected deadline"},
-        {"unknown among many", node + "doors: {admin: 1}\n",
-         "f.yaml:2: doors.admin: found an unknown key, expected metrics, ready or control"},
+        {"unknown among many", node + "doors: {panel: 1}\n",
+         "f.yaml:2: doors.panel: found an unknown key, expected metrics, ready, admin or control"},
         {"strange", node + "\"a b\": 3\n",
          "f.yaml:2: [\"a b\"]: found an unknown key, expected node, capture, ca, log, workers, shutdown, doors, "
          "limits, "
@@ -139,6 +139,9 @@ TEST_CASE("bad file: settings") {
          "f.yaml:2: keepalive.interval: found \"32768s\", expected whole seconds up to 32767s"},
         {"user timeout too long", node + "keepalive: {userTimeout: 597h}\n",
          "f.yaml:2: keepalive.userTimeout: found \"597h\", expected not more than 596h"},
+        {"admin door for everybody", node + "doors: {admin: \"0.0.0.0:15000\"}\n",
+         "f.yaml:2: doors.admin: found \"0.0.0.0:15000\", expected a loopback address and port such as "
+         "\"127.0.0.1:15000\", or \"\" for no door"},
         {"door", node + "doors: {ready: 15021}\n",
          "f.yaml:2: doors.ready: found \"15021\", expected an address and port such as \"[::]:15020\", or \"\" for no "
          "door"},

@@ -63,6 +63,7 @@ TEST_CASE("environment: nothing set is ztunnel's defaults") {
     CHECK(all.config.transport.stream_window == 4u << 20);
     CHECK(all.config.log.level == base::log::Level::info);
     CHECK(all.config.doors.metrics->port == 15020);
+    CHECK(all.config.doors.admin == base::SocketAddress::parse("127.0.0.1:15000"));
     CHECK(all.notes.empty());
     CHECK_FALSE(names_a_cluster({}));
     CHECK(names_a_cluster({{"INPOD_UDS", "/x"}}));
@@ -111,6 +112,7 @@ rootNamespace: istio-system
 defaultConfig:
   discoveryAddress: from-file:1
   statsPort: 1111
+  proxyAdminPort: 2222
   concurrency: 3
   tracing: {}
   proxyMetadata: {ISTIO_META_A: file, B: file, C: file}
@@ -120,6 +122,7 @@ defaultConfig:
     const Environment all = read({{"PROXY_CONFIG", proxy_config}, {"ISTIO_META_C", "own"}}, file.path());
     CHECK(all.cluster.xds.address == "https://from-variable:2");
     CHECK(all.config.doors.metrics->port == 1111);
+    CHECK(all.config.doors.admin->port == 2222);
     CHECK(all.config.workers == 3);
     CHECK(all.cluster.metadata.at("A") == "file");
     CHECK(all.cluster.metadata.at("B") == "config");
