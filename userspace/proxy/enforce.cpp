@@ -34,6 +34,13 @@ void say_dry_runs(Context& context, const policy::Compiled& compiled, const poli
                          connection.source.to_string(), connection.destination.to_string());
 }
 
+// A connection has no room for a pointer that it needs once.
+struct Waiting final : Cuttable {
+    explicit Waiting(base::Event& event) noexcept : decidable{event} {}
+    void cut(const base::Error&) override { decidable.set(); }
+    base::Event& decidable;
+};
+
 void tell_verdict(telemetry::ConnectionRecord& record, const policy::Decision& decision,
                   const policy::Compiled* compiled, const policy::Connection& connection) {
     if (!record.trace()) [[likely]]
@@ -76,9 +83,10 @@ base::Task<std::optional<std::string>> Enforced::decided(Context& context) {
     // The control thread ends the wait; were it busy with something else, this does.
     base::Timer enough{context.loop, [&changed] { changed.set(); }};
     enough.arm(2 * policy::longest_wait);
-    changed_ = &changed;
+    Waiting waiting{changed};
+    flow_ = &waiting;
     co_await changed;
-    changed_ = nullptr;
+    flow_ = nullptr;
     co_return decide_first(context, false);
 }
 
@@ -87,7 +95,7 @@ void Enforced::ask(Context& context) {
     const auto connection = connection_of(record_.entry, app_port_);
     const auto decision = compiled ? policy::decide(*compiled, connection) : policy::Decision{};
     if (decision.may_change()) return;
-    if (changed_) return changed_->set();
+    if (waits_) return flow_->cut({});
     if (cut_ || decision.allowed() || record_.closed()) return;
     tell_verdict(record_, decision, compiled, connection);
     if (decision.by) decision.by->hits->add(context.worker);

@@ -41,8 +41,7 @@ private:
     std::optional<std::string> decide_first(Context& context, bool may_wait);
 
     telemetry::ConnectionRecord& record_;
-    Cuttable* flow_ = nullptr;
-    base::Event* changed_ = nullptr;  // while it waits
+    Cuttable* flow_ = nullptr;  // while it waits: who does
     std::uint16_t app_port_ = 0;
     bool waits_ = false;
     bool cut_ = false;

@@ -87,7 +87,7 @@ std::optional<Refusal> find_app(const state::Snapshot& mesh, const state::Worklo
 struct Leg {
     std::unique_ptr<base::Socket> app;
     hbone::Stream client;
-    std::optional<hbone::Incoming> request;
+    std::unique_ptr<hbone::Incoming> request;  // a pointer is all that a long life keeps
 };
 
 // All that is decided before bytes flow.
@@ -148,7 +148,7 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
     // A peer that has sent bytes already waits for no answer.
     if (!incoming.has_first_bytes()) co_return Leg{std::move(*leg), incoming.accept(baggage_of(*own)), {}};
     auto client = incoming.stream();
-    co_return Leg{std::move(*leg), std::move(client), std::move(incoming)};
+    co_return Leg{std::move(*leg), std::move(client), std::make_unique<hbone::Incoming>(std::move(incoming))};
 }
 
 // An app that has been asked something often answers at once: then its first bytes leave together with the 200. Soon,

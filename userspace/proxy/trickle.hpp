@@ -45,13 +45,14 @@ private:
     static constexpr std::size_t bulk = 32 * 1024;
     static constexpr std::uint8_t enough = 16;
     static constexpr std::uint8_t few = 2;
-    static constexpr std::chrono::microseconds quick{100};  // who speaks less often makes few frames anyhow
-    static constexpr std::chrono::microseconds pause{10'000};
-    static constexpr std::chrono::microseconds shortest{500};
-    static constexpr std::chrono::microseconds longest{8000};
+    using Short = std::chrono::duration<std::uint32_t, std::micro>;  // every connection has one of these
+    static constexpr Short quick{100};                               // who speaks less often makes few frames anyhow
+    static constexpr Short pause{10'000};
+    static constexpr Short shortest{500};
+    static constexpr Short longest{8000};
 
     Clock::time_point last_{};
-    std::chrono::microseconds moment_ = shortest;
+    Short moment_ = shortest;
     std::uint8_t drops_ = 0;
 };
 
