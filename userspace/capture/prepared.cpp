@@ -56,7 +56,8 @@ void log_last_lines(const std::string& program, std::string_view text) {
 
 }
 
-Result<PreparedProgram> PreparedProgram::from(const bpf_program* program, OwnMaps pattern) {
+Result<PreparedProgram> PreparedProgram::from(const bpf_program* program, OwnMaps pattern,
+                                              const std::map<int, int>& kept) {
     PreparedProgram prepared;
     prepared.name_ = bpf_program__name(program);
     prepared.type_ = bpf_program__type(program);
@@ -65,7 +66,7 @@ Result<PreparedProgram> PreparedProgram::from(const bpf_program* program, OwnMap
     prepared.instructions_.assign(instructions, instructions + bpf_program__insn_cnt(program));
 
     for (std::size_t i = 0; i < prepared.instructions_.size(); ++i) {
-        const bpf_insn& instruction = prepared.instructions_[i];
+        bpf_insn& instruction = prepared.instructions_[i];
         if (!loads_wide(instruction)) continue;
         bool of_map = instruction.src_reg == BPF_PSEUDO_MAP_FD || instruction.src_reg == BPF_PSEUDO_MAP_VALUE;
         // A callback, for one: it would need the types that copies are loaded without.
@@ -73,6 +74,7 @@ Result<PreparedProgram> PreparedProgram::from(const bpf_program* program, OwnMap
             return base::problem(prepared.name_ + " refers to something that its copies cannot carry");
         if (of_map && instruction.imm == pattern.constants) prepared.places_.push_back({i, &OwnMaps::constants});
         if (of_map && instruction.imm == pattern.listeners) prepared.places_.push_back({i, &OwnMaps::listeners});
+        if (auto other = kept.find(instruction.imm); of_map && other != kept.end()) instruction.imm = other->second;
         ++i;  // the second half may look like anything
     }
     return prepared;

@@ -8,6 +8,7 @@
 #include <bpf/libbpf.h>
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,9 @@ struct OwnMaps {
 
 class PreparedProgram {
 public:
-    // From one that libbpf has loaded with these maps. The other maps in it are shared, and must outlive the copies.
-    static base::Result<PreparedProgram> from(const bpf_program*, OwnMaps pattern);
+    // From one that libbpf has loaded with these maps. The other maps in it are shared, and must outlive the copies:
+    // for those in `kept`, another descriptor that does.
+    static base::Result<PreparedProgram> from(const bpf_program*, OwnMaps pattern, const std::map<int, int>& kept = {});
 
     // A failure has the verifier's last lines in the log.
     base::Result<base::Fd> load(OwnMaps) const;

@@ -3,6 +3,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <bit>
@@ -33,6 +34,7 @@ const Names in_every_pod = {"cv_lookup"};
 // One for all pods, where the kernel shows them the packet's interface. The l3 ones are for those without an Ethernet
 // header.
 const Names guards = {"cv_out_guard", "cv_in_guard", "cv_out_guard_l3", "cv_in_guard_l3"};
+constexpr const char* constants_map = ".rodata";
 constexpr const char* optional = "cv_unmark_listeners";  // on the node, where the kernel can have it
 
 bool is_in(const Names& names, std::string_view program) {
@@ -52,6 +54,13 @@ bool is_shared(const bpf_map* map) {
 
 std::uint32_t power_of_two(std::uint32_t at_least) {
     return std::bit_ceil(std::max(at_least, 1u));
+}
+
+// libbpf's closes with the object.
+Result<Fd> keep(int fd) {
+    Fd copy{::fcntl(fd, F_DUPFD_CLOEXEC, 3)};
+    if (!copy) return base::errno_while("keep a program or a map");
+    return copy;
 }
 
 // A pinned map of another shape is not ours to reuse: it would be read as something it is not.
@@ -76,17 +85,28 @@ struct Programs::Source {
 };
 
 struct Programs::OfNode : Source {
+    struct Map {
+        std::string name;
+        bool shared;
+        Fd fd;
+    };
     int program(const char* name) override;
-    int map(const char* name) const override { return bpf_object__find_map_fd_by_name(cap->obj, name); }
-    bpf_program* find(const char* name) const { return bpf_object__find_program_by_name(cap->obj, name); }
+    int map(const char* name) const override;
 
     // Open, set the constants, load, always in that order.
     Result<> load(const Node&, const FindPinned&, bool with_optional);
-    Result<> prepare();
-    OwnMaps pattern() const { return {bpf_map__fd(cap->maps.rodata), bpf_map__fd(cap->maps.cv_listeners)}; }
+    // Makes the pods' programs ready and keeps what is needed of the object: itself it goes, with all that libbpf
+    // knows.
+    Result<> settle();
+    Result<> keep_maps(std::map<int, int>& kept);
+    OwnMaps pattern() const { return {map(constants_map), map("cv_listeners")}; }
 
-    base::Handle<cv_cap, cv_cap::destroy> cap;
+    base::Handle<cv_cap, cv_cap::destroy> cap;  // until it is settled
     bool guard_per_pod = false;
+    std::map<std::string, Fd, std::less<>> programs;
+    std::vector<Map> maps;                  // in the object's order
+    Fd types;                               // BTF
+    std::vector<char> constants;            // the value of the object's own
     std::vector<PreparedProgram> prepared;  // for the pods
 };
 
@@ -106,7 +126,7 @@ struct Programs::OfPod : Source {
 Result<> Programs::OfNode::load(const Node& node, const FindPinned& find_pinned, bool with_optional) {
     cap.reset(cv_cap::open());
     if (!cap) return base::errno_while("open BPF object");
-    if (bpf_program* extra = find(optional)) bpf_program__set_autoload(extra, with_optional);
+    bpf_program__set_autoload(cap->progs.cv_unmark_listeners, with_optional);
 
     constexpr std::uint32_t addresses_per_pod = 64;
     bpf_map__set_max_entries(cap->maps.cv_pods, node.max_pods);
@@ -133,38 +153,69 @@ Result<> Programs::OfNode::load(const Node& node, const FindPinned& find_pinned,
 }
 
 // The kernel has seen the pods' programs once, so we know that it takes them; nobody runs these.
-Result<> Programs::OfNode::prepare() {
+Result<> Programs::OfNode::settle() {
+    std::map<int, int> kept;
+    if (auto done = keep_maps(kept); !done) return done;
+    const OwnMaps own{bpf_map__fd(cap->maps.rodata), bpf_map__fd(cap->maps.cv_listeners)};
     bpf_program* program;
     bpf_object__for_each_program (program, cap->obj) {
         std::string_view name = bpf_program__name(program);
-        if (!is_in(in_every_pod, name) && !(guard_per_pod && is_in(guards, name))) continue;
-        auto ready = PreparedProgram::from(program, pattern());
-        if (!ready) return ready.error();
-        prepared.push_back(std::move(*ready));
-        bpf_program__unload(program);
+        if (is_in(in_every_pod, name) || (guard_per_pod && is_in(guards, name))) {
+            auto ready = PreparedProgram::from(program, own, kept);
+            if (!ready) return ready.error();
+            prepared.push_back(std::move(*ready));
+        } else if (bpf_program__fd(program) >= 0) {
+            auto fd = keep(bpf_program__fd(program));
+            if (!fd) return fd.error();
+            programs.emplace(name, std::move(*fd));
+        }
+    }
+    auto btf = keep(bpf_object__btf_fd(cap->obj));
+    if (!btf) return btf.error();
+    types = std::move(*btf);
+    const char* value = reinterpret_cast<const char*>(cap->rodata);
+    constants.assign(value, value + bpf_map__value_size(cap->maps.rodata));
+    cap.reset();
+    return {};
+}
+
+// `kept`: ours by libbpf's.
+Result<> Programs::OfNode::keep_maps(std::map<int, int>& kept) {
+    bpf_map* map;
+    bpf_object__for_each_map (map, cap->obj) {
+        auto fd = keep(bpf_map__fd(map));
+        if (!fd) return fd.error();
+        kept.emplace(bpf_map__fd(map), fd->get());
+        const char* name = map == cap->maps.rodata ? constants_map : bpf_map__name(map);
+        maps.push_back({name, is_shared(map), std::move(*fd)});
     }
     return {};
 }
 
 int Programs::OfNode::program(const char* name) {
-    const bpf_program* program = find(name);
-    return program ? std::max(bpf_program__fd(program), -1) : -1;
+    auto found = programs.find(std::string_view{name});
+    return found == programs.end() ? -1 : found->second.get();
+}
+
+int Programs::OfNode::map(const char* name) const {
+    auto found = std::find_if(maps.begin(), maps.end(), [name](const Map& map) { return map.name == name; });
+    return found == maps.end() ? -1 : found->fd.get();
 }
 
 Result<> Programs::OfPod::make_maps(const Pod& pod) {
     OwnMaps pattern = node->pattern();
-    const cv_cap& cap = *node->cap;
-    int types = bpf_object__btf_fd(cap.obj);
-    auto known = *cap.rodata;  // may be shorter than the value, or longer, by what has no name
+    std::vector<char> value = node->constants;
+    std::remove_pointer_t<decltype(cv_cap::rodata)>
+        known{};  // may be shorter than the value, or longer, by what has no name
+    const std::size_t size = std::min(value.size(), sizeof known);
+    std::memcpy(&known, value.data(), size);
     known.pod_netns = pod.netns;
     known.workers = pod.workers;
-    std::vector<char> value(bpf_map__value_size(cap.maps.rodata));
-    std::memcpy(value.data(), cap.rodata, value.size());
-    std::memcpy(value.data(), &known, std::min(value.size(), sizeof known));
-    auto made = constants_like(pattern.constants, types, value.data());
+    std::memcpy(value.data(), &known, size);
+    auto made = constants_like(pattern.constants, node->types.get(), value.data());
     if (!made) return made.error();
     constants = std::move(*made);
-    auto slots = map_like(pattern.listeners, types, CV_ARRIVAL_COUNT * 2 * pod.workers);
+    auto slots = map_like(pattern.listeners, node->types.get(), CV_ARRIVAL_COUNT * 2 * pod.workers);
     if (!slots) return slots.error();
     listeners = std::move(*slots);
     return {};
@@ -180,7 +231,9 @@ Result<int> Programs::OfPod::load(std::string_view name) {
 }
 
 int Programs::OfPod::program(const char* name) {
-    if (is_in(guards, name) && !node->guard_per_pod) return bpf_program__fd(node->find(name));
+    if (is_in(guards, name) && !node->guard_per_pod)
+        if (auto shared = node->programs.find(std::string_view{name}); shared != node->programs.end())
+            return shared->second.get();
     if (auto found = programs.find(name); found != programs.end()) return found->second.get();
     auto loaded = load(name);
     if (loaded) return *loaded;
@@ -196,12 +249,12 @@ Programs::~Programs() = default;
 Result<Programs> Programs::load(const Node& node, const FindPinned& find_pinned) {
     auto source = std::make_unique<OfNode>();
     auto loaded = source->load(node, find_pinned, true);
-    if (!loaded && source->cap && source->find(optional)) {
+    if (!loaded && source->cap) {
         base::log::warn("capture", "{}; trying without {}", loaded.error().to_string(), optional);
         loaded = source->load(node, find_pinned, false);
     }
     if (!loaded) return loaded.error();
-    if (auto done = source->prepare(); !done) return done.error();
+    if (auto done = source->settle(); !done) return done.error();
     return Programs{std::move(source)};
 }
 
@@ -212,6 +265,12 @@ Result<Programs> Programs::load(const Pod& pod, const Programs& node) {
     for (std::string_view name : in_every_pod)
         if (auto loaded = source->load(name); !loaded) return loaded.error();
     return Programs{std::move(source)};
+}
+
+std::string_view Programs::object() noexcept {
+    std::size_t size = 0;
+    const void* bytes = cv_cap::elf_bytes(&size);
+    return {static_cast<const char*>(bytes), size};
 }
 
 int Programs::program(const char* name) const {
@@ -234,10 +293,8 @@ MapFill Programs::fill_of(const char* name) const {
 }
 
 void Programs::each_shared_map(const std::function<void(const char*, int)>& visit) const {
-    bpf_map* map;
-    bpf_object__for_each_map (map, dynamic_cast<const OfNode&>(*source_).cap->obj) {
-        if (is_shared(map)) visit(bpf_map__name(map), bpf_map__fd(map));
-    }
+    for (const OfNode::Map& map : dynamic_cast<const OfNode&>(*source_).maps)
+        if (map.shared) visit(map.name.c_str(), map.fd.get());
 }
 
 }

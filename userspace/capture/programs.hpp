@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string_view>
 
 #include <culvert/base/fd.hpp>
 #include <culvert/base/result.hpp>
@@ -35,6 +36,9 @@ public:
     // lookup, with constants and a cv_listeners of its own, over the maps of the node, which must outlive it. The
     // guards are the node's; where the kernel does not tell them whose packets they see, the pod's own as well.
     static base::Result<Programs> load(const Pod&, const Programs& node);
+
+    // The object that is compiled into us; read by the first of these alone.
+    static std::string_view object() noexcept;
 
     Programs(Programs&&) noexcept;
     Programs& operator=(Programs&&) noexcept;

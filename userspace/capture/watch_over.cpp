@@ -10,6 +10,7 @@
 #include <culvert/base/log.hpp>
 
 #include "ebpf.hpp"
+#include "load_only.hpp"
 
 namespace culvert::capture {
 
@@ -120,6 +121,10 @@ void EbpfCapture::take_back() {
 
 void EbpfCapture::settled() {
     if (auto said = say_who(true); !said) base::log::error("capture", "{}", said.error().to_string());
+    unmap_what_loading_read(Programs::object());
+    // What every check needs of it comes again now, not in a moment.
+    (void)others_word();
+    (void)runs(sockops_.get(), programs_->program("cv_sockops"));
 }
 
 void EbpfCapture::repair_links() {
