@@ -138,7 +138,15 @@ hand_over_pods() {
     done
     show_log 1 'received netns|is captured|is in the mesh'
     for pod in httpbin-1 httpbin-2; do promise "$pod has its certificate" eventually 10 has_certificate "$pod"; done
+    say "   node 1: what istioctl ztunnel-config reads, from http://127.0.0.1:15000/config_dump"
+    config_dump >"$run/config_dump.json" || true
+    jq -r '"      \(.workloads | length) workloads, \(.services | length) services, certificates: \([.certificates[].identity] | join(" "))"' \
+        "$run/config_dump.json" || true
+    promise "istioctl finds workloads, service and certificates there" equals \
+        "$(jq -c '[(.workloads | length), (.services | length), (.certificates | length)]' "$run/config_dump.json")" '[4,1,2]'
 }
+
+config_dump() { in_pod n1 curl -sS -m 5 http://127.0.0.1:15000/config_dump; }
 
 # A certificate is asked for when its pod joins; who comes before it waits.
 has_certificate() {

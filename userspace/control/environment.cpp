@@ -179,6 +179,7 @@ DoorSettings doors(const ProxyConfig& proxy) {
     values.metrics = base::SocketAddress{{}, proxy.stats_port.value_or(15020)};
     values.ready = base::SocketAddress{{}, 15021};
     values.admin = base::SocketAddress{*base::IpAddress::parse("127.0.0.1"), proxy.admin_port.value_or(15000)};
+    values.admin = base::SocketAddress{*base::IpAddress::parse("127.0.0.1"), proxy.admin_port.value_or(15000)};
     return values;
 }
 

@@ -177,6 +177,8 @@ void ControlPlane::removed(const std::string& uid) {
 }
 
 void ControlPlane::named_all(const std::set<std::string>& uids) {
+    // Of a pod that the agent only wants kept we may not know the netns: then nobody can say whose leftovers are whose.
+    if (!std::ranges::all_of(uids, [&](const auto& uid) { return pods_.contains(uid); })) return site_->settled({});
     std::vector<std::string> all;
     for (const auto& [uid, pod] : pods_)
         if (uids.contains(uid)) all.push_back(pod.uid);

@@ -156,12 +156,12 @@ private:
         auto metrics =
             open_door("metrics", config_.doors.metrics, [&] { return admin::metrics_routes(metrics_, refresh); });
         if (!metrics) return metrics;
+        auto ready = open_door("ready", config_.doors.ready, [&] { return admin::readiness_routes(readiness_); });
+        if (!ready || !capture_) return ready;  // the others show what is not there before
         auto admin = open_door("admin", config_.doors.admin, [this] {
             return admin_routes({inspected(), source_->cluster()}, [this] { end(); });
         });
         if (!admin) return admin;
-        auto ready = open_door("ready", config_.doors.ready, [&] { return admin::readiness_routes(readiness_); });
-        if (!ready || !capture_) return ready;
         return open_control_door();
     }
 
@@ -254,8 +254,8 @@ private:
         certificates_->renew_all(std::clamp<std::chrono::milliseconds>(pods_->size() * 200ms, 1s, 10min));
     }
 
-    void settled(const std::vector<std::string>& uids) {
-        if (auto released = capture_->release_all_but(uids); !released)
+    void settled(const std::optional<std::vector<std::string>>& uids) {
+        if (auto released = uids ? capture_->release_all_but(*uids) : base::Result<>{}; !released)
             base::log::warn("node", "leftovers of an earlier daemon: {}", released.error().to_string());
         capture_->settled();
     }

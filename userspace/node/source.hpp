@@ -4,6 +4,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include <functional>
+#include <optional>
 #include <map>
 #include <string>
 #include <vector>
@@ -28,7 +29,8 @@ struct Site {
     Mesh& mesh;
     Pods& pods;
     // The pods that this node has are these, by uid: what is left of others goes, and a daemon that we replace may end.
-    std::function<void(const std::vector<std::string>& uids)> settled;
+    // Without them nothing goes.
+    std::function<void(const std::optional<std::vector<std::string>>& uids)> settled;
     // What readiness waited for under this name is there; with the last of them the node is ready.
     std::function<void(const std::string& part)> ready;
     // It is gone again.

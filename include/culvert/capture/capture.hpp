@@ -112,10 +112,10 @@ bool netns_in_use(std::uint64_t inode);
 
 class Capture {
 public:
-    // Probes the kernel, takes over what an earlier daemon of this instance left in place (the pods staying closed
-    // meanwhile). Fails with a sentence that says what is missing.
     // Whether this machine can do it at all, in one sentence that says what is missing.
     static base::Result<> check(Mode mode);
+    // Probes the kernel, takes over what an earlier daemon of this instance left in place (the pods staying closed
+    // meanwhile). Fails with a sentence that says what is missing.
     static base::Result<std::unique_ptr<Capture>> start(boost::asio::io_context& io, Settings settings);
     // Leaves pods captured, and closed: new connections are refused until the next start.
     virtual ~Capture() = default;

@@ -63,6 +63,7 @@ TEST_CASE("environment: nothing set is ztunnel's defaults") {
     CHECK(all.config.transport.stream_window == 4u << 20);
     CHECK(all.config.log.level == base::log::Level::info);
     CHECK(all.config.doors.metrics->port == 15020);
+    CHECK(all.config.doors.admin->to_string() == "127.0.0.1:15000");
     CHECK(all.config.doors.admin == base::SocketAddress::parse("127.0.0.1:15000"));
     CHECK(all.notes.empty());
     CHECK_FALSE(names_a_cluster({}));
