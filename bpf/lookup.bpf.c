@@ -188,8 +188,28 @@ static __always_inline enum cv_reason decide(struct bpf_sk_lookup* ctx) {
     }
 }
 
+/* An app's question, looped by the rule for its port. An own server of the pod's is none of our business, whoever asks
+ * it, and nothing that came by an interface is a question of this pod's. */
+static __always_inline enum cv_reason decide_question(struct bpf_sk_lookup* ctx) {
+    __u32 ingress_ifindex = READ(ctx->ingress_ifindex);
+    struct cv_note_key question;
+    struct cv_pod* pod;
+
+    if (READ(ctx->local_port) != CV_DNS_PORT) return CV_REASON_COUNT;
+    pod = find_pod(pod_netns);
+    if (!pod || !pod->dns || pod->state != CV_POD_CAPTURING) return CV_REASON_COUNT;
+    read_syn(ctx, &question);
+    if (is_loopback(question.destination_ip, question.family)) return CV_REASON_COUNT;
+    if (is_own(pod_netns, question.destination_ip, question.family)) return CV_REASON_COUNT;
+    if (ingress_ifindex != CV_LOOPBACK_IFINDEX && !is_own(pod_netns, question.source_ip, question.family))
+        return CV_REASON_COUNT;
+    return offer(ctx, (CV_ARRIVAL_DNS * 2 + equals(question.family, CV_IPV6)) * workers, 1, CV_REASON_TO_DNS);
+}
+
 static __always_inline int verdict(enum cv_reason reason) {
     switch (reason) {
+        case CV_REASON_COUNT: /* none of our business */
+        case CV_REASON_TO_DNS:
         case CV_REASON_TO_OUTBOUND:
         case CV_REASON_TO_INBOUND:
         case CV_REASON_TO_TUNNEL:
@@ -208,8 +228,7 @@ SEC("sk_lookup")
 int cv_lookup(struct bpf_sk_lookup* ctx) {
     enum cv_reason reason;
 
-    if (READ(ctx->protocol) != IPPROTO_TCP) return SK_PASS;
-    reason = decide(ctx);
+    reason = READ(ctx->protocol) == IPPROTO_TCP ? decide(ctx) : decide_question(ctx);
     count(reason);
     return verdict(reason);
 }

@@ -16,13 +16,14 @@ struct Syn {
     const char* from;
     const char* to;
     __u16 port;
+    __u32 protocol = IPPROTO_TCP;
 };
 
 bpf_sk_lookup context(const Syn& syn) {
     bpf_sk_lookup ctx{};
     auto from = *base::IpAddress::parse(syn.from), to = *base::IpAddress::parse(syn.to);
     ctx.family = syn.family;
-    ctx.protocol = IPPROTO_TCP;
+    ctx.protocol = syn.protocol;
     ctx.remote_port = htons(40000);
     ctx.local_port = syn.port;
     if (syn.family == CV_IPV4) {
@@ -264,12 +265,57 @@ TEST_CASE("lookup: a port that the pod excludes is the app's own, and no other; 
 
 TEST_CASE("lookup: UDP is not looked at") {
     Programs programs;
-    bpf_sk_lookup ctx = context({CV_IPV4, peer4, pod4, 53});
-    ctx.protocol = IPPROTO_UDP;
-    LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &ctx, .ctx_size_in = sizeof ctx);
-    REQUIRE(bpf_prog_test_run_opts(bpf_program__fd(programs->progs.cv_lookup), &options) == 0);
-    CHECK(options.retval == SK_PASS);
+    CHECK(run(programs, {CV_IPV4, peer4, pod4, 53, IPPROTO_UDP}) == SK_PASS);
+    CHECK(run(programs, {CV_IPV4, pod4, peer4, 53, IPPROTO_UDP}) == SK_PASS);
     CHECK(programs.total() == 0);
+}
+
+TEST_CASE("lookup: of a pod with DNS, questions to foreign nameservers are taken, and nothing else by UDP") {
+    struct Row {
+        const char* name;
+        Syn question;
+        bool taken;
+    };
+    constexpr __u32 udp = IPPROTO_UDP;  // the interface cannot be said in a test run: it is none, and the source counts
+    const Row rows[] = {
+        {"a question", {CV_IPV4, pod4, "10.96.0.10", 53, udp}, true},
+        {"a question, IPv6", {CV_IPV6, pod6, peer6, 53, udp}, true},
+        {"another port", {CV_IPV4, pod4, peer4, 5353, udp}, false},
+        {"to a server of its own", {CV_IPV4, pod4, pod4, 53, udp}, false},
+        {"to a server of its own, from outside", {CV_IPV6, peer6, pod6, 53, udp}, false},
+        {"on loopback", {CV_IPV4, "127.0.0.1", "127.0.0.53", 53, udp}, false},
+        {"on loopback, IPv6", {CV_IPV6, "::1", "::1", 53, udp}, false},
+        {"from outside to nobody", {CV_IPV4, peer4, "10.0.0.8", 53, udp}, false},
+    };
+    auto open = [](int family) {
+        base::Fd fd{::socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+        sockaddr_storage raw{};
+        socklen_t size = base::SocketAddress{base::IpAddress::any(family), 0}.to(raw);
+        REQUIRE(::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) == 0);
+        return fd;
+    };
+    base::Fd listen4 = open(AF_INET), listen6 = open(AF_INET6);
+    auto judge = [&](const Row& row, bool dns, cv_pod_state state, bool served) {
+        CAPTURE(row.name);
+        Programs programs;
+        programs.set_state(state, {}, dns);
+        give_addresses(programs);
+        if (served) {
+            __u32 first = CV_ARRIVAL_DNS * 2u * Programs::workers;
+            Programs::update(programs->maps.cv_listeners, first, static_cast<__u64>(listen4.get()));
+            Programs::update(programs->maps.cv_listeners, first + Programs::workers, static_cast<__u64>(listen6.get()));
+        }
+        bool taken = row.taken && dns && state == CV_POD_CAPTURING;
+        CHECK(run(programs, row.question) == (taken && !served ? SK_DROP : SK_PASS));
+        CHECK(programs.total() == taken);
+        CHECK(programs.count(served ? &cv_counts::TO_DNS : &cv_counts::DROP_NO_LISTENER) == taken);
+    };
+    for (const Row& row : rows)
+        for (bool served : {true, false}) {
+            judge(row, true, CV_POD_CAPTURING, served);
+            judge(row, true, CV_POD_LEAVING, served);
+            judge(row, false, CV_POD_CAPTURING, served);
+        }
 }
 
 }

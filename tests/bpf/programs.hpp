@@ -36,8 +36,9 @@ public:
         if (pod_is_enrolled) set_state(CV_POD_CAPTURING);
     }
 
-    void set_state(cv_pod_state state, const std::vector<__u32>& virtual_interfaces = {}) {
+    void set_state(cv_pod_state state, const std::vector<__u32>& virtual_interfaces = {}, bool dns = false) {
         cv_pod pod{};
+        pod.dns = dns;
         pod.state = state;
         std::copy(virtual_interfaces.begin(), virtual_interfaces.end(), pod.virtual_interfaces);
         update(cap_->maps.cv_pods, cv_pod_key{pod_netns}, pod);

@@ -30,6 +30,7 @@ using base::Result;
 static_assert(static_cast<int>(Arrival::outbound) == CV_ARRIVAL_OUTBOUND);
 static_assert(static_cast<int>(Arrival::inbound_plain) == CV_ARRIVAL_INBOUND_PLAIN);
 static_assert(static_cast<int>(Arrival::inbound_hbone) == CV_ARRIVAL_INBOUND_TUNNEL);
+static_assert(static_cast<int>(Arrival::dns) == CV_ARRIVAL_DNS);
 static_assert(static_cast<int>(OwnSocket::dial) == CV_OWN_DIAL);
 static_assert(static_cast<int>(OwnSocket::inbound_leg) == CV_OWN_LEG);
 static_assert(static_cast<int>(OwnSocket::plain_leg) == CV_OWN_PLAIN_LEG);
@@ -158,7 +159,7 @@ Result<std::vector<Listener>> EbpfCapture::listen(const PodSpec& pod) {
     auto opened = base::in_netns(pod.netns, [&]() -> Result<std::vector<Listener>> {
         auto rules = finds_istio_rules();
         if (!rules) return rules.error();
-        return open_listeners(settings_.workers, *rules ? Bringer::rules : Bringer::programs);
+        return open_listeners(settings_.workers, *rules ? Bringer::rules : Bringer::programs, pod.dns);
     });
     if (!opened) return opened.error();
     if (auto set = bequeath(*opened, settings_.keepalive); !set) return set.error();

@@ -72,7 +72,37 @@ std::uint16_t redirected_to(Arrival arrival, Bringer bringer) {
     return arrival == Arrival::outbound ? CV_OUTBOUND_PORT : CV_INBOUND_PORT;
 }
 
-Result<> open_family(int family, std::uint16_t port, unsigned workers, Bringer bringer, std::vector<Listener>& into) {
+// Connected to nobody, or sk_lookup could not give it away. Said with each question: which nameserver was meant.
+Result<Listener> open_dns(base::SocketAddress at) {
+    int family = at.ip.family();
+    Fd fd{::socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    if (!fd) return base::errno_while("open a socket for DNS");
+    int one = 1;
+    bool v4 = family == AF_INET;
+    int refused = v4 ? ::setsockopt(fd.get(), SOL_IP, IP_TRANSPARENT, &one, sizeof one) |
+                           ::setsockopt(fd.get(), SOL_IP, IP_PKTINFO, &one, sizeof one)
+                     : ::setsockopt(fd.get(), SOL_IPV6, IPV6_TRANSPARENT, &one, sizeof one) |
+                           ::setsockopt(fd.get(), SOL_IPV6, IPV6_V6ONLY, &one, sizeof one) |
+                           ::setsockopt(fd.get(), SOL_IPV6, IPV6_RECVPKTINFO, &one, sizeof one);
+    if (refused) return base::errno_while("make a socket for DNS transparent");
+    sockaddr_storage raw{};
+    socklen_t size = at.to(raw);
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) != 0)
+        return base::errno_while("bind a socket for DNS to " + at.to_string());
+    Fd answers{::socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW)};
+    if (!answers) return base::errno_while("open a socket for answers of nameservers");
+    Listener listener{.arrival = Arrival::dns, .family = family, .worker = 0, .fd = std::move(fd)};
+    listener.raw = std::move(answers);
+    return listener;
+}
+
+Result<> open_family(int family, std::uint16_t port, unsigned workers, Bringer bringer, bool dns,
+                     std::vector<Listener>& into) {
+    if (dns && bringer == Bringer::programs) {
+        auto listener = open_dns(place(family, 0, port));
+        if (!listener) return listener.error();
+        into.push_back(std::move(*listener));
+    }
     unsigned number = 0;
     for (Arrival arrival : {Arrival::outbound, Arrival::inbound_plain, Arrival::inbound_hbone}) {
         auto redirected = redirected_to(arrival, bringer);
@@ -92,18 +122,18 @@ Result<> open_family(int family, std::uint16_t port, unsigned workers, Bringer b
 
 }
 
-Result<std::vector<Listener>> open_listeners(unsigned workers, Bringer bringer) {
+Result<std::vector<Listener>> open_listeners(unsigned workers, Bringer bringer, bool dns) {
     std::minstd_rand pick{std::random_device{}()};
     std::uniform_int_distribution<unsigned> ports{first_port, 65530};
     Result<> opened;
     for (unsigned attempt = 0; attempt < port_tries; ++attempt) {
         std::vector<Listener> listeners;
         auto port = static_cast<std::uint16_t>(ports(pick));
-        opened = open_family(AF_INET, port, workers, bringer, listeners);
+        opened = open_family(AF_INET, port, workers, bringer, dns, listeners);
         if (opened.has_value()) {
             // Also where IPv6 is switched off: it may be switched on while the pod lives. Not where the kernel has
             // none.
-            opened = open_family(AF_INET6, port, workers, bringer, listeners);
+            opened = open_family(AF_INET6, port, workers, bringer, dns, listeners);
             if (!opened && opened.error().code.value() == EAFNOSUPPORT) opened = {};
         }
         if (opened.has_value()) return listeners;
@@ -123,6 +153,7 @@ std::string_view to_string(Bringer bringer) noexcept {
 
 Result<> bequeath(const std::vector<Listener>& listeners, const base::KeepAlive& keepalive) {
     for (const Listener& listener : listeners) {
+        if (listener.arrival == Arrival::dns) continue;
         int fd = listener.fd.get();
         if (auto set = base::set_nodelay(fd); !set) return set;
         if (auto set = base::set_keepalive(fd, keepalive); !set) return set;

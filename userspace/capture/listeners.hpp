@@ -11,8 +11,9 @@ namespace culvert::capture {
 // Who brings connections to the listeners of a pod: our programs alone, or for one part rules of Istio's CNI.
 enum class Bringer { programs, rules };
 
-// One listener per arrival, family and worker in the calling thread's namespace.
-base::Result<std::vector<Listener>> open_listeners(unsigned workers, Bringer bringer);
+// One listener per arrival, family and worker in the calling thread's namespace; for `dns` one per family, where no
+// rules take the questions.
+base::Result<std::vector<Listener>> open_listeners(unsigned workers, Bringer bringer, bool dns);
 Bringer bringer_of(const std::vector<Listener>& listeners);
 std::string_view to_string(Bringer bringer) noexcept;  // after "is captured"
 

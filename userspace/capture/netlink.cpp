@@ -110,12 +110,21 @@ Request rule_request(std::uint16_t type, std::uint16_t flags, const Rule& rule) 
     }
     if (!rule.interface.empty()) mnl_attr_put_strz(request.get(), FRA_IIFNAME, rule.interface.c_str());
     if (rule.protocol != 0) mnl_attr_put_u8(request.get(), FRA_IP_PROTO, static_cast<std::uint8_t>(rule.protocol));
+    if (rule.port != 0) {
+        const fib_rule_port_range only{rule.port, rule.port};
+        mnl_attr_put(request.get(), FRA_DPORT_RANGE, sizeof only, &only);
+    }
     mnl_attr_put_u8(request.get(), FRA_PROTOCOL, our_protocol);
     return request;
 }
 
 std::uint32_t number_in(const nlattr* attribute, std::uint32_t otherwise = 0) {
     return attribute ? mnl_attr_get_u32(attribute) : otherwise;
+}
+
+std::uint16_t first_port_in(const nlattr* range) {
+    if (!range || mnl_attr_get_payload_len(range) < sizeof(fib_rule_port_range)) return 0;
+    return static_cast<const fib_rule_port_range*>(mnl_attr_get_payload(range))->start;
 }
 
 int collect_our_rule(const nlmsghdr* message, void* data) {
@@ -132,7 +141,8 @@ int collect_our_rule(const nlmsghdr* message, void* data) {
          .table =
              body->action == FR_ACT_TO_TBL ? static_cast<int>(number_in(attributes.at[FRA_TABLE], body->table)) : 0,
          .interface = attributes.at[FRA_IIFNAME] ? mnl_attr_get_str(attributes.at[FRA_IIFNAME]) : "",
-         .protocol = carried ? mnl_attr_get_u8(carried) : 0});
+         .protocol = carried ? mnl_attr_get_u8(carried) : 0,
+         .port = first_port_in(attributes.at[FRA_DPORT_RANGE])});
     return MNL_CB_OK;
 }
 

@@ -40,6 +40,7 @@ struct Rule {
     int table;                   // 0: prohibit
     std::string interface = {};  // arriving by it; empty: any
     int protocol = 0;            // IPPROTO_*; 0: any
+    std::uint16_t port = 0;      // to it; 0: any
     friend bool operator==(const Rule&, const Rule&) = default;
 };
 

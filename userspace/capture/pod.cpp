@@ -38,6 +38,10 @@ void copy_cut(char (&to)[N], const std::string& from) {
     std::memcpy(to, from.data(), std::min(from.size(), N - 1));
 }
 
+bool takes_dns(const std::vector<Listener>& listeners) {
+    return std::ranges::any_of(listeners, [](const Listener& one) { return one.arrival == Arrival::dns; });
+}
+
 std::uint32_t slot_of(const Listener& listener, unsigned workers) {
     auto arrival = static_cast<std::uint32_t>(listener.arrival);
     return (arrival * 2 + (listener.family == AF_INET6)) * workers + listener.worker;
@@ -70,7 +74,9 @@ Result<> Pod::install(const std::vector<Listener>& listeners) {
     if (auto done = attach(); !done) return done;
     installed_ = true;
     row_.state = CV_POD_CAPTURING;
-    return write_row();  // the switch: until the row says this, no program does anything
+    if (auto done = write_row(); !done) return done;  // the switch: until the row says this, no program does anything
+    auto routing = route();
+    return routing ? Result<>{} : routing.error();
 }
 
 void Pod::end_connecting() {
@@ -122,6 +128,7 @@ Result<> Pod::enter(const PodSpec& spec, const std::vector<Listener>& listeners)
     row_.daemon = node_.daemon;
     row_.by_rules = bringer_of(listeners) == Bringer::rules;
     row_.netns_inode = netns_inode(netns_.get());
+    row_.dns = takes_dns(listeners);
     std::memset(row_.uid, 0, sizeof row_.uid);
     std::memset(row_.name, 0, sizeof row_.name);
     copy_cut(row_.uid, uid_);
@@ -209,6 +216,15 @@ void Pod::note_virtual(const std::vector<Interface>& interfaces) {
             row_.virtual_interfaces[n++] = static_cast<std::uint32_t>(interface.index);
 }
 
+// Questions are looped only while there is somebody to take them, or while they must be lost.
+Result<RoutingChanges> Pod::route() {
+    // Istio's rules redirect what comes by virtual interfaces.
+    static const std::vector<std::string> none;
+    if (by_rules()) return sync_routing(*netlink_, around_, {none, CV_ROUTE_TABLE_BESIDE});
+    return sync_routing(*netlink_, around_,
+                        {virtual_interfaces_, CV_ROUTE_TABLE, row_.dns != 0 && row_.state == CV_POD_CAPTURING});
+}
+
 Result<> Pod::follow() {
     if (auto made = make_directory(pins()); !made) return made;
     Surroundings before = std::exchange(around_, {});
@@ -225,9 +241,7 @@ Result<> Pod::follow() {
     if (auto done = base::in_netns(netns_.get(), visit); !done) return done;
     publish_addresses(node_.programs, cookie_, name_, around_.addresses);
     note_virtual(around_.interfaces);
-    // Istio's rules redirect what comes by virtual interfaces.
-    auto routing = by_rules() ? sync_routing(*netlink_, around_, {}, CV_ROUTE_TABLE_BESIDE)
-                              : sync_routing(*netlink_, around_, virtual_interfaces_, CV_ROUTE_TABLE);
+    auto routing = route();
     if (!routing) return routing.error();
     if (!by_rules())
         if (auto done = sysctls_->write(Sysctls::ours); !done) return done;
@@ -349,7 +363,9 @@ Result<> Pod::close() {
     row_.state = CV_POD_CAPTURING;
     row_.daemon = 0;
     closed_ = true;
-    return write_row();
+    if (auto done = write_row(); !done) return done;
+    auto routing = route();
+    return routing ? Result<>{} : routing.error();
 }
 
 Result<> Pod::exclude(const state::Exclusions& exclusions) {
@@ -364,7 +380,9 @@ Result<> Pod::judge(const policy::Plaintext& plaintext) {
 }
 
 Result<> Pod::stop_capturing() {
-    return say(CV_POD_LEAVING);
+    if (auto done = say(CV_POD_LEAVING); !done || row_.dns == 0) return done;
+    auto routing = route();
+    return routing ? Result<>{} : routing.error();
 }
 
 Result<> Pod::release() {

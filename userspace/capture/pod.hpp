@@ -91,6 +91,7 @@ private:
     // Addresses, guards, rules and routes as the namespace wants them now. What was right before and is not any more,
     // although nothing around it has changed, is a repair.
     base::Result<> follow();
+    base::Result<RoutingChanges> route();
     std::vector<Interface> guarded(const std::vector<Interface>&) const;
     void note_virtual(const std::vector<Interface>&);
     void on_change();

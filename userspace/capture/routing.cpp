@@ -22,12 +22,15 @@ constexpr std::uint32_t metric_prohibit = 50;
 constexpr std::uint32_t metric_lo = 100;
 constexpr std::uint32_t metric_device = 1000;
 
-std::vector<Rule> wanted_rules(int family, const std::vector<std::string>& virtual_interfaces, int table) {
+std::vector<Rule> wanted_rules(int family, const PodRouting& pod) {
     std::vector<Rule> rules{{family, CV_RULE_PRIORITY_REFUSE, CV_MARK_REFUSE, CV_MARK_MASK, 0},
-                            {family, CV_RULE_PRIORITY_LOOP, CV_MARK_LOOP, CV_MARK_MASK, table}};
+                            {family, CV_RULE_PRIORITY_LOOP, CV_MARK_LOOP, CV_MARK_MASK, pod.table}};
     // What VMs and nested containers send to the world is delivered here, where cv_lookup meets it.
-    for (const std::string& name : virtual_interfaces)
-        rules.push_back({family, CV_RULE_PRIORITY_VIRTUAL, 0, 0, table, name, IPPROTO_TCP});
+    for (const std::string& name : pod.virtual_interfaces)
+        rules.push_back({family, CV_RULE_PRIORITY_VIRTUAL, 0, 0, pod.table, name, IPPROTO_TCP});
+    // Without a mark of ours: what we ask in the pod's name has one.
+    if (pod.dns)
+        rules.push_back({family, CV_RULE_PRIORITY_DNS, 0, CV_MARK_MASK, pod.table, "", IPPROTO_UDP, CV_DNS_PORT});
     return rules;
 }
 
@@ -134,14 +137,13 @@ Result<Surroundings> look_around(Rtnetlink& netlink) {
     return around;
 }
 
-Result<RoutingChanges> sync_routing(Rtnetlink& netlink, const Surroundings& around,
-                                    const std::vector<std::string>& virtual_interfaces, int table) {
+Result<RoutingChanges> sync_routing(Rtnetlink& netlink, const Surroundings& around, const PodRouting& pod) {
     RoutingChanges changes;
     for (int family : {AF_INET, AF_INET6}) {
         if (family == AF_INET6 && around.ipv6_on_lo == Ipv6::absent) continue;
-        auto rules = sync_rules(netlink, family, wanted_rules(family, virtual_interfaces, table), changes.rules);
+        auto rules = sync_rules(netlink, family, wanted_rules(family, pod), changes.rules);
         if (!rules) return rules.error();
-        auto routes = sync_routes(netlink, family, table, wanted_routes(family, around, table), changes.routes);
+        auto routes = sync_routes(netlink, family, pod.table, wanted_routes(family, around, pod.table), changes.routes);
         if (!routes) return routes.error();
     }
     return changes;

@@ -33,10 +33,15 @@ struct RoutingChanges {
     unsigned rules = 0;
     unsigned routes = 0;
 };
+// What a pod has of its own.
+struct PodRouting {
+    const std::vector<std::string>& virtual_interfaces;
+    int table;
+    bool dns = false;  // questions to nameservers are looped, but our own
+};
 // Puts right what is not, in one table, and says how much that was. What the kernel cannot have now (a route by an
 // interface that is down) is left for the next time.
-base::Result<RoutingChanges> sync_routing(Rtnetlink&, const Surroundings&,
-                                          const std::vector<std::string>& virtual_interfaces, int table);
+base::Result<RoutingChanges> sync_routing(Rtnetlink&, const Surroundings&, const PodRouting&);
 // Whatever the table. The last things to go: captured connections need them to their end.
 base::Result<> remove_routing(Rtnetlink&);
 

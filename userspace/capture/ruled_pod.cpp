@@ -19,7 +19,7 @@ using base::Fd;
 using base::Result;
 
 RuledPod::RuledPod(const RulesSide& node, const PodSpec& spec)
-    : node_{node}, rules_{spec.virtual_interfaces, spec.exclusions} {
+    : node_{node}, rules_{spec.virtual_interfaces, spec.exclusions, spec.dns} {
     record_.node = node.node;
     record_.uid = spec.uid;
     record_.name = spec.name;

@@ -122,6 +122,12 @@ std::string pod_rules(int family, const RulesOfPod& pod) {
     // P2, O1, O2: answers to probes, answers to our legs, what a pod says to itself. X2: what it excludes. O3: all else
     // to us.
     nat += fmt::format("-A ISTIO_OUTPUT -d {}{} -p tcp -j ACCEPT\n", probe, bits);
+    // D1, D2: questions to nameservers, but our own and those that do not leave the pod.
+    if (pod.dns)
+        nat += fmt::format(
+            "-A ISTIO_OUTPUT ! -o lo -p udp -m mark ! --mark {0} -m udp --dport {1} -j REDIRECT --to-ports {2}\n"
+            "-A ISTIO_OUTPUT ! -d {3} -p tcp -m tcp --dport {1} -m mark ! --mark {0} -j REDIRECT --to-ports {2}\n",
+            own, CV_DNS_PORT, dns_port, local);
     nat += fmt::format("-A ISTIO_OUTPUT -p tcp -m mark --mark {} -j ACCEPT\n", reply);
     nat += fmt::format("-A ISTIO_OUTPUT ! -d {} -o lo -j ACCEPT\n", local);
     for (unsigned port : pod.exclusions.outbound_ports)
@@ -131,7 +137,14 @@ std::string pod_rules(int family, const RulesOfPod& pod) {
             nat += fmt::format("-A ISTIO_OUTPUT -d {} -p tcp -j ACCEPT\n", range.to_string());
     nat += fmt::format("-A ISTIO_OUTPUT ! -d {} -p tcp -m mark ! --mark {} -j REDIRECT --to-ports {}\n", local, own,
                        outbound_port);
-    return in_table("mangle", mangle) + in_table("nat", nat);
+    std::string text = in_table("mangle", mangle) + in_table("nat", nat);
+    // D3: an app's question and ours to the same nameserver may have the same ports, and must not become one.
+    if (pod.dns)
+        text +=
+            in_table("raw", fmt::format("{}-A ISTIO_OUTPUT -p udp -m mark --mark {} -m udp --dport {} -j CT --zone 1\n"
+                                        "-A ISTIO_PRERT -p udp -m mark ! --mark {} -m udp --sport {} -j CT --zone 1\n",
+                                        head, own, CV_DNS_PORT, own, CV_DNS_PORT));
+    return text;
 }
 
 std::string node_rules(int family) {

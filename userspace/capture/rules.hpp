@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rules that istio-cni writes, without its DNS ones, as texts for iptables-restore; and what iptables-save says,
-// read back. Texts are in the form in which iptables-save prints them, so that the two can be compared line by line.
+// The rules that istio-cni writes, with or without its DNS ones, as texts for iptables-restore; and what iptables-save
+// says, read back. Texts are in the form in which iptables-save prints them, so that the two can be compared line by
+// line.
 //
 //   pod, mangle   PREROUTING -> ISTIO_PRERT    the proxy's own legs get a connection mark
 //                 OUTPUT     -> ISTIO_OUTPUT   answers to them get it as their mark, and are routed to lo by it
 //   pod, nat      PREROUTING -> ISTIO_PRERT    from outside: to port 15006, but tunnels to 15008 and probes to the app
 //                 OUTPUT     -> ISTIO_OUTPUT   from the app: to port 15001, but what stays inside the pod
-//   node, nat     POSTROUTING -> ISTIO_POSTRT  what the node's own processes send to pods of the mesh, probes among it,
+//   pod, raw      both hooks                   with DNS: our own questions have a zone of conntrack, apart from the
+//   app's node, nat     POSTROUTING -> ISTIO_POSTRT  what the node's own processes send to pods of the mesh, probes
+//   among it,
 //                                              comes from an address by which the pod tells it from forwarded traffic
 #pragma once
 #include <cstdint>
@@ -21,6 +24,7 @@ namespace culvert::capture {
 
 constexpr std::uint16_t outbound_port = CV_OUTBOUND_PORT;
 constexpr std::uint16_t inbound_plain_port = CV_INBOUND_PORT;
+constexpr std::uint16_t dns_port = 15053;
 constexpr std::uint16_t tunnel_port = CV_TUNNEL_PORT;
 
 // Between the CNI's rules and the main table, as istio-cni has it.
@@ -30,6 +34,7 @@ constexpr std::uint32_t mark_rule_priority = 32764;
 struct RulesOfPod {
     std::vector<std::string> virtual_interfaces = {};
     state::Exclusions exclusions = {};
+    bool dns = false;  // its questions go to dns_port
 };
 
 std::string pod_rules(int family, const RulesOfPod& pod);

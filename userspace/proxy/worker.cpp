@@ -10,6 +10,7 @@
 #include <culvert/base/log.hpp>
 #include <culvert/base/netns.hpp>
 #include <culvert/base/shortage.hpp>
+#include <culvert/bpf/marks.h>
 
 #include "acceptor.hpp"
 #include "context.hpp"
@@ -71,6 +72,10 @@ public:
 
 private:
     void take(capture::Arrival arrival, Accepted accepted) {
+        if (arrival == capture::Arrival::outbound && accepted.target.port == CV_DNS_PORT && pod_->serve_dns) {
+            capture::Flow no_flow = flow_of(context_, accepted.fd.get());  // its row is given back
+            return pod_->serve_dns(std::move(accepted.fd));
+        }
         if (context_.counters.connections_open.get() >= context_.limits.connections_per_worker) {
             (void)base::set_reset_on_close(accepted.fd.get(), true);
             context_.counters.closed[static_cast<std::size_t>(CloseReason::over_limit)].add();
@@ -85,7 +90,8 @@ private:
         switch (arrival) {
             case capture::Arrival::outbound: return carry_outbound(context_, pod_, accepted);
             case capture::Arrival::inbound_plain: return carry_passthrough(context_, pod_, std::move(accepted));
-            case capture::Arrival::inbound_hbone: break;
+            case capture::Arrival::inbound_hbone:
+            case capture::Arrival::dns: break;  // the latter is no worker's
         }
         return serve_tunnel(context_, pod_, server_, connections_, std::move(accepted));
     }

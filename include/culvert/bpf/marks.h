@@ -15,8 +15,10 @@
 #define CV_RULE_PRIORITY_REFUSE 110 /* before any rule of the CNI's, after the local table */
 #define CV_RULE_PRIORITY_LOOP 111
 #define CV_RULE_PRIORITY_VIRTUAL 112
+#define CV_RULE_PRIORITY_DNS 113
 
 #define CV_TUNNEL_PORT 15008
 #define CV_OUTBOUND_PORT 15001 /* to these two, rules of Istio's redirect */
 #define CV_INBOUND_PORT 15006
+#define CV_DNS_PORT 53
 #define CV_LOOPBACK_IFINDEX 1 /* in every netns */

@@ -28,6 +28,7 @@
     X(TO_OUTBOUND, "handed to the proxy: a connection leaving the pod")                                  \
     X(TO_INBOUND, "handed to the proxy: a plain connection to the pod")                                  \
     X(TO_TUNNEL, "handed to the proxy: a tunnel to the pod")                                             \
+    X(TO_DNS, "handed to the DNS server: an app's question to a nameserver")                             \
     X(PASS_LOOPBACK, "loopback, left alone")                                                             \
     X(PASS_SELF, "from the pod to itself, left alone")                                                   \
     X(PASS_PROBE, "a noted probe of the node's, given to the app")                                       \

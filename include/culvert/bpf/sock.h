@@ -36,6 +36,7 @@ enum cv_arrival {
     CV_ARRIVAL_OUTBOUND = 0,
     CV_ARRIVAL_INBOUND_PLAIN = 1,
     CV_ARRIVAL_INBOUND_TUNNEL = 2,
+    CV_ARRIVAL_DNS = 3, /* UDP: an app's questions to nameservers, for the first worker's slot alone */
     CV_ARRIVAL_COUNT,
 };
 

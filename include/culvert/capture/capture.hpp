@@ -26,7 +26,7 @@ class io_context;
 namespace culvert::capture {
 
 // What a listener takes. The kernel picks by destination and origin, never by port alone.
-enum class Arrival { outbound, inbound_plain, inbound_hbone };
+enum class Arrival { outbound, inbound_plain, inbound_hbone, dns };
 
 // What is accepted from it has TCP_NODELAY and keepalive already, and, but for tunnels, is closed with a reset until
 // somebody says otherwise.
@@ -39,6 +39,8 @@ struct Listener {
     bool shared = false;
     // Connections to this port come by a rewritten address: what was asked for is in conntrack, not the socket's own.
     std::uint16_t redirected_to = 0;
+    // Of `dns`, which is UDP and no worker's: takes packets with their headers, to answer in the name of who was asked.
+    base::Fd raw = {};
 };
 
 // Why a socket of ours must not be captured.
@@ -58,6 +60,8 @@ struct PodSpec {
     state::Exclusions exclusions = {};
     // What may be refused before it reaches the proxy.
     policy::Plaintext plaintext = {};
+    // Questions to nameservers are captured: to listeners of ours by UDP, or, where rules do it, to port 15053.
+    bool dns = false;
 };
 
 // That a pod's plaintext may have.

@@ -51,6 +51,8 @@ struct LocalPod {
     std::string network;    // of this node
     state::Identity identity;
     std::shared_ptr<const base::Fd> netns;  // workers dial in it; ends with the last of them
+    // Takes the app's TCP connections to nameservers, on the worker. Nothing: they are carried like any other.
+    std::function<void(base::Fd)> serve_dns = {};
 };
 
 class Worker {
