@@ -163,6 +163,19 @@ static __always_inline int is_by_rules(__u64 netns) {
     return pod && pod->by_rules;
 }
 
+/* Answers of nameservers to us. Before the kernel takes a packet it looks up the way back, which for these would meet
+ * the rule that loops the app's questions: "martian source". With this mark, and src_valid_mark, it is the way that our
+ * question went. */
+static __always_inline void know_answer(struct __sk_buff* skb, const struct packet* packet, __u64 netns) {
+    struct cv_pod* pod;
+    __u16 port;
+
+    if (packet->protocol != IPPROTO_UDP || packet->later_fragment) return;
+    if (bpf_skb_load_bytes(skb, packet->next, &port, sizeof(port)) || port != bpf_htons(CV_DNS_PORT)) return;
+    pod = find_pod(netns);
+    if (pod && pod->dns) skb->mark = (skb->mark & ~CV_MARK_MASK) | CV_MARK_PROXY;
+}
+
 /* The kernel drops the pod's own IPv4 address as a martian, but an IPv6 one it takes for the pod talking to itself.
  * Neighbour discovery must hear of duplicates. Legs and dials to the pod itself come over lo, never from outside. */
 static __always_inline enum cv_reason arriving(struct __sk_buff* skb, enum l2 l2, struct packet* packet,
@@ -174,6 +187,7 @@ static __always_inline enum cv_reason arriving(struct __sk_buff* skb, enum l2 l2
     if (found == PARSED_NOT_IP) return GUARD_PASS;
     if (packet->protocol != IPPROTO_ICMP6 && is_own(netns, packet->source_ip, packet->family))
         return CV_REASON_GUARD_FORGED;
+    if (found == PARSED) know_answer(skb, packet, netns);
     if (found == PARSED) found = read_flags(skb, packet, &flags);
     if (found == PARSED_UNREADABLE) return is_by_rules(netns) ? GUARD_PASS : CV_REASON_GUARD_UNREADABLE;
     if (found != PARSED || flags != TCP_SYN) return GUARD_PASS;

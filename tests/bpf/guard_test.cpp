@@ -269,6 +269,40 @@ TEST_CASE("guard: interfaces without an Ethernet header are read from the first 
     CHECK(programs.count(&cv_counts::GUARD_FORGED) == 1);
 }
 
+TEST_CASE("guard: what nameservers answer a pod with DNS has our mark from then on, and nothing else has") {
+    struct Row {
+        const char* name;
+        Bytes packet;
+        bool dns;
+        bool marked;
+    };
+    const Bytes answer = u16(53) + u16(40000) + zeros(8), question = u16(40000) + u16(53) + zeros(8);
+    const Row rows[] = {
+        {"an answer", ethernet(ip4, in_ipv4("10.0.0.9", 17, answer)), true, true},
+        {"an answer, IPv6", ethernet(ip6, in_ipv6("fd00::9", 17, answer)), true, true},
+        {"to a pod without DNS", ethernet(ip4, in_ipv4("10.0.0.9", 17, answer)), false, false},
+        {"a question", ethernet(ip4, in_ipv4("10.0.0.9", 17, question)), true, false},
+        {"by TCP", ethernet(ip4, in_ipv4("10.0.0.9", 6, u16(53) + u16(40000) + zeros(16))), true, false},
+        {"a later fragment", ethernet(ip4, in_ipv4("10.0.0.9", 17, answer, 3)), true, false},
+        {"cut off", tagged(0x8100, ip4, in_ipv4("10.0.0.9", 17, "5")), true, false},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.name);
+        Programs programs;
+        programs.set_state(CV_POD_CAPTURING, {}, row.dns);
+        __sk_buff context{};
+        context.mark = 0xabc000;
+        Bytes packet = row.packet;
+        LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet.data(),
+                    .data_size_in = static_cast<__u32>(packet.size()), .ctx_in = &context, .ctx_out = &context,
+                    .ctx_size_in = sizeof context, .ctx_size_out = sizeof context);
+        REQUIRE(bpf_prog_test_run_opts(bpf_program__fd(programs->progs.cv_in_guard), &options) == 0);
+        CHECK(static_cast<int>(options.retval) == TC_ACT_UNSPEC);
+        CHECK(context.mark == (row.marked ? 0xabc000u | CV_MARK_PROXY : 0xabc000u));
+        CHECK(programs.total() == 0);
+    }
+}
+
 }
 
 }

@@ -39,9 +39,10 @@ std::string pod_line(const Workload& workload) {
     const Pod& pod = *workload.pod;
     return fmt::format(
         "- {{uid: \"{}\", name: {}, namespace: {}, serviceAccount: {}, netns: {}, virtualInterfaces: [{}], "
-        "exclude: {}}}\n",
+        "exclude: {}{}}}\n",
         Mesh::uid(pod), pod.name(), workload.namespace_, workload.service_account, pod.netns_path(),
-        fmt::join(workload.virtual_interfaces, ", "), workload.exclude);
+        fmt::join(workload.virtual_interfaces, ", "), workload.exclude,
+        workload.dns.empty() ? "" : ", dns: " + workload.dns);
 }
 
 std::string workload_line(const Mesh& mesh, const Workload& workload) {
@@ -59,9 +60,9 @@ std::string workload_line(const Mesh& mesh, const Workload& workload) {
 }
 
 std::string service_line(const Service& service) {
-    return fmt::format(
-        "- {{name: {0}, namespace: ns, hostname: {1}, vips: [\"/10.96.0.{2}\", \"/fd96::{2}\"], ports: {3}}}\n",
-        service.name, service.hostname(), service.index, flow_map(service.ports));
+    const std::string vips = service.index == 0 ? "" : fmt::format("\"/10.96.0.{0}\", \"/fd96::{0}\"", service.index);
+    return fmt::format("- {{name: {}, namespace: ns, hostname: {}, vips: [{}], ports: {}}}\n", service.name,
+                       service.hostname(), vips, flow_map(service.ports));
 }
 
 // A list of {"service_port": 80, "target_port": 8080}.

@@ -22,11 +22,12 @@ struct Workload {
     std::string exclude = "{}";  // YAML, as in the file
     std::string namespace_ = "ns";
     std::string rules = "";  // that its node's agent of Istio's CNI writes into it: iptables, legacy
+    std::string dns;  // YAML, as in the file; empty: as the node's
 };
 
 struct Service {
     std::string name;
-    int index = 0;  // its addresses: 10.96.0.INDEX and fd96::INDEX
+    int index = 0;  // its addresses: 10.96.0.INDEX and fd96::INDEX; 0: headless
     Ports ports;
 
     SocketAddress at(Family family, std::uint16_t port) const;

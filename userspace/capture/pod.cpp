@@ -105,6 +105,7 @@ Result<> Pod::enter(const PodSpec& spec, const std::vector<Listener>& listeners)
         row_.tcp_fwmark_accept_was = before->tcp_fwmark_accept;
         row_.fwmark_reflect_was = before->fwmark_reflect;
         row_.fwmark_reflect6_was = before->fwmark_reflect6;
+        row_.src_valid_mark_was = before->src_valid_mark;
         auto changes = open_change_socket();
         if (!changes) return changes.error();
         changes_ = std::make_unique<ChangeWatch>(node_.io, std::move(*changes), [this] { on_change(); });
@@ -120,10 +121,11 @@ Result<> Pod::enter(const PodSpec& spec, const std::vector<Listener>& listeners)
     if (auto before = find_row(node_.programs.map("cv_pods"), cookie_)) {
         taken_over_ = true;
         row_ = *before;
+        if (auto done = change_dns(*before, spec.dns); !done) return done;
     } else if (node_.pins.olds_have(cookie_)) {
         // Its row is not ours to read, and the sysctls are what that daemon made of them: take the kernel's defaults.
         taken_over_ = true;
-        row_.tcp_fwmark_accept_was = row_.fwmark_reflect_was = row_.fwmark_reflect6_was = 0;
+        row_.tcp_fwmark_accept_was = row_.fwmark_reflect_was = row_.fwmark_reflect6_was = row_.src_valid_mark_was = 0;
     }
     row_.daemon = node_.daemon;
     row_.by_rules = bringer_of(listeners) == Bringer::rules;
@@ -216,6 +218,20 @@ void Pod::note_virtual(const std::vector<Interface>& interfaces) {
             row_.virtual_interfaces[n++] = static_cast<std::uint32_t>(interface.index);
 }
 
+Sysctls::Values Pod::wanted_sysctls() const {
+    return {1, 1, 1, row_.dns ? std::uint8_t{1} : Sysctls::untouched};
+}
+
+// An earlier daemon, or enrolment, may have left it as it is not wanted now.
+Result<> Pod::change_dns(const cv_pod& before, bool wanted) {
+    auto now = sysctls_->read();
+    if (!now) return now.error();
+    if (!before.dns) row_.src_valid_mark_was = now->src_valid_mark;
+    if (!before.dns || wanted) return {};
+    now->src_valid_mark = before.src_valid_mark_was;
+    return sysctls_->write(*now);
+}
+
 // Questions are looped only while there is somebody to take them, or while they must be lost.
 Result<RoutingChanges> Pod::route() {
     // Istio's rules redirect what comes by virtual interfaces.
@@ -244,7 +260,7 @@ Result<> Pod::follow() {
     auto routing = route();
     if (!routing) return routing.error();
     if (!by_rules())
-        if (auto done = sysctls_->write(Sysctls::ours); !done) return done;
+        if (auto done = sysctls_->write(wanted_sysctls()); !done) return done;
     if (!installed_ || before != around_) return installed_ ? say(row_.state) : Result<>{};
     if (guards > 0) node_.repairs.add(Part::guard, name_, guards);
     if (routing->rules > 0) node_.repairs.add(Part::rule, name_, routing->rules);
@@ -332,10 +348,11 @@ void Pod::repair_links() {
 void Pod::repair_sysctls() {
     if (by_rules()) return;
     auto now = sysctls_->read();
-    Sysctls::Values wanted = Sysctls::ours;
+    Sysctls::Values wanted = wanted_sysctls();
     if (now && now->fwmark_reflect6 == 0 && around_.ipv6_on_lo == Ipv6::absent) wanted.fwmark_reflect6 = 0;
+    if (now && row_.dns == 0) wanted.src_valid_mark = now->src_valid_mark;
     if (!now || *now == wanted) return;
-    if (sysctls_->write(Sysctls::ours)) node_.repairs.add(Part::sysctl, name_);
+    if (sysctls_->write(wanted_sysctls())) node_.repairs.add(Part::sysctl, name_);
 }
 
 void Pod::repair_pins() {
@@ -429,7 +446,8 @@ Result<> undo(const std::string& pod_pins, const std::optional<cv_pod>& row, Fd 
             if (!row) return {};
             auto sysctls = Sysctls::open();
             if (!sysctls) return sysctls.error();
-            return sysctls->write({row->tcp_fwmark_accept_was, row->fwmark_reflect_was, row->fwmark_reflect6_was});
+            return sysctls->write({row->tcp_fwmark_accept_was, row->fwmark_reflect_was, row->fwmark_reflect6_was,
+                                   row->dns ? row->src_valid_mark_was : Sysctls::untouched});
         });
     }
     if (!undone) return undone;  // the pins are what a second try needs

@@ -92,6 +92,8 @@ private:
     // although nothing around it has changed, is a repair.
     base::Result<> follow();
     base::Result<RoutingChanges> route();
+    Sysctls::Values wanted_sysctls() const;
+    base::Result<> change_dns(const cv_pod& before, bool wanted);
     std::vector<Interface> guarded(const std::vector<Interface>&) const;
     void note_virtual(const std::vector<Interface>&);
     void on_change();

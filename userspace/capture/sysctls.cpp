@@ -13,11 +13,13 @@ using base::Result;
 
 namespace {
 
-constexpr std::array<const char*, 3> paths{"/proc/sys/net/ipv4/tcp_fwmark_accept", "/proc/sys/net/ipv4/fwmark_reflect",
-                                           "/proc/sys/net/ipv6/fwmark_reflect"};
+constexpr std::array<const char*, 4> paths{"/proc/sys/net/ipv4/tcp_fwmark_accept", "/proc/sys/net/ipv4/fwmark_reflect",
+                                           "/proc/sys/net/ipv6/fwmark_reflect",
+                                           "/proc/sys/net/ipv4/conf/all/src_valid_mark"};
 
-constexpr std::array<std::uint8_t Sysctls::Values::*, 3> columns{
-    &Sysctls::Values::tcp_fwmark_accept, &Sysctls::Values::fwmark_reflect, &Sysctls::Values::fwmark_reflect6};
+constexpr std::array<std::uint8_t Sysctls::Values::*, 4> columns{
+    &Sysctls::Values::tcp_fwmark_accept, &Sysctls::Values::fwmark_reflect, &Sysctls::Values::fwmark_reflect6,
+    &Sysctls::Values::src_valid_mark};
 
 }
 
@@ -45,6 +47,7 @@ Result<Sysctls::Values> Sysctls::read() const {
 
 Result<> Sysctls::write(const Values& wanted) const {
     for (std::size_t i = 0; i < paths.size(); ++i) {
+        if (wanted.*columns[i] == untouched) continue;
         char digit = static_cast<char>('0' + wanted.*columns[i]);
         if (files_[i] && ::pwrite(files_[i].get(), &digit, 1, 0) != 1)
             return base::errno_while(std::string{"write "} + paths[i]);

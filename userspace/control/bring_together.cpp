@@ -123,6 +123,8 @@ void join_pods(Draft& draft, const Index& index) {
         same(at.at("serviceAccount"), pod.identity.service_account, workload.service_account, place);
         pod.identity.trust_domain = workload.trust_domain;
         add_exclusions(pod.exclude, draft.exclude, at.at("exclude"));
+        if (pod.dns.value_or(false) && !draft.config.dns.on)
+            at.at("dns").refuse("found true, but the node has no dns: true; say it there, and false for other pods");
     }
 }
 

@@ -64,6 +64,7 @@ Changes diff(const Config& old, const Config& fresh) {
         {old.workers != fresh.workers, "workers"},
         {old.shutdown_deadline != fresh.shutdown_deadline, "shutdown"},
         {old.doors != fresh.doors, "doors"},
+        {old.dns != fresh.dns, "dns"},
         {old.limits != fresh.limits, "limits"},
         {values(old.keepalive) != values(fresh.keepalive), "keepalive"},
     };

@@ -106,6 +106,20 @@ Reader local_door(std::optional<std::string>& into) {
             }};
 }
 
+Reader dns(DnsSettings& into) {
+    constexpr std::string_view what = "true, false or a mapping";
+    return {std::string{what}, [&into, what](const Cursor& at) {
+                if (!at.is_mapping()) {
+                    if (at.text(what) != "true" && at.text(what) != "false") at.expected(what);
+                    return flag(into.on).read(at);
+                }
+                into.on = true;
+                at.fields({{"resolvConf", name(into.resolv_conf, "a file")},
+                           {"clusterDomain", name(into.cluster_domain, "a domain such as cluster.local")},
+                           {"preferredNamespace", name(into.preferred_namespace, "a namespace")}});
+            }};
+}
+
 Reader limits(LimitSettings& into) {
     return section([&into](const Cursor& at) {
         at.fields({{"maxPods", number(into.max_pods, 1, most)},
@@ -171,6 +185,10 @@ Reader virtual_interfaces(std::vector<std::string>& into) {
             }};
 }
 
+Reader own_dns(std::optional<bool>& into) {
+    return {"true or false", [&into](const Cursor& at) { flag(into.emplace()).read(at); }};
+}
+
 Reader pod(Pod& into) {
     return section([&into](const Cursor& at) {
         at.fields({{"uid", name(into.uid, "the uid of the pod's workload"), required},
@@ -179,7 +197,8 @@ Reader pod(Pod& into) {
                    {"serviceAccount", name(into.identity.service_account, "the pod's service account"), required},
                    {"netns", name(into.netns, "the path of the pod's network namespace"), required},
                    {"virtualInterfaces", virtual_interfaces(into.virtual_interfaces)},
-                   {"exclude", exclude(into.exclude)}});
+                   {"exclude", exclude(into.exclude)},
+                   {"dns", own_dns(into.dns)}});
     });
 }
 
@@ -206,6 +225,7 @@ void read_all(Draft& draft, const Cursor& root) {
                  {"workers", number(c.workers, 0, 1024)},
                  {"shutdown", section(shutdown)},
                  {"doors", section(doors)},
+                 {"dns", dns(c.dns)},
                  {"limits", limits(c.limits)},
                  {"keepalive", keepalive(c.keepalive)},
                  {"pods", list(c.pods, pod, &draft.pods)},

@@ -45,6 +45,10 @@ public:
     UdpDoor(PodHere& pod, Listener listener)
         : pod_{pod}, listener_{std::move(listener)}, watch_{pod.context_.loop, *this} {}
     Result<> start() { return watch_.start(listener_.fd.get(), EPOLLIN); }
+    void stop() {
+        watch_.stop();
+        unlink();
+    }
 
     void answer(const Parties& parties, View bytes) const {
         if (listener_.as_asked)
@@ -136,6 +140,13 @@ void PodHere::serve(Fd connection) {
     tasks_.spawn(converse(std::move(connection)));
 }
 
+// Of conversations, those that wait for another question end with the deadline.
+void PodHere::wind_down() {
+    leaving_ = true;
+    for (auto& door : udp_) door->stop();
+    tcp_.clear();
+}
+
 bool PodHere::has_room() {
     if (asking_ < context_.settings.questions_per_pod) return true;
     context_.counters.refused.add();
@@ -225,7 +236,7 @@ base::Task<> PodHere::converse(Fd connection) {
         auto writing =
             base::within(context_.loop, context_.settings.idle, "answer", write_message(socket, std::move(answer)));
         auto written = co_await std::move(writing);
-        if (!written) co_return;
+        if (!written || leaving_) co_return;
     }
 }
 

@@ -20,6 +20,10 @@ public:
     void listen(std::vector<Listener> listeners);
     void serve(base::Fd connection);
 
+    // Takes no more; `empty` tells when all is answered.
+    void wind_down();
+    base::Event& empty() noexcept { return tasks_.empty(); }
+
 private:
     class UdpDoor;
     class TcpDoor;
@@ -41,6 +45,7 @@ private:
     Pod pod_;
     unsigned asking_ = 0;
     unsigned conversations_ = 0;
+    bool leaving_ = false;
     std::vector<std::shared_ptr<UdpDoor>> udp_;  // shared with questions that are still to be answered through them
     std::vector<std::unique_ptr<TcpDoor>> tcp_;
     base::TaskGroup tasks_;  // last: uses all of the above

@@ -21,7 +21,8 @@ public:
           context_{.loop = loop_,
                    .settings = settings_,
                    .counters = counters_,
-                   .nameservers = {settings_.resolv_conf, settings_.nameserver_port}} {
+                   .nameservers = {settings_.resolv_conf, settings_.nameserver_port}},
+          leaving_{loop_} {
         thread_ = std::thread{[this] {
             ::pthread_setname_np(::pthread_self(), "dns");
             // Kept for each thread, while there is memory.
@@ -29,6 +30,7 @@ public:
             fmt::memory_buffer nothing;
             base::log::append_time(nothing, 0);
             loop_.run();
+            leaving_.cancel_all();
             pods_.clear();  // on the thread they lived on
         }};
     }
@@ -55,18 +57,39 @@ public:
         if (auto found = pods_.find(uid); found != pods_.end()) found->second->listen(std::move(listeners));
     }
 
-    void remove_pod(const std::string& uid) { pods_.erase(uid); }
+    void remove_pod(const std::string& uid, std::chrono::milliseconds deadline, std::function<void()> gone) {
+        auto found = pods_.find(uid);
+        if (found == pods_.end()) return gone();
+        // Out of the map at once: the same uid may come back with another netns.
+        std::unique_ptr<PodHere> pod{std::move(found->second)};
+        pods_.erase(found);
+        leaving_.spawn(let_go(std::move(pod), deadline, std::move(gone)));
+    }
 
     void serve(const std::string& uid, base::Fd connection) {
         if (auto found = pods_.find(uid); found != pods_.end()) found->second->serve(std::move(connection));
     }
 
 private:
+    base::Task<> let_go(std::unique_ptr<PodHere> pod, std::chrono::milliseconds deadline, std::function<void()> gone) {
+        pod->wind_down();
+        auto answered = base::within(loop_, deadline, "answer", wait_empty(*pod));
+        (void)co_await std::move(answered);
+        pod.reset();
+        gone();
+    }
+
+    static base::Task<base::Result<>> wait_empty(PodHere& pod) {
+        co_await pod.empty();
+        co_return base::Result<>{};
+    }
+
     Settings settings_;
     Counters counters_;
     base::Loop loop_;
     Context context_;
     std::map<std::string, std::unique_ptr<PodHere>> pods_;
+    base::TaskGroup leaving_;
     std::thread thread_;
 };
 
@@ -89,11 +112,8 @@ void Server::renew_listeners(const std::string& uid, std::vector<Listener> liste
     impl_->post([impl = impl_.get(), uid, owned] { impl->renew(uid, std::move(*owned)); });
 }
 
-void Server::remove_pod(const std::string& uid, std::function<void()> gone) {
-    impl_->post([impl = impl_.get(), uid, gone = std::move(gone)] {
-        impl->remove_pod(uid);
-        if (gone) gone();
-    });
+void Server::remove_pod(const std::string& uid, std::chrono::milliseconds deadline, std::function<void()> gone) {
+    impl_->post([impl = impl_.get(), uid, deadline, gone = std::move(gone)] { impl->remove_pod(uid, deadline, gone); });
 }
 
 void Server::serve(const std::string& uid, base::Fd connection) {

@@ -237,8 +237,19 @@ private:
         };
         certificates_ = std::make_unique<tls::CertificateManager>(
             io_, source_->issuer(), std::chrono::duration_cast<std::chrono::seconds>(config_.ca.ttl), publish);
-        pods_ = std::make_unique<Pods>(io_, *capture_, *certificates_, workers_, config_.node.network,
+        if (config_.dns.on) start_dns();
+        pods_ = std::make_unique<Pods>(io_, *capture_, *certificates_, workers_, dns_.get(), config_.node.network,
                                        config_.shutdown_deadline);
+    }
+
+    void start_dns() {
+        dns::Settings settings;
+        settings.names.cluster_domain = config_.dns.cluster_domain;
+        settings.names.preferred_namespace = config_.dns.preferred_namespace;
+        settings.resolv_conf = config_.dns.resolv_conf;
+        settings.claim = [this](int fd) { return capture_->claim(fd, capture::OwnSocket::dial); };
+        dns_ = std::make_unique<dns::Server>(std::move(settings));
+        metrics_.add([this](auto& families) { dns_->collect(families); });
     }
 
     void tell_mesh(const state::SnapshotPtr& mesh, const policy::SetPtr& policies) {
@@ -246,6 +257,7 @@ private:
         refused_log_->publish(mesh, policies);
         pods_->publish(policies);
         for (auto& worker : workers_) worker->publish(mesh, policies);
+        if (dns_) dns_->publish(mesh);
     }
 
     // Five a second, so that a CA with many nodes like us is not asked for all at once.
@@ -363,6 +375,7 @@ private:
     std::unique_ptr<tls::CertificateManager> certificates_;
     policy::Ledger policy_hits_{worker_count(config_) + 1};  // the last is the kernel's
     Mesh mesh_{io_, policy_hits_, [this](const auto& mesh, const auto& policies) { tell_mesh(mesh, policies); }};
+    std::unique_ptr<dns::Server> dns_;  // workers hand connections to it
     Workers workers_;
     std::unique_ptr<Pods> pods_;
     Tracing tracing_{io_, workers_, config_.node.network, mesh_};

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -40,11 +41,12 @@ base::Result<base::Fd> open_netns(const control::Pod& pod) {
 }
 
 Pods::Pods(boost::asio::io_context& io, capture::Capture& capture, tls::CertificateManager& certificates,
-           Workers& workers, std::string network, std::chrono::milliseconds drain_deadline)
+           Workers& workers, dns::Server* dns, std::string network, std::chrono::milliseconds drain_deadline)
     : io_{io},
       capture_{capture},
       certificates_{certificates},
       workers_{workers},
+      dns_{dns},
       network_{std::move(network)},
       drain_deadline_{drain_deadline},
       every_other_second_{io},
@@ -113,7 +115,8 @@ base::Result<> Pods::try_to_join(const control::Pod& pod) {
     std::string name = pod.identity.namespace_ + "/" + pod.name;
     auto netns = open_netns(pod);
     if (!netns) return base::problem("pod " + name + ": " + netns.error().to_string() + "; is the pod running?");
-    capture::PodSpec spec{pod.uid, name, netns->get(), pod.virtual_interfaces, pod.exclude, plaintext_of(pod.uid)};
+    capture::PodSpec spec{pod.uid,     name, netns->get(), pod.virtual_interfaces, pod.exclude, plaintext_of(pod.uid),
+                          has_dns(pod)};
 
     certificates_.add(pod.identity);
     auto begun = std::chrono::steady_clock::now();
@@ -121,6 +124,11 @@ base::Result<> Pods::try_to_join(const control::Pod& pod) {
     if (!listeners) {
         certificates_.remove(pod.identity);
         return base::problem("pod " + name + ": " + listeners.error().to_string());
+    }
+    auto dns_listeners = redirected_dns(spec, *listeners);
+    if (!dns_listeners) {
+        certificates_.remove(pod.identity);
+        return base::problem("pod " + name + ": " + dns_listeners.error().to_string());
     }
     if (auto enrolled = capture_.enrol(spec, *listeners); !enrolled) {
         certificates_.remove(pod.identity);
@@ -134,7 +142,10 @@ base::Result<> Pods::try_to_join(const control::Pod& pod) {
         .network = network_,
         .identity = pod.identity,
         .netns = std::make_shared<const base::Fd>(std::move(*netns)),
+        .serve_dns = serve_dns_of(spec),
     });
+    take_dns(*listeners, *dns_listeners);
+    if (spec.dns) dns_->add_pod({pod.uid, name, pod.uid, local->netns}, std::move(*dns_listeners));
     hand_out(std::move(*listeners), [&](proxy::Worker& worker, std::vector<capture::Listener> share) {
         worker.add_pod(local, std::move(share));
     });
@@ -151,6 +162,27 @@ void Pods::hand_out(std::vector<capture::Listener> listeners,
     for (std::size_t i = 0; i < workers_.size(); ++i) give(*workers_[i], std::move(shares[i]));
 }
 
+// Where capture has no listeners for DNS, its rules send the questions to a port of ours.
+base::Result<std::vector<dns::Listener>> Pods::redirected_dns(const capture::PodSpec& spec,
+                                                              const std::vector<capture::Listener>& of_capture) const {
+    auto takes_dns = [](const capture::Listener& one) { return one.arrival == capture::Arrival::dns; };
+    if (!spec.dns || std::ranges::any_of(of_capture, takes_dns)) return std::vector<dns::Listener>{};
+    return dns::open_listeners(spec.netns, dns::loopback());
+}
+
+// Out of capture's, for they are no worker's.
+void Pods::take_dns(std::vector<capture::Listener>& of_capture, std::vector<dns::Listener>& into) {
+    for (capture::Listener& one : of_capture)
+        if (one.arrival == capture::Arrival::dns)
+            into.push_back({dns::Transport::udp, std::move(one.fd), std::move(one.raw)});
+    std::erase_if(of_capture, [](const auto& one) { return one.arrival == capture::Arrival::dns; });
+}
+
+std::function<void(base::Fd)> Pods::serve_dns_of(const capture::PodSpec& spec) const {
+    if (!spec.dns) return {};
+    return [dns = dns_, uid = spec.uid](base::Fd connection) { dns->serve(uid, std::move(connection)); };
+}
+
 void Pods::renew_listeners(const std::string& uid) {
     auto here = here_.find(uid);
     if (here == here_.end() || left_to_successor_) return;
@@ -161,9 +193,13 @@ void Pods::renew_listeners(const std::string& uid) {
     };
     auto netns = open_netns(pod);
     if (!netns) return failed(netns.error());
-    auto listeners = capture_.listen({pod.uid, name, netns->get(), pod.virtual_interfaces});
+    auto listeners = capture_.listen(
+        {.uid = pod.uid, .name = name, .netns = netns->get(), .virtual_interfaces = {}, .dns = has_dns(pod)});
     if (!listeners) return failed(listeners.error());
     if (auto filled = capture_.refill(uid, *listeners); !filled) return failed(filled.error());
+    std::vector<dns::Listener> dns_listeners;
+    take_dns(*listeners, dns_listeners);
+    if (!dns_listeners.empty()) dns_->renew_listeners(uid, std::move(dns_listeners));
     hand_out(std::move(*listeners), [&](proxy::Worker& worker, std::vector<capture::Listener> share) {
         worker.add_listeners(uid, std::move(share));
     });
@@ -247,11 +283,13 @@ void Pods::replace(const control::Pod& pod, const control::Pod& successor) {
 void Pods::end_connections(const control::Pod& pod, std::uint64_t netns_inode, std::chrono::milliseconds deadline,
                            bool keep_closed) {
     leaving_[pod.uid] = {pod, {}, netns_inode, keep_closed};
-    auto left = std::make_shared<std::atomic<std::size_t>>(workers_.size());
+    const bool dns = has_dns(pod);
+    auto left = std::make_shared<std::atomic<std::size_t>>(workers_.size() + dns);
     auto one_worker_less = [this, left, pod] {
         if (--*left == 0) boost::asio::post(io_, [this, pod] { gone(pod); });
     };
     for (auto& worker : workers_) worker->remove_pod(pod.uid, deadline, one_worker_less);
+    if (dns) dns_->remove_pod(pod.uid, deadline, one_worker_less);
 }
 
 std::vector<Pods::View> Pods::view() const {

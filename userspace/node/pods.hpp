@@ -17,6 +17,7 @@
 
 #include <culvert/capture/capture.hpp>
 #include <culvert/control/config.hpp>
+#include <culvert/dns/server.hpp>
 #include <culvert/proxy/worker.hpp>
 #include <culvert/tls/certificates.hpp>
 
@@ -26,8 +27,9 @@ using Workers = std::vector<std::unique_ptr<proxy::Worker>>;
 
 class Pods {
 public:
+    // Without a DNS server, questions to nameservers are no business of ours.
     Pods(boost::asio::io_context& io, capture::Capture& capture, tls::CertificateManager& certificates,
-         Workers& workers, std::string network, std::chrono::milliseconds drain_deadline);
+         Workers& workers, dns::Server* dns, std::string network, std::chrono::milliseconds drain_deadline);
 
     // A pod that cannot join (its netns is not there yet, say) is logged, left out, and tried again every other second.
     void join(const control::Pod& pod);
@@ -91,6 +93,11 @@ private:
     void end_connections(const control::Pod& pod, std::uint64_t netns_inode, std::chrono::milliseconds deadline,
                          bool keep_closed);
     void gone(const control::Pod& pod);
+    bool has_dns(const control::Pod& pod) const { return dns_ && pod.dns.value_or(true); }
+    base::Result<std::vector<dns::Listener>> redirected_dns(const capture::PodSpec& spec,
+                                                            const std::vector<capture::Listener>& of_capture) const;
+    static void take_dns(std::vector<capture::Listener>& of_capture, std::vector<dns::Listener>& into);
+    std::function<void(base::Fd)> serve_dns_of(const capture::PodSpec& spec) const;
     void hand_out(std::vector<capture::Listener> listeners,
                   const std::function<void(proxy::Worker&, std::vector<capture::Listener>)>& give);
 
@@ -103,6 +110,7 @@ private:
     capture::Capture& capture_;
     tls::CertificateManager& certificates_;
     Workers& workers_;
+    dns::Server* dns_;
     std::string network_;
     std::chrono::milliseconds drain_deadline_;
     policy::SetPtr policies_;

@@ -57,7 +57,8 @@ struct cv_pod {
     __u8 excludes;                                   /* CV_EXCLUDES_* */
     __u8 by_rules;                                   /* 1: rules of Istio's CNI bring what comes to the pod */
     __u8 dns;                                        /* 1: its questions to nameservers are taken */
-    __u8 pad[2];                                     /* always 0 */
+    __u8 src_valid_mark_was;                         /* as those above; ours for pods with DNS only */
+    __u8 pad;                                        /* always 0 */
     __u32 virtual_interfaces[CV_VIRTUAL_INTERFACES]; /* ifindexes, of VMs and nested containers; 0: unused */
     char uid[64];
     char name[128];

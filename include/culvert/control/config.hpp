@@ -75,6 +75,14 @@ struct LimitSettings {
     friend bool operator==(const LimitSettings&, const LimitSettings&) = default;
 };
 
+struct DnsSettings {
+    bool on = false;  // pods' questions to nameservers are answered by us
+    std::string resolv_conf = "/etc/resolv.conf";
+    std::string cluster_domain = "cluster.local";
+    std::string preferred_namespace;
+    friend bool operator==(const DnsSettings&, const DnsSettings&) = default;
+};
+
 // A pod of this node, with the identity of its workload.
 struct Pod {
     std::string uid;
@@ -86,6 +94,7 @@ struct Pod {
     // Interfaces in the pod that lead to VMs or nested containers: what those open is the pod's outbound.
     std::vector<std::string> virtual_interfaces;
     state::Exclusions exclude;  // the node's and its own
+    std::optional<bool> dns;    // whether its questions are; nothing: as the node's
     friend bool operator==(const Pod&, const Pod&) = default;
 };
 
@@ -107,6 +116,7 @@ struct Config {
     unsigned workers = 0;  // 0: one per core
     std::chrono::milliseconds shutdown_deadline = std::chrono::seconds{5};
     DoorSettings doors;
+    DnsSettings dns;
     LimitSettings limits;
     TransportSettings transport;
     base::KeepAlive keepalive;

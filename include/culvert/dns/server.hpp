@@ -71,8 +71,10 @@ public:
     void add_pod(Pod pod, std::vector<Listener> listeners);
     // Listeners in the place of those that it had.
     void renew_listeners(const std::string& uid, std::vector<Listener> listeners);
-    // Unanswered questions are dropped. Then `gone` is called, on the server's thread: its ports are free.
-    void remove_pod(const std::string& uid, std::function<void()> gone = {});
+    // Takes no more questions, and drops those that are not answered by the deadline. Then `gone` is called, on the
+    // server's thread: its ports are free.
+    void remove_pod(
+        const std::string& uid, std::chrono::milliseconds deadline, std::function<void()> gone = [] {});
 
     // A pod's TCP connection to a nameserver that was accepted elsewhere. Any thread.
     void serve(const std::string& uid, base::Fd connection);

@@ -96,6 +96,30 @@ TEST_CASE("rules: where only our chains' rules differ, those of one table are ex
     CHECK(exchange_rules("", wanted).empty());
 }
 
+TEST_CASE(
+    "rules: with DNS, questions are redirected but our own, which have a zone of their own, as istio-cni has it") {
+    // Its rules as iptables-save printed them in a pod of a cluster, but for two words that say nothing more.
+    const std::string dns =
+        "-A ISTIO_OUTPUT ! -o lo -p udp -m mark ! --mark 0x539/0xfff -m udp --dport 53 -j REDIRECT --to-ports 15053\n"
+        "-A ISTIO_OUTPUT ! -d 127.0.0.1/32 -p tcp -m tcp --dport 53 -m mark ! --mark 0x539/0xfff -j REDIRECT "
+        "--to-ports "
+        "15053\n";
+    const std::string raw =
+        "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n:ISTIO_PRERT - [0:0]\n"
+        "-A PREROUTING -j ISTIO_PRERT\n-A OUTPUT -j ISTIO_OUTPUT\n"
+        "-A ISTIO_OUTPUT -p udp -m mark --mark 0x539/0xfff -m udp --dport 53 -j CT --zone 1\n"
+        "-A ISTIO_PRERT -p udp -m mark ! --mark 0x539/0xfff -m udp --sport 53 -j CT --zone 1\nCOMMIT\n";
+    const std::string before = "-A ISTIO_OUTPUT -p tcp -m mark --mark 0x111/0xfff -j ACCEPT\n";
+    const std::string saved = replaced(saved_pod, before, dns + before) + raw;
+    const std::string wanted = pod_rules(AF_INET, {.dns = true});
+    CHECK(holds(saved, wanted, Place::pod));
+    CHECK_FALSE(holds(saved_pod, wanted, Place::pod));
+    CHECK_FALSE(holds(saved, pod_rules(AF_INET, {}), Place::pod));
+    CHECK(pod_rules(AF_INET6, {.dns = true}).find("! -d ::1/128 -p tcp -m tcp --dport 53") != std::string::npos);
+    CHECK(without_redirects(saved).find("*raw") == std::string::npos);
+    CHECK(without_chains(saved, Place::pod).find("*raw\n-D ") != std::string::npos);
+}
+
 TEST_CASE("rules: any difference is seen") {
     const std::string o1 = "-A ISTIO_OUTPUT -p tcp -m mark --mark 0x111/0xfff -j ACCEPT\n";
     const std::string hook = "-A OUTPUT -j ISTIO_OUTPUT\n-A ISTIO_OUTPUT -d";

@@ -117,6 +117,7 @@ TEST_CASE("changes: each part of the file shows up as itself and as nothing else
         {"shutdown", [](Config& c) { c.shutdown_deadline = 9s; }, false, false, {"shutdown"}},
         {"doors", [](Config& c) { c.doors.metrics.reset(); }, false, false, {"doors"}},
         {"limits", [](Config& c) { c.limits.connect_timeout = 9s; }, false, false, {"limits"}},
+        {"dns", [](Config& c) { c.dns.on = true; }, false, false, {"dns"}},
         {"keepalive", [](Config& c) { c.keepalive.user_timeout_ms = 9; }, false, false, {"keepalive"}},
         {"two at once",
          [](Config& c) {

@@ -133,6 +133,29 @@ TEST_CASE("config: a file that is not there is named with the reason") {
     CHECK(loaded.error().to_string() == "read /nonexistent/culvert.yaml: No such file or directory (os error 2)");
 }
 
+TEST_CASE("config: dns is on or off for the node, and a pod may stay out of it") {
+    const auto parse = [](const std::string& dns, const std::string& of_pod) {
+        return parse_config("node: {name: n}\n" + dns +
+                                "pods:\n- {uid: a, name: a, namespace: n, serviceAccount: s, netns: /a" + of_pod +
+                                "}\nworkloads:\n- {uid: a, namespace: n, serviceAccount: s, workloadIps: []}\n",
+                            "f.yaml");
+    };
+    auto silent = parse("", "");
+    REQUIRE(silent.has_value());
+    CHECK(silent->dns == DnsSettings{});
+    CHECK_FALSE(silent->pods[0].dns.has_value());
+    CHECK_FALSE(parse("dns: false\n", "")->dns.on);
+    CHECK(parse("dns: true\n", "")->dns == DnsSettings{.on = true});
+    auto full = parse("dns: {resolvConf: /r, clusterDomain: c.d, preferredNamespace: p}\n", ", dns: false");
+    REQUIRE(full.has_value());
+    CHECK(full->dns == DnsSettings{true, "/r", "c.d", "p"});
+    CHECK(full->pods[0].dns == false);
+    CHECK(parse("dns: true\n", ", dns: true")->pods[0].dns == true);
+    CHECK(parse("dns: 1\n", "").error().to_string() == "f.yaml:2: dns: found \"1\", expected true, false or a mapping");
+    CHECK(parse("", ", dns: true").error().to_string().starts_with("f.yaml:3: pods[0].dns: found true, but the node"));
+    CHECK(parse("dns: {on: true}\n", "").has_error());
+}
+
 TEST_CASE("config: a pod excludes what the node does and its own, whichever comes first in the file") {
     const std::string pods = R"(pods:
 - {uid: a, name: a, namespace: n, serviceAccount: s, netns: /a, exclude: {outboundPorts: [80, 3306], inboundPorts: [1]}}

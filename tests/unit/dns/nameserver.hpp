@@ -18,10 +18,12 @@
 namespace culvert::dns {
 
 inline base::Fd bound(int type, const char* ip, std::uint16_t port) {
-    base::Fd fd{::socket(AF_INET, type | SOCK_CLOEXEC, 0)};
+    const base::SocketAddress at{base::IpAddress::parse(ip).value(), port};
+    base::Fd fd{::socket(at.ip.family(), type | SOCK_CLOEXEC, 0)};
     sockaddr_storage raw;
-    socklen_t size = base::SocketAddress{base::IpAddress::parse(ip).value(), port}.to(raw);
+    socklen_t size = at.to(raw);
     int one = 1;
+    if (at.ip.family() == AF_INET6) ::setsockopt(fd.get(), SOL_IPV6, IPV6_V6ONLY, &one, sizeof one);
     ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) != 0) return {};
     if (type == SOCK_STREAM && ::listen(fd.get(), 16) != 0) return {};
@@ -45,6 +47,8 @@ public:
         ending_ = true;
         thread_.join();
     }
+    // Of the last request by UDP.
+    base::SocketAddress client() const { return client_; }
     std::uint16_t port() const { return base::local_address(udp_.get()).port; }
     int asked() const { return asked_; }
 
@@ -63,6 +67,7 @@ private:
         socklen_t size = sizeof from;
         auto got = ::recvfrom(udp_.get(), request.data(), request.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
         request.resize(static_cast<std::size_t>(got));
+        client_ = base::SocketAddress::from(from);
         ++asked_;
         for (const Bytes& answer : says_(request))
             ::sendto(udp_.get(), answer.data(), answer.size(), 0, reinterpret_cast<sockaddr*>(&from), size);
@@ -87,6 +92,7 @@ private:
     base::Fd udp_, tcp_;
     std::atomic<bool> ending_ = false;
     std::atomic<int> asked_ = 0;
+    base::SocketAddress client_;  // written before asked_
     std::thread thread_;
 };
 

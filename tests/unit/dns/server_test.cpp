@@ -125,6 +125,19 @@ public:
         return sum;
     }
     Server& server() { return *server_; }
+    void leave(std::chrono::milliseconds deadline) {
+        std::atomic<bool> gone = false;
+        server_->remove_pod("uid", deadline, [&] { gone = true; });
+        for (int i = 0; i < 1000 && !gone; ++i) ::usleep(10'000);
+        REQUIRE(gone);
+    }
+    // By its TCP listener.
+    bool is_served() const {
+        base::Fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        sockaddr_storage raw;
+        socklen_t size = tcp_.to(raw);
+        return ::connect(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) == 0;
+    }
 
 private:
     std::string conf_;
@@ -311,12 +324,36 @@ TEST_CASE("server: a pod that has left is not answered, and its ports are free")
     Nameserver upstream{"127.0.0.1", 0, one_address("9.9.9.9")};
     Door door{at(upstream)};
     CHECK(!door.by_udp(request({.name = "web"})).empty());
-    std::atomic<bool> gone = false;
-    door.server().remove_pod("uid", [&] { gone = true; });
-    for (int i = 0; i < 500 && !gone; ++i) ::usleep(10'000);
-    CHECK(gone);
-    base::Fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    door.leave(10s);
+    CHECK(!door.is_served());
     CHECK(door.metric("istio_dns_requests_total") == 1);
+}
+
+TEST_CASE("server: what a pod that leaves has asked is answered, within the deadline") {
+    std::atomic<bool> slow = true;
+    Nameserver upstream{"127.0.0.1", 0, [&](const Bytes& asked) {
+                            while (slow) ::usleep(1000);
+                            return std::vector<Bytes>{answer_with(asked, {"9.9.9.9"})};
+                        }};
+    Settings settings = at(upstream);
+    settings.next_server = settings.give_up = 30s;
+    Door door{settings};
+    door.send(request({.name = "example.com"}));
+    while (upstream.asked() == 0) ::usleep(1000);
+    SUBCASE("in time") {
+        std::thread later{[&] {
+            ::usleep(50'000);
+            slow = false;
+        }};
+        door.leave(20s);
+        later.join();
+        CHECK(Reading{door.receive()}.records.size() == 1);
+    }
+    SUBCASE("too late") {
+        door.leave(20ms);
+        slow = false;
+        CHECK(!door.is_served());
+    }
 }
 
 }
