@@ -40,7 +40,7 @@ void tell(const Pod& pod, const Query& query, std::string_view result, std::size
 }
 
 // Takes what waits, a share in each round of the loop.
-class PodHere::UdpDoor : public std::enable_shared_from_this<UdpDoor>, base::Ready, base::RoundEnd {
+class PodHere::UdpDoor final : public std::enable_shared_from_this<UdpDoor>, base::Ready, base::RoundEnd {
 public:
     UdpDoor(PodHere& pod, Listener listener)
         : pod_{pod}, listener_{std::move(listener)}, watch_{pod.context_.loop, *this} {}
@@ -85,7 +85,7 @@ private:
     base::Watch watch_;
 };
 
-class PodHere::TcpDoor : base::Ready {
+class PodHere::TcpDoor final : base::Ready {
 public:
     TcpDoor(PodHere& pod, Fd fd)
         : pod_{pod}, fd_{std::move(fd)}, watch_{pod.context_.loop, *this}, retry_{pod.context_.loop, [this] {

@@ -37,7 +37,7 @@ Result<Fd> make_socket(int netns, const base::SocketAddress& server, int type) {
 }
 
 // One question at one nameserver, from a port and with an id of its own. Connected: nobody else can answer.
-class Attempt : base::Ready {
+class Attempt final : base::Ready {
 public:
     Attempt(Context& context, base::SocketAddress server, base::Event& news)
         : context_{context}, server_{server}, news_{news}, watch_{context.loop, *this} {}
