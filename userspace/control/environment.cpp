@@ -247,6 +247,9 @@ base::Result<Environment> read_environment(const Variables& variables, const std
         all.config.workers = worker_count(reading, proxy);
         all.config.shutdown_deadline = drain_time(reading);
         all.config.doors = doors(proxy);
+        all.config.dns.on = all.cluster.dns;
+        all.config.dns.cluster_domain = all.cluster.cluster_domain;
+        all.config.dns.preferred_namespace = all.cluster.preferred_namespace;
         all.config.keepalive = keepalive(reading);
         all.config.transport = transport(reading);
         all.notes = notes_of(reading);

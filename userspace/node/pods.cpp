@@ -167,7 +167,8 @@ base::Result<std::vector<dns::Listener>> Pods::redirected_dns(const capture::Pod
                                                               const std::vector<capture::Listener>& of_capture) const {
     auto takes_dns = [](const capture::Listener& one) { return one.arrival == capture::Arrival::dns; };
     if (!spec.dns || std::ranges::any_of(of_capture, takes_dns)) return std::vector<dns::Listener>{};
-    return dns::open_listeners(spec.netns, dns::loopback());
+    // Shared: a daemon that takes over from this one opens its own before ours close.
+    return dns::open_listeners(spec.netns, dns::loopback(), true);
 }
 
 // Out of capture's, for they are no worker's.

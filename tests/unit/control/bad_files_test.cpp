@@ -87,7 +87,7 @@ TEST_CASE("bad file: keys") {
          "f.yaml:2: doors.panel: found an unknown key, expected metrics, ready, admin or control"},
         {"strange", node + "\"a b\": 3\n",
          "f.yaml:2: [\"a b\"]: found an unknown key, expected node, capture, ca, log, workers, shutdown, doors, "
-         "limits, "
+         "dns, limits, "
          "keepalive, pods, workloads, services, policies or unknownPolicy"},
         {"twice", node + "workers: 1\n" + node, "f.yaml:3: node: found a second time, first on line 1; remove one"},
         {"twice, deep", node + "log:\n  level: info\n  format: text\n  level: debug\n",

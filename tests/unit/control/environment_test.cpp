@@ -53,6 +53,7 @@ TEST_CASE("environment: nothing set is ztunnel's defaults") {
     CHECK(all.cluster.instance_ip == "1.1.1.1");
     CHECK(all.cluster.cluster_domain == "cluster.local");
     CHECK(all.cluster.dns);
+    CHECK(all.config.dns == DnsSettings{.on = true});
     CHECK(all.config.node.cluster_id == "Kubernetes");
     CHECK(all.config.node.trust_domain == "cluster.local");
     CHECK(all.config.ca.ttl == 24h);

@@ -153,8 +153,8 @@ Says one_address(const char* ip) {
 Settings at(const Nameserver& nameserver) {
     Settings settings;
     settings.nameserver_port = nameserver.port();
-    settings.next_server = 150ms;
-    settings.give_up = 600ms;
+    settings.next_server = 1s;
+    settings.give_up = 20s;  // on a busy machine, too
     return settings;
 }
 
@@ -203,7 +203,7 @@ TEST_CASE("server: a long answer is cut by UDP, whole by TCP") {
 TEST_CASE("server: one connection carries several questions, and ends when it is idle") {
     Nameserver upstream{"127.0.0.1", 0, one_address("9.9.9.9")};
     Settings settings = at(upstream);
-    settings.idle = 100ms;
+    settings.idle = 1s;
     Door door{settings};
     auto fd = door.connect();
     for (int i = 0; i < 3; ++i) CHECK(Reading{Door::converse(fd.get(), request({.name = "web"}))}.records.size() == 1);
@@ -227,12 +227,15 @@ TEST_CASE("server: without a nameserver there it says SERVFAIL at once") {
 
 TEST_CASE("server: with a silent nameserver it gives up in time") {
     Nameserver silent{"127.0.0.1", 0, [](const Bytes&) { return std::vector<Bytes>{}; }};
-    Door door{at(silent)};
+    Settings settings = at(silent);
+    settings.next_server = 150ms;
+    settings.give_up = 600ms;
+    Door door{settings};
     auto begun = std::chrono::steady_clock::now();
     CHECK(Reading{door.by_udp(request({.name = "example.com"}))}.rcode == 2);
     auto took = std::chrono::steady_clock::now() - begun;
     CHECK(took >= 600ms);
-    CHECK(took < 3s);
+    CHECK(took < 9s);
     CHECK(silent.asked() > 1);  // again, for datagrams get lost
 }
 
