@@ -17,7 +17,7 @@ know_commit() {
 image_version() { "$image/culvertd" --version | awk 'NR == 1 {print $2}'; }
 
 # The build root is made anew when its packages or their source change.
-builder_packages() { printf '%s\n' "${build_packages[@]}" "${image_packages[@]}" libboost-dev ccache; }
+builder_packages() { printf '%s\n' "${build_packages[@]}" "${image_packages[@]}" "${manifest_packages[@]}" libboost-dev ccache; }
 builder_key() { { builder_packages && debian_sources "$image_suite"; } | sha256sum | cut -d' ' -f1; }
 
 ensure_builder() {

@@ -101,7 +101,6 @@ def write(options):
         "os": "linux",
         "config": {
             "Entrypoint": ["/usr/sbin/culvertd"],
-            "Cmd": ["--config", "/etc/culvert/culvert.yaml"],
             "Env": ["PATH=/usr/sbin:/usr/bin"],
             "WorkingDir": "/",
             "StopSignal": "SIGTERM",

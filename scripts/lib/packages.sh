@@ -26,6 +26,8 @@ fuzz_package() {
 service_packages=(nginx)
 # Programs of the image, beside ours and the libraries that they are linked with: what capture: iptables calls.
 image_packages=(iptables ipset)
+# What judges manifests/kubernetes, in the Debian root that scripts/image builds in.
+manifest_packages=(kubectl)
 # What scripts/image calls, and scripts/image --dockerfile.
 image_maker_packages=(mmdebstrap debian-archive-keyring git python3)
 dockerfile_packages=(buildah)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "iptables.hpp"
 
+#include <linux/capability.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <culvert/base/netns.hpp>
 #include <culvert/bpf/marks.h>
 
+#include "capabilities.hpp"
 #include "kernel.hpp"
 #include "pins.hpp"
 #include "listeners.hpp"
@@ -27,6 +29,10 @@ Result<std::unique_ptr<Capture>> IptablesCapture::start(boost::asio::io_context&
     if (std::string home = mounted_bpffs(); !home.empty() && Pins::exists(home, settings.instance))
         return base::problem("pods of " + settings.instance + " are captured by ebpf; run: culvertd cleanup " +
                              settings.instance);
+    // iptables asks for ipsets, and for tables of the legacy kind, through a raw socket.
+    constexpr Capability wanted[] = {
+        {CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, {CAP_NET_RAW, "CAP_NET_RAW"}};
+    if (auto allowed = check_capabilities(wanted); !allowed) return allowed.error();
     if (auto able = HostProbes::check(); !able) return able.error();
     auto records = Records::open(settings.instance);
     if (!records) return records.error();

@@ -8,7 +8,6 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include <cstdio>
 #include <cstring>
@@ -18,6 +17,9 @@
 
 #include <culvert/base/log.hpp>
 #include <culvert/base/netns.hpp>
+
+#include "capabilities.hpp"
+#include "private_mount.hpp"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
@@ -50,24 +52,6 @@ std::vector<Mount> mounts() {
         found.push_back(std::move(mount));
     }
     return found;
-}
-
-Result<> check_capabilities() {
-    struct {
-        int number;
-        const char* name;
-    } const wanted[] = {
-        {CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, {CAP_NET_RAW, "CAP_NET_RAW"}};
-    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    __user_cap_data_struct data[2]{};
-    if (::syscall(SYS_capget, &header, data) != 0) return base::errno_while("read own capabilities");
-    std::string missing;
-    for (const auto& capability : wanted)
-        if (!(data[capability.number / 32].effective & (1u << capability.number % 32)))
-            missing += std::string{missing.empty() ? "" : ", "} + capability.name;
-    if (!missing.empty())
-        return base::problem("capture needs " + missing + ": run as root, or give them to the container");
-    return {};
 }
 
 bool struct_has_member(const btf* types, const char* name, const char* member) {
@@ -113,17 +97,12 @@ ino_t inode_of(int fd) {
     return ::fstat(fd, &status) == 0 ? status.st_ino : 0;
 }
 
-// A cgroup2 mount that nobody else sees, for machines that mount none.
-Fd mount_cgroup_privately() {
-#if defined(SYS_fsopen) && defined(SYS_fsmount)
-    Fd context{static_cast<int>(::syscall(SYS_fsopen, "cgroup2", 1 /* FSOPEN_CLOEXEC */))};
-    if (!context) return {};
-    if (::syscall(SYS_fsconfig, context.get(), 6 /* FSCONFIG_CMD_CREATE */, nullptr, nullptr, 0) != 0) return {};
-    return Fd{static_cast<int>(::syscall(SYS_fsmount, context.get(), 1 /* FSMOUNT_CLOEXEC */, 0))};
-#else
-    errno = ENOSYS;
-    return {};
-#endif
+// The kernel's own number, include/linux/proc_ns.h.
+constexpr ino_t first_pid_namespace = 0xEFFFFFFC;
+
+bool is_in_container() {
+    struct stat status {};
+    return ::stat("/proc/self/ns/pid", &status) == 0 && status.st_ino != first_pid_namespace;
 }
 
 }
@@ -133,7 +112,8 @@ void adopt_libbpf_log() {
 }
 
 Result<> check_kernel() {
-    if (auto allowed = check_capabilities(); !allowed) return allowed.error();
+    constexpr Capability wanted[] = {{CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}};
+    if (auto allowed = check_capabilities(wanted); !allowed) return allowed.error();
     Types types{btf__load_vmlinux_btf()};
     if (!types)
         return base::problem("this kernel has no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF");
@@ -166,7 +146,15 @@ std::string mounted_bpffs() {
 
 Result<std::string> bpffs() {
     const char* point = "/sys/fs/bpf";
-    if (std::string there = mounted_bpffs(); there == point) return there;
+    std::string there = mounted_bpffs();
+    if (there == point) return there;
+    // Pins in a mount that ends with the container would let go of captured pods.
+    if (is_in_container()) {
+        if (!there.empty()) return there;
+        return base::problem(
+            "no bpffs is mounted here, and one that a container mounts ends with it: mount it on the node "
+            "(mount -t bpf bpf /sys/fs/bpf, as systemd does), and the node's /sys/fs/bpf into the container");
+    }
     if (::mount("bpf", point, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") != 0) {
         int why = errno;
         if (std::string elsewhere = mounted_bpffs(); !elsewhere.empty()) return elsewhere;
@@ -185,7 +173,7 @@ Result<Fd> cgroup_root() {
         seen = true;
         if (inode_of(root.get()) == 1) return root;
     }
-    Fd root = mount_cgroup_privately();
+    Fd root = mount_privately("cgroup2");
     if (root && inode_of(root.get()) == 1) {
         base::log::info("capture", "no cgroup2 root in the mount table: using a private mount of it");
         return root;
@@ -193,7 +181,7 @@ Result<Fd> cgroup_root() {
     if (!root && !seen) return base::errno_while("mount the cgroup2 hierarchy");
     return base::problem(
         "the cgroup2 root that culvertd sees is not the node's (its inode is not 1), so nothing would be captured: "
-        "run it in the host's cgroup namespace");
+        "run it in the host's cgroup namespace, or mount the node's /sys/fs/cgroup into the container");
 }
 
 Result<std::uint64_t> netns_cookie() {

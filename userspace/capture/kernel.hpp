@@ -13,7 +13,7 @@ namespace culvert::capture {
 base::Result<> check_kernel();
 bool kernel_has_tcx();
 
-// Where bpffs is mounted; mounts it at /sys/fs/bpf when nowhere.
+// Where bpffs is mounted; when nowhere it is mounted at /sys/fs/bpf, except in a container, whose mounts end with it.
 base::Result<std::string> bpffs();
 // The same, but never mounts: empty when there is none.
 std::string mounted_bpffs();
