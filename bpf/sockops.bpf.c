@@ -18,7 +18,7 @@
 #include <asm-generic/socket.h>
 #include <culvert/bpf/marks.h>
 
-const volatile __u64 node_netns;  /* the cookie of the netns that the daemon lives in */
+const volatile __u64 node_netns;  /* the cookie of the netns that probes come from; 0: of the kernel's first */
 const volatile __u64 this_daemon; /* matches cv_pod.daemon */
 
 /* Reads the tuple of a connect: source is the caller. A v4-mapped socket sends IPv4. */
@@ -60,6 +60,10 @@ static __always_inline void note(struct bpf_sock_ops* ctx, void* map, const stru
 
     bpf_map_update_elem(map, key, &note, BPF_ANY);
     ask_for(ctx, BPF_SOCK_OPS_RTO_CB_FLAG);
+}
+
+static __always_inline int is_the_nodes(__u64 cookie) {
+    return cookie == (node_netns ? node_netns : bpf_get_netns_cookie(0));
 }
 
 /* A socket of the node's that connects to a pod. Written by the socket's own connect, so no pod can forge it. */
@@ -135,7 +139,7 @@ static __always_inline enum cv_reason on_connect(struct bpf_sock_ops* ctx, struc
     struct cv_own_sock* own;
     enum cv_reason why;
 
-    if (!pod && to.netns_cookie != node_netns) return CV_REASON_COUNT;
+    if (!pod && !is_the_nodes(to.netns_cookie)) return CV_REASON_COUNT;
 
     read_connect(ctx, &to);
     own = bpf_sk_storage_get(&cv_own_socks, sk, 0, 0);
@@ -158,7 +162,7 @@ static __always_inline void on_rto(struct bpf_sock_ops* ctx, struct bpf_sock* sk
     own = bpf_sk_storage_get(&cv_own_socks, sk, 0, 0);
     if (own)
         note(ctx, &cv_legs, &to, own->kind == CV_OWN_DIAL ? CV_NOTE_DIAL : CV_NOTE_LEG);
-    else if (to.netns_cookie == node_netns)
+    else if (is_the_nodes(to.netns_cookie))
         note_probe(ctx, &to);
 }
 

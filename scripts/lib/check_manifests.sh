@@ -27,6 +27,7 @@ build() {
         printf 'resources: [../kubernetes]\ncomponents:\n'
         for component; do printf -- '- ../kubernetes/components/%s\n' "$component"; done
     } >"$folder/cluster/kustomization.yaml"
+    # shellcheck disable=SC2154 # of image.sh
     "$builder/usr/bin/kubectl" kustomize "$folder/cluster"
 }
 

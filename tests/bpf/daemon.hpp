@@ -40,10 +40,15 @@ inline std::string fresh_instance() {
 // The daemon's side. Must live on a thread that is in the node's namespace (see on_node).
 class Daemon {
 public:
-    Daemon(const Namespaces& where, std::string instance, bool take_over = false, std::uint32_t max_flows = 64)
+    Daemon(const Namespaces& where, std::string instance, bool take_over = false, std::uint32_t max_flows = 64,
+           std::string node_netns = {})
         : where_{where}, instance_{std::move(instance)} {
-        auto started = Capture::start(
-            io_, {.instance = instance_, .workers = 2, .max_pods = 8, .max_flows = max_flows, .take_over = take_over});
+        auto started = Capture::start(io_, {.instance = instance_,
+                                            .node_netns = std::move(node_netns),
+                                            .workers = 2,
+                                            .max_pods = 8,
+                                            .max_flows = max_flows,
+                                            .take_over = take_over});
         if (!started) throw std::runtime_error{started.error().to_string()};
         capture_ = std::move(*started);
     }

@@ -178,6 +178,17 @@ TEST_CASE("enrolling: what was connected goes on, what was just connecting is to
     });
 }
 
+TEST_CASE("instances: whether a daemon has one can be asked from outside") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        CHECK_FALSE(Capture::is_held(after.instance));
+        Daemon daemon{where, after.instance};
+        CHECK(Capture::is_held(after.instance));
+        daemon.kill();
+        CHECK_FALSE(Capture::is_held(after.instance));
+    });
+}
+
 TEST_CASE("schema: pins of another version are replaced, and the pod is closed until it is enrolled again") {
     on_node([](Namespaces& where) {
         Cleaned after;

@@ -5,6 +5,7 @@
 #include "host_probes.hpp"
 #include "iptables.hpp"
 #include "kernel.hpp"
+#include "pins.hpp"
 #include "undo.hpp"
 
 namespace culvert::capture {
@@ -30,6 +31,10 @@ base::Result<> Capture::cleanup(const std::string& instance) {
     base::Result<> done = EbpfCapture::cleanup(instance);
     keep_first(done, IptablesCapture::cleanup(instance));
     return done;
+}
+
+bool Capture::is_held(const std::string& instance) {
+    return Pins::are_held(mounted_bpffs(), instance);
 }
 
 }

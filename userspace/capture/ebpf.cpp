@@ -78,9 +78,7 @@ Result<> EbpfCapture::set_aside_other_schemas() {
 }
 
 Result<> EbpfCapture::load() {
-    auto node_netns = open_node_netns(settings_.node_netns);
-    if (!node_netns) return node_netns.error();
-    auto cookie = base::in_netns(node_netns->get(), netns_cookie);
+    auto cookie = node_netns_cookie(settings_.node_netns);
     if (!cookie) return cookie.error();
     netns_ = *cookie;
     auto loaded = Programs::load(Programs::Node{netns_, daemon_, settings_.max_pods, settings_.max_flows},

@@ -194,6 +194,13 @@ Result<std::uint64_t> netns_cookie() {
     return cookie;
 }
 
+Result<std::uint64_t> node_netns_cookie(const std::string& path) {
+    if (path == "initial") return std::uint64_t{0};
+    auto netns = open_node_netns(path);
+    if (!netns) return netns.error();
+    return base::in_netns(netns->get(), netns_cookie);
+}
+
 Result<Fd> open_node_netns(const std::string& path) {
     auto opened = base::open_netns(path.empty() ? "/proc/thread-self/ns/net" : path);
     if (opened || path.empty()) return opened;

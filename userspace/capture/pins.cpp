@@ -139,6 +139,11 @@ void Pins::restore() {
     if (lock && ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) lock_ = std::move(lock);
 }
 
+bool Pins::are_held(const std::string& bpffs, const std::string& instance) {
+    Fd home = open_directory(bpffs + "/culvert/" + instance);
+    return home && ::flock(home.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
 bool Pins::exists(const std::string& bpffs, const std::string& instance) {
     struct stat status {};
     return ::stat((bpffs + "/culvert/" + instance).c_str(), &status) == 0;

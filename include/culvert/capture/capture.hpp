@@ -72,7 +72,7 @@ enum class Mode { ebpf, iptables };
 struct Settings {
     Mode mode = Mode::ebpf;
     std::string instance;  // pins live in <bpffs>/culvert/<instance>/
-    // The path of the netns that the kubelet calls pods from; empty: the daemon's own.
+    // The path of the netns that the kubelet calls pods from; empty: the daemon's own; initial: the kernel's first (ebpf).
     std::string node_netns = {};
     unsigned workers = 1;
     std::uint32_t max_pods = 1024;
@@ -177,6 +177,8 @@ public:
 
     // Removes every trace of an instance, with no daemon running. Idempotent.
     static base::Result<> cleanup(const std::string& instance);
+    // Whether a daemon has the pods of the instance; of ebpf only.
+    static bool is_held(const std::string& instance);
 
 protected:
     Capture() = default;
