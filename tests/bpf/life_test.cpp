@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A daemon that dies, comes back, changes its mind or is cleaned up after.
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+
+#include <node/stand_by.hpp>
 
 #include "daemon.hpp"
 
@@ -181,11 +187,47 @@ TEST_CASE("enrolling: what was connected goes on, what was just connecting is to
 TEST_CASE("instances: whether a daemon has one can be asked from outside") {
     on_node([](Namespaces& where) {
         Cleaned after;
+        after.instance += ".of.a.cluster";  // as many are called
         CHECK_FALSE(Capture::is_held(after.instance));
         Daemon daemon{where, after.instance};
         CHECK(Capture::is_held(after.instance));
         daemon.kill();
         CHECK_FALSE(Capture::is_held(after.instance));
+    });
+}
+
+TEST_CASE("instances: who was replaced stands by until it is told to end, or nobody has the pods") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon successor{where, after.instance};
+        auto replaced = [&] {
+            pid_t child = ::fork();
+            if (child != 0) return child;
+            ::close_range(3, ~0u, 0);  // the successor's lock is among them
+            node::stand_by(after.instance);
+            ::_exit(7);
+        };
+        auto end_of = [](pid_t child) {
+            int status = 0;
+            ::waitpid(child, &status, 0);
+            return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+        };
+        pid_t told = replaced();
+        pid_t left = replaced();
+        // Its own handler ends it, as it has to where it is a container's first process.
+        auto handles_term = [&] {
+            std::ifstream file{"/proc/" + std::to_string(told) + "/status"};
+            for (std::string line; std::getline(file, line);)
+                if (line.starts_with("SigCgt:"))
+                    return (std::stoull(line.substr(8), nullptr, 16) >> (SIGTERM - 1) & 1) != 0;
+            return false;
+        };
+        for (int tries = 0; tries < 500 && !handles_term(); ++tries) ::usleep(10'000);
+        ::kill(told, SIGTERM);
+        CHECK(end_of(told) == 0);
+        CHECK(::waitpid(left, nullptr, WNOHANG) == 0);
+        successor.kill();
+        CHECK(end_of(left) == 7);
     });
 }
 

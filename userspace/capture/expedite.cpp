@@ -7,12 +7,26 @@
 
 #include <cerrno>
 
+#include "private_mount.hpp"
+
 namespace culvert::capture {
 
 using base::Fd;
 
-Expedite::Expedite(const std::string& folder) : note_{folder + "/expedited"} {
+namespace {
+
+// A container has /sys read-only, but one of our own is not.
+Fd open_switch() {
     Fd file{::open("/sys/kernel/rcu_expedited", O_RDWR | O_CLOEXEC)};
+    if (file || errno != EROFS) return file;
+    Fd own_sys = mount_privately("sysfs");
+    return own_sys ? Fd{::openat(own_sys.get(), "kernel/rcu_expedited", O_RDWR | O_CLOEXEC)} : Fd{};
+}
+
+}
+
+Expedite::Expedite(const std::string& folder) : note_{folder + "/expedited"} {
+    Fd file = open_switch();
     char value = 0;
     if (!file || ::pread(file.get(), &value, 1, 0) != 1) return;
     bool noted = ::mkdir(note_.c_str(), 0700) == 0;

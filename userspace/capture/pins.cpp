@@ -51,11 +51,17 @@ base::Error somebody_runs(const std::string& instance, const std::string& home) 
                          "); start with --take-over to replace it");
 }
 
+// Nodes of a cluster have names of DNS.
 bool is_instance_name(const std::string& name) {
-    // bpffs keeps names with dots to itself.
-    return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](unsigned char c) {
-        return std::isalnum(c) || c == '-' || c == '_';
+    return !name.empty() && name.size() <= 253 && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+        return std::isalnum(c) || c == '-' || c == '_' || c == '.';
     });
+}
+
+// bpffs keeps names with dots to itself.
+std::string home_of(const std::string& bpffs, std::string instance) {
+    std::replace(instance.begin(), instance.end(), '.', '_');
+    return bpffs + "/culvert/" + instance;
 }
 
 }
@@ -99,8 +105,8 @@ void remove_tree(const std::string& directory) {
 
 Result<Pins> Pins::open(const std::string& bpffs, const std::string& instance, bool may_share) {
     if (!is_instance_name(instance))
-        return base::problem("instance name \"" + instance + "\": only letters, digits, - and _ are possible");
-    std::string home = bpffs + "/culvert/" + instance;
+        return base::problem("instance name \"" + instance + "\": only letters, digits, -, _ and dots are possible");
+    std::string home = home_of(bpffs, instance);
     for (;;) {
         if (auto made = make_directory(bpffs + "/culvert"); !made) return made.error();
         if (auto made = make_directory(home); !made) return made.error();
@@ -140,13 +146,13 @@ void Pins::restore() {
 }
 
 bool Pins::are_held(const std::string& bpffs, const std::string& instance) {
-    Fd home = open_directory(bpffs + "/culvert/" + instance);
+    Fd home = open_directory(home_of(bpffs, instance));
     return home && ::flock(home.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
 bool Pins::exists(const std::string& bpffs, const std::string& instance) {
     struct stat status {};
-    return ::stat((bpffs + "/culvert/" + instance).c_str(), &status) == 0;
+    return ::stat(home_of(bpffs, instance).c_str(), &status) == 0;
 }
 
 std::vector<std::uint64_t> pods_in(const std::string& home) {

@@ -22,6 +22,7 @@
 #include <culvert/control/environment.hpp>
 
 #include "node.hpp"
+#include "stand_by.hpp"
 #include "versions.hpp"
 
 namespace {
@@ -132,12 +133,16 @@ int run(const Options& options) {
     raise_descriptor_limit();
     base::log::configure(setup->config.log.level, setup->config.log.format);
     std::string instance = setup->config.node.name;
+    const bool in_cluster = setup->cluster.has_value();
+    bool replaced = false;
     {
         auto node = node::Node::start(std::move(*setup));
         if (!node) return say(cannot_run, node.error());
         if (auto ran = (*node)->run(); !ran) return say(cannot_run, ran.error());
-        if ((*node)->replaced()) return ok;
+        replaced = (*node)->replaced();
     }
+    if (replaced && in_cluster) node::stand_by(instance);
+    if (replaced) return ok;
     if (!options.cleanup_at_end) return ok;
     if (auto done = capture::Capture::cleanup(instance); !done) return say(cannot_run, done.error());
     return ok;
