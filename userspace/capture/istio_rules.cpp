@@ -90,7 +90,7 @@ Result<bool> finds_legacy(int family) {
     constexpr const char* table = "nat";
     if (!has_legacy(v4 ? "/proc/thread-self/net/ip_tables_names" : "/proc/thread-self/net/ip6_tables_names", table))
         return false;
-    Fd any{::socket(family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW)};
+    Fd any{::socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0)};  // the raw one that iptables takes wants CAP_NET_RAW
     if (!any) return base::errno_while("ask for the pod's legacy rules");
     int level = v4 ? int{SOL_IP} : int{SOL_IPV6};  // the numbers and the structs are the same
     for (int tries = 0; tries < 5; ++tries) {
