@@ -15,6 +15,7 @@ cluster_tour() {
     hand_over_pods
     visit_same_node
     visit_cross_node
+    visit_a_name
     visit_the_wire
     visit_a_told_policy
     visit_without_istiod
@@ -160,10 +161,10 @@ visit_a_name() {
     heading "a service by its name: the pod's question is answered by its node"
     printf 'nameserver 10.96.0.10\nsearch default.svc.cluster.local svc.cluster.local cluster.local\noptions timeout:2 attempts:1\n' \
         >"$run/resolv.conf"
-    say "   curl-1\$ curl http://httpbin/ip"
+    say "   curl-1\$ curl -4 http://httpbin/ip"
     # shellcheck disable=SC2016 # expanded there
     status=$(in_pod curl-1 unshare --mount bash -c 'mount --bind "$0" /etc/resolv.conf && exec curl "$@"' "$run/resolv.conf" \
-        -sS -m 5 -o "$run/curl.out" -w '%{http_code}' http://httpbin/ip 2>"$run/curl.err") || say "      $(<"$run/curl.err")"
+        -4 -sS -m 5 -o "$run/curl.out" -w '%{http_code}' http://httpbin/ip 2>"$run/curl.err") || say "      $(<"$run/curl.err")"
     promise "by the name httpbin: 200" equals "$status" 200
     promise "httpbin sees the client's own address" equals "$(origin)" "$(ip4_of curl-1)"
     say "   $(in_pod n1 curl -sS http://127.0.0.1:15020/metrics | grep -m 1 '^istio_dns_requests_total')"
