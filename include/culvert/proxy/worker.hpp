@@ -31,7 +31,7 @@ struct Limits {
     std::uint32_t connections_per_worker = 65'536;  // then new ones are refused with RST, and counted
     std::uint32_t handshakes_per_worker = 4096;     // then the oldest goes
     std::uint32_t handshakes_per_source = 1024;
-    std::chrono::milliseconds own_workload{5'000};           // that the mesh does not know yet; ztunnel's
+    std::chrono::milliseconds own_workload{5'000};  // that the mesh does not know yet; ztunnel's
     std::uint32_t waiting_for_workload_per_worker = 1024;
     std::uint32_t waiting_for_certificate_per_worker = 1024;  // each for `connect` at most
 };
