@@ -90,7 +90,7 @@ Result<Listener> open_dns(base::SocketAddress at) {
     if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) != 0)
         return base::errno_while("bind a socket for DNS to " + at.to_string());
     Fd answers{::socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW)};
-    if (!answers) return base::errno_while("open a socket for answers of nameservers");
+    if (!answers) return base::errno_while("open a socket for answers of nameservers, which wants CAP_NET_RAW");
     Listener listener{.arrival = Arrival::dns, .family = family, .worker = 0, .fd = std::move(fd)};
     listener.raw = std::move(answers);
     return listener;
