@@ -23,7 +23,7 @@ Cluster::Cluster(const Lab& lab)
     std::ofstream{lab.folder() / "token"} << "good";
 }
 
-std::vector<std::string> Cluster::environment(int node) const {
+std::vector<std::string> Cluster::environment(int node, const DaemonSettings& settings) const {
     const std::string address = fmt::format("https://{}:15012", istiod_address);
     const std::string folder = lab_.folder();
     return {
@@ -41,6 +41,7 @@ std::vector<std::string> Cluster::environment(int node) const {
         "SERVICE_ACCOUNT=ztunnel",
         "INSTANCE_IP=" + std::string{istiod_address},
         "ISTIO_META_CLUSTER_ID=Kubernetes",
+        "SECRET_TTL=" + settings.certificate_ttl,
         "RUST_LOG=debug",
         "ZTUNNEL_WORKER_THREADS=2",
     };

@@ -16,8 +16,8 @@ class Cluster {
 public:
     explicit Cluster(const Lab& lab);
 
-    // Of a node's culvertd, as the DaemonSet sets them: NAME=VALUE.
-    std::vector<std::string> environment(int node) const;
+    // Of a node's culvertd, as the DaemonSet sets them: NAME=VALUE. Of the settings: how long certificates live.
+    std::vector<std::string> environment(int node, const DaemonSettings& settings) const;
     // Workloads and services go to istiod, enrolled pods to the agents of their nodes; those that are no longer leave.
     void tell(const Mesh& mesh);
 

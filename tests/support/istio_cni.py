@@ -8,6 +8,8 @@
 #   del UID     takes it out, and its rules
 #   raw HEX     says this to the newest connection as it is, without a descriptor, and reads the answer
 #   hang up     ends all connections
+#   close       nobody listens any more, and all connections end: the agent is restarted. It goes on being told of pods
+#   open        it listens again
 #
 # What happens is printed, a line each:
 #
@@ -194,15 +196,33 @@ class Connection(threading.Thread):
 class Agent:
     def __init__(self, path, probe):
         self.probe, self.lock, self.pods, self.connections = probe, threading.Lock(), {}, []
-        pathlib.Path(path).unlink(missing_ok=True)
-        self.door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.door.bind(path)
-        self.door.listen(16)
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.path = pathlib.Path(path)
+        self.open()
 
-    def accept(self):
+    def open(self):
+        self.path.unlink(missing_ok=True)
+        self.door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.door.bind(str(self.path))
+        self.door.listen(16)
+        threading.Thread(target=self.accept, args=(self.door,), daemon=True).start()
+
+    def close(self):
+        self.path.unlink(missing_ok=True)
+        self.door.shutdown(socket.SHUT_RDWR)  # wakes who accepts
+        self.hang_up()
+
+    def hang_up(self):
+        with self.lock:
+            for connection in self.connections:
+                connection.orders.put(None)
+
+    def accept(self, door):
         while True:
-            connection = Connection(self, self.door.accept()[0])
+            try:
+                connection = Connection(self, door.accept()[0])
+            except OSError:
+                door.close()
+                return
             with self.lock:
                 self.connections.append(connection)
             connection.start()
@@ -250,10 +270,9 @@ class Agent:
             case ["keep", uid]: self.keep(uid)
             case ["del", uid]: self.delete(uid)
             case ["raw", text]: self.tell("raw", bytes.fromhex(text))
-            case ["hang", "up"]:
-                with self.lock:
-                    for connection in self.connections:
-                        connection.orders.put(None)
+            case ["hang", "up"]: self.hang_up()
+            case ["close"]: self.close()
+            case ["open"]: self.open()
             case []: pass
             case _: say("WRONG: no such order:", *words)
 

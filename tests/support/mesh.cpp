@@ -83,10 +83,10 @@ std::string workload_json(const Mesh& mesh, const Workload& workload) {
     return fmt::format(
         R"({{"workload": {{"uid": "{0}", "name": "{1}", "namespace": "{2}", "service_account": "{3}", )"
         R"("addresses": ["{4}", "{5}"], "tunnel_protocol": "{6}", "node": "{7}", "cluster_id": "Kubernetes", )"
-        R"("services": {{{8}}}}}}})",
+        R"("services": {{{8}}}, "authorization_policies": [{9}]}}}})",
         Mesh::uid(pod), pod.name(), workload.namespace_, workload.service_account, pod.ip(Family::v4).to_string(),
         pod.ip(Family::v6).to_string(), workload.protocol == "HBONE" ? "HBONE" : "NONE",
-        mesh.lab->node_name(pod.node()), services);
+        mesh.lab->node_name(pod.node()), services, workload.policies);
 }
 
 std::string service_json(const Service& service) {

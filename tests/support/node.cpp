@@ -103,9 +103,14 @@ std::vector<std::string> Node::command(const std::string& binary) const {
 }
 
 void Node::be_told_by(std::vector<std::string> environment) {
-    janitor::remember("run " + cleanup_command());
+    if (environment_.empty()) janitor::remember("run " + cleanup_command());
     environment_ = std::move(environment);
     access_log_ = AccessLog{log_};
+}
+
+void Node::set_variable(const std::string& name, const std::string& value) {
+    std::erase_if(environment_, [&](const auto& each) { return each.starts_with(name + "="); });
+    environment_.push_back(name + "=" + value);
 }
 
 void Node::configure(const std::string& yaml) {
@@ -115,24 +120,47 @@ void Node::configure(const std::string& yaml) {
     std::filesystem::rename(fresh, config_);
 }
 
-void Node::start(const std::string& binary) {
+void Node::launch(const std::string& binary) {
     daemon_ = Process(command(binary), netns_, log_);
+}
+
+void Node::wait_until_ready() {
     if (eventually(15s, [this] { return !running() || ready(); }) && running()) return;
     throw std::runtime_error(name_ + " did not get ready\n" + where_to_look());
 }
 
-Process Node::start_successor(const std::string& binary) {
+void Node::start(const std::string& binary) {
+    launch(binary);
+    wait_until_ready();
+}
+
+Process Node::launch_successor(const std::string& binary) {
     Process old = std::move(daemon_);
     auto words = command(binary);
     words.push_back("--take-over");
     daemon_ = Process(words, netns_, log_);
+    return old;
+}
+
+void Node::wait_until_taken_over() {
     const bool taken = eventually(20s, [this] { return !running() || says({"another culvertd has taken over"}, 0ms); });
-    if (taken && eventually(15s, [this] { return !running() || ready(); }) && running()) return old;
+    if (taken && eventually(15s, [this] { return !running() || ready(); }) && running()) return;
     throw std::runtime_error(name_ + " was not taken over\n" + where_to_look());
+}
+
+Process Node::start_successor(const std::string& binary) {
+    Process old = launch_successor(binary);
+    wait_until_taken_over();
+    return old;
 }
 
 bool Node::ready() const {
     return http_get(netns_, ready_door, "/healthz/ready").status == 200;
+}
+
+std::string Node::readiness() const {
+    const HttpAnswer page = http_get(netns_, ready_door, "/healthz/ready");
+    return page.status == 0 ? "nobody answers" : std::to_string(page.status) + " " + page.body;
 }
 
 void Node::kill9() {

@@ -25,13 +25,21 @@ public:
 
     // A node of a cluster: no file, these variables. Its access log is in its own log.
     void be_told_by(std::vector<std::string> environment);
+    // One variable, from its next start on.
+    void set_variable(const std::string& name, const std::string& value);
     // Replaces the file in one step, as editors and Kubernetes do.
     void configure(const std::string& yaml);
     // Starts it and waits until it says that it is ready; throws with its log when it does not.
     void start(const std::string& binary = culvertd());
     // Starts another that takes over from this one, and waits until it has. The old one is the caller's from then on.
     Process start_successor(const std::string& binary);
+    // The halves of both: nothing is waited for, and what comes then.
+    void launch(const std::string& binary = culvertd());
+    void wait_until_ready();
+    Process launch_successor(const std::string& binary = culvertd());
+    void wait_until_taken_over();
     bool ready() const;
+    std::string readiness() const;  // the page's text, and "nobody answers" when nobody does
     void signal(int number) { daemon_.signal(number); }
     void kill9();
     // Stops every thread of it, and waits until they have stopped; resume() lets them go on.

@@ -29,7 +29,7 @@ void populate(World& world) {
 
 }
 
-World::World(const std::function<void(Mesh&)>& change)
+World::World(const std::function<void(Mesh&)>& change, bool in_cluster)
     : client{lab.add_pod("client", 1, 10)},
       near{lab.add_pod("near", 1, 11)},
       tcp1{lab.add_pod("tcp1", 1, 20)},
@@ -39,14 +39,14 @@ World::World(const std::function<void(Mesh&)>& change)
       plain2{lab.add_pod("plain2", 2, 21)},
       down{lab.add_pod("down", 2, 30)},
       lost{lab.add_pod("lost", 2, 31)},
-      cluster{under_istiod() ? std::make_unique<Cluster>(lab) : nullptr},
+      cluster{in_cluster ? std::make_unique<Cluster>(lab) : nullptr},
       one{lab, 1},
       two{lab, 2} {
     populate(*this);
     if (change) change(mesh);
     if (cluster) {
-        one.be_told_by(cluster->environment(1));
-        two.be_told_by(cluster->environment(2));
+        one.be_told_by(cluster->environment(1, mesh.settings));
+        two.be_told_by(cluster->environment(2, mesh.settings));
     }
     reconfigure();
     one.start();
@@ -81,9 +81,9 @@ void World::mark() {
     two.access_log().mark();
 }
 
-World& World::shared(const std::string& shape, const std::function<void(Mesh&)>& change) {
+World& World::shared(const std::string& shape, const std::function<void(Mesh&)>& change, bool in_cluster) {
     auto& one = all_shared[shape];
-    if (!one) one = std::make_unique<World>(change);
+    if (!one) one = std::make_unique<World>(change, in_cluster);
     return *one;
 }
 

@@ -19,8 +19,8 @@ namespace culvert::test {
 
 class World {
 public:
-    // `change` adapts the mesh before the daemons start.
-    explicit World(const std::function<void(Mesh&)>& change = {});
+    // `change` adapts the mesh before the daemons start. They are told by files, or by a control plane.
+    explicit World(const std::function<void(Mesh&)>& change = {}, bool in_cluster = under_istiod());
 
     Lab lab;
     Mesh mesh;
@@ -33,7 +33,7 @@ public:
     Pod& plain2;
     Pod& down;
     Pod& lost;
-    std::unique_ptr<Cluster> cluster;  // only with CULVERT_UNDER=istiod
+    std::unique_ptr<Cluster> cluster;  // none: files
     Node one;
     Node two;
 
@@ -51,7 +51,8 @@ public:
     void mark();
 
     // One for all cases that leave it as they found it; it ends with main. Those of one shape share theirs.
-    static World& shared(const std::string& shape = {}, const std::function<void(Mesh&)>& change = {});
+    static World& shared(const std::string& shape = {}, const std::function<void(Mesh&)>& change = {},
+                         bool in_cluster = under_istiod());
     static void end_shared();
 
 private:

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// Nodes of a cluster: policies, workloads and pods come and go as istiod and Istio's CNI agent tell of them.
+#include <doctest/doctest.h>
+
+#include "finally.hpp"
+#include "in_cluster.hpp"
+#include "kernel_traces.hpp"
+#include "load.hpp"
+#include "outcome.hpp"
+#include "server.hpp"
+
+using namespace culvert::test;
+
+namespace {
+
+constexpr const char* once = "what a control plane says means the same in both";
+
+// What the workload of `pod` names from now on.
+void name_policies(World& world, const Pod& pod, const std::string& names) {
+    world.mesh.workload(pod).policies = names;
+    world.reconfigure();
+}
+
+// The mesh is what it was.
+class AsItWas : Finally {
+public:
+    explicit AsItWas(World& world)
+        : Finally{[&world, mesh = world.mesh] {
+              world.mesh = mesh;
+              world.reconfigure();
+          }} {}
+};
+
+}
+
+TEST_SUITE("cluster") {
+
+TEST_CASE("cluster: a policy refuses the next call and cuts a live one that it forbids, until it is removed" IPV4
+              EBPF_ONLY(once)) {
+    World& world = cluster();
+    AsItWas at_end{world};
+    Server echo{world.far.netns(), 8080, apps::echo};
+    Connection forbidden = world.client.dial(world.far.at(Family::v4, 8080));
+    Connection other = world.plain2.dial(world.far.at(Family::v4, 8080));
+    for (Connection* app : {&forbidden, &other}) REQUIRE(app->echoes("before"));
+
+    put(world, no_client);
+    CHECK(forbidden.ending(5s) == "reset");
+    CHECK(other.echoes("still there"));
+    check_answer(world, world.client, world.far, 8080, denied + "ns/no-client");
+    check_answer(world, world.plain2, world.far, 8080, "yes");
+
+    take_away(world, "ns/no-client");
+    check_answer(world, world.client, world.far, 8080, "yes");
+}
+
+TEST_CASE(
+    "cluster: a workload that names a policy of the same push has no call refused meanwhile" IPV4 EBPF_ONLY(once)) {
+    World& world = cluster();
+    AsItWas at_end{world};
+    Server echo{world.far.netns(), 8080, apps::echo};
+    Load load{world.client, world.far.at(Family::v4, 8080), "allowed all the time"};
+    REQUIRE(load.goes_on());
+    world.mesh.authorizations = "[" + authorization("together", "WORKLOAD_SELECTOR", "ALLOW", from_client) + "]";
+    name_policies(world, world.far, R"("ns/together")");
+    check_answer(world, world.plain2, world.far, 8080, not_allowed);
+    CHECK(load.goes_on());
+    load.stop();
+    CHECK_MESSAGE(load.failed() == 0, load.first_failure());
+}
+
+TEST_CASE("cluster: a policy that a workload names too long before it comes is no reason to refuse for good" IPV4
+              EBPF_ONLY(once)) {
+    World& world = cluster();
+    AsItWas at_end{world};
+    Server echo{world.far.netns(), 8080, apps::echo};
+    name_policies(world, world.far, R"("ns/late")");
+    check_answer(world, world.client, world.far, 8080, denied + "ns/late");
+    CHECK(world.two.says({"ns/late is named by a workload, and nobody has it: everything is refused"}));
+    put(world, authorization("late", "WORKLOAD_SELECTOR", "ALLOW", from_client));
+    check_answer(world, world.client, world.far, 8080, "yes");
+    check_answer(world, world.plain2, world.far, 8080, not_allowed);
+}
+
+TEST_CASE(
+    "cluster: of a converted PeerAuthentication that never comes, plaintext is refused and mutual TLS goes on" IPV4
+        EBPF_ONLY(once)) {
+    World& world = cluster();
+    AsItWas at_end{world};
+    Server echo{world.far.netns(), 8080, apps::echo};
+    name_policies(world, world.far, R"("ns/converted_peer_authentication_ports")");
+    CHECK(world.two.says({"ns/converted_peer_authentication_ports", "plaintext is refused"}));
+    check_answer(world, world.plain2, world.far, 8080, denied + "ns/converted_peer_authentication_ports");
+    check_answer(world, world.client, world.far, 8080, "yes");
+}
+
+TEST_CASE("cluster: a resource that nobody can read costs only itself, and istiod hears why" IPV4 EBPF_ONLY(once)) {
+    World& world = cluster();
+    AsItWas at_end{world};
+    Server echo{world.far.netns(), 8080, apps::echo};
+    order(world, "put raw", R"("kind": "Address", "name": "Kubernetes//Pod/ns/broken", "base64": "//8=")");
+    CHECK(world.cluster->istiod.says({"\"nack\"", "ns/broken"}));
+    put(world, no_client);
+    check_answer(world, world.client, world.far, 8080, denied + "ns/no-client");
+    take_away(world, "ns/no-client");
+    // Half a policy might allow what the whole one denies.
+    order(world, "put raw", R"("kind": "Authorization", "name": "ns/broken", "base64": "//8=")");
+    check_answer(world, world.client, world.far, 8080, denied + "ns/broken");
+    CHECK(total(world.two.metrics(), "culvert_xds_refused_resources_total") >= 1);
+}
+
+TEST_CASE("cluster: a pod that the agent takes out leaves without a trace, and may come again" IPV4 EBPF_ONLY(once)) {
+    World& world = cluster();
+    Server echo{world.far.netns(), 8080, apps::echo};
+    IstioCni& agent = world.cluster->agent(1);
+    agent.del(world.near);
+    CHECK(world.one.says({world.near.name(), "has left the mesh"}));
+    CHECK(left_in(world.near) == "");
+    CHECK(world.near.dial(world.far.at(Family::v4, 8080)).echoes("as it is"));
+    agent.add(world.near, "server");
+    CHECK(world.one.says({world.near.name(), "is in the mesh"}));
+    put(world, authorization("only-server", "NAMESPACE", "ALLOW",
+                             R"("principals": [{"exact": "cluster.local/ns/ns/sa/server"}])"));
+    AsItWas at_end{world};
+    check_answer(world, world.near, world.far, 8080, "yes");
+    check_answer(world, world.client, world.far, 8080, not_allowed);
+    CHECK(agent.complaints() == "");
+}
+
+TEST_CASE(
+    "cluster: a pod made anew under its name stays, when the end of the old one is told late" IPV4 EBPF_ONLY(once)) {
+    World& world = cluster();
+    IstioCni& agent = world.cluster->agent(1);
+    world.lab.remake_pod(world.near);
+    agent.order("add anew near ns server " + world.near.netns_path());
+    CHECK(agent.says("add anew: ok"));
+    CHECK(world.one.says({world.near.name(), "is in the mesh"}));
+    agent.del(world.near);
+    CHECK(agent.says("del " + IstioCni::uid(world.near) + ": ok"));
+    Server echo{world.near.netns(), 8080, apps::echo};
+    put(world, no_client);
+    AsItWas at_end{world};
+    check_answer(world, world.client, world.near, 8080, denied + "ns/no-client");
+    check_answer(world, world.plain1, world.near, 8080, "yes");
+    CHECK_FALSE(left_in(world.near) == "");
+
+    agent.add(world.near, "server");  // the same netns by its usual uid: as other cases know it
+    CHECK(agent.says("add " + IstioCni::uid(world.near) + ": ok"));
+    agent.order("del anew");
+    CHECK(agent.says("del anew: ok"));
+    CHECK_FALSE(left_in(world.near) == "");
+    CHECK(agent.complaints() == "");
+}
+
+TEST_CASE("cluster: a workload that istiod removes is no more of the mesh, and is again when it is back" IPV4 EBPF_ONLY(
+    once)) {
+    World& world = cluster();
+    AsItWas at_end{world};
+    Server echo{world.far.netns(), 8080, apps::echo};
+    check_answer(world, world.client, world.far, 8080, "yes");
+    take_away(world, Mesh::uid(world.far));
+    CHECK(eventually(
+        5s, [&] { return fate(world.client.netns(), {.to = world.vip("far", Family::v4)}, 200ms) == "reset"; }));
+    world.reconfigure();
+    CHECK(eventually(5s, [&] {
+        try {
+            return world.client.dial(world.vip("far", Family::v4)).echoes("again");
+        } catch (const std::system_error&) {
+            return false;
+        }
+    }));
+}
+
+TEST_CASE(
+    "cluster: a pod may be handed over before istiod knows it: its first call waits for that" IPV4 EBPF_ONLY(once)) {
+    World& world = cluster();
+    Server echo{world.far.netns(), 8080, apps::echo};
+    AsItWas at_end{world};
+    IstioCni& agent = world.cluster->agent(1);
+    agent.add(world.plain1, "late");
+    CHECK(world.one.says({world.plain1.name(), "is in the mesh"}));
+    Connection app = world.plain1.dial(world.far.at(Family::v4, 8080));
+    app.send("who am I");
+    put(world, no_client);  // another change, which does not tell of it
+    take_away(world, "ns/no-client");
+    world.mesh.add(Workload{.pod = &world.plain1, .service_account = "late", .enrolled = false});
+    world.cluster->istiod.order(R"({"do": "put", "addresses": )" + world.mesh.addresses_json() + "}");
+    CHECK(app.receive(8) == "who am I");
+    app.close();
+    agent.del(world.plain1);
+    CHECK(world.one.says({world.plain1.name(), "has left the mesh"}));
+}
+
+TEST_CASE("cluster: a variable that cannot be honoured ends the start with its name" IPV4 NO_CAPTURE) {
+    struct Row {
+        std::string variable;
+        std::string named;
+    };
+    for (const Row& row : {
+             Row{"PROXY_MODE=dedicated", "PROXY_MODE"},
+             Row{"FAKE_CA=true", "FAKE_CA"},
+             Row{"XDS_ON_DEMAND=true", "XDS_ON_DEMAND"},
+             Row{"LOCAL_XDS_PATH=/etc/mesh.yaml", "LOCAL_XDS_PATH"},
+             Row{"SECRET_TTL=a while", "SECRET_TTL"},
+             Row{"ZTUNNEL_WORKER_THREADS=many", "ZTUNNEL_WORKER_THREADS"},
+             Row{"XDS_ADDRESS=", "XDS_ADDRESS"},
+         }) {
+        CAPTURE(row.variable);
+        const Output start = run({"env", "INPOD_UDS=/nowhere", row.variable, culvertd()});
+        CHECK(start.status == 3);
+        CHECK_MESSAGE(start.text.find(row.named) != std::string::npos, start.text);
+    }
+}
+
+}
