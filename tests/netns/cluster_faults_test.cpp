@@ -3,6 +3,7 @@
 // and whoever looks finds out why it knows no more. docs/DEBUGGING.md has a row for each.
 #include <doctest/doctest.h>
 
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <fstream>
@@ -257,7 +258,9 @@ TEST_CASE(
     CHECK(old.running());
     order(world, "back");
     world.one.wait_until_taken_over();
-    CHECK(old.wait(20s) == 0);
+    CHECK(world.one.says({"standing by"}, 20s));
+    old.signal(SIGTERM);  // as the kubelet does then
+    CHECK(old.wait(5s) == 0);
     for (Load* load : {&out, &in}) {
         CHECK(load->goes_on());
         load->stop();
