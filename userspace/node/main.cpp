@@ -51,7 +51,8 @@ constexpr char help[] = R"(culvertd: an ambient mesh dataplane for one Linux nod
 signals   TERM, INT: finish connections until shutdown.deadline, then end; a second one ends now.
           HUP: reopen the access log, read FILE again.
 exit      0 ended as asked   1 cannot run (the message says why)   2 wrong usage   3 FILE or a variable is bad
-doors     15020 /metrics   15021 /healthz/ready   (doors: in FILE)   culvertctl shows what the node does
+doors     15020 /metrics   15021 /healthz/ready   15000 for istioctl, in a cluster   (doors: in FILE)
+          culvertctl shows what the node does
 )";
 
 int usage_error(const std::string& what) {
