@@ -137,7 +137,7 @@ TEST_CASE("sysctls: what a container has read-only is written through a proc of 
               if (::mount("/proc/sys", "/proc/sys", nullptr, MS_BIND, nullptr) != 0) return 3;
               if (::mount("none", "/proc/sys", nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr) != 0) return 4;
               auto all = capture::Sysctls::open();
-              if (!all || !all->write(capture::Sysctls::ours)) return 5;
+              if (!all || !all->write({.tcp_fwmark_accept = 1, .fwmark_reflect = 1, .fwmark_reflect6 = 0})) return 5;
               char digit = 0;
               std::ifstream{"/proc/sys/net/ipv4/tcp_fwmark_accept"} >> digit;
               return digit == '1' ? 0 : 6;

@@ -79,15 +79,15 @@ TEST_CASE("cluster push: an idle node of a cluster has at most 18 MB in memory" 
 }
 
 TEST_CASE("cluster push: round trips hardly notice 10 000 workloads and 1 000 services" IPV4 EBPF_ONLY(once)) {
-    constexpr auto window = 3s;
+    constexpr auto window = 1500ms;
     constexpr double most = 1.5;
+    constexpr std::size_t rounds = 5;
     World world{{}, true};
     Server echo{world.far.netns(), 8080, apps::echo};
     RoundTrips trips{world.client.dial(world.far.at(Family::v4, 8080))};
     std::this_thread::sleep_for(500ms);
-    bool hardly = false;
-    // Others use this machine as well: what they disturb is done again.
-    for (int round = 0; round < 4 && !hardly; ++round) {
+    std::vector<double> ratios;
+    for (std::size_t round = 0; round < rounds; ++round) {
         order(world, "many", R"("workloads": 10000, "services": 1000, "quietly": true)");
         trips.take();
         std::this_thread::sleep_for(window);
@@ -98,11 +98,12 @@ TEST_CASE("cluster push: round trips hardly notice 10 000 workloads and 1 000 se
         std::this_thread::sleep_for(window);
         const double pushed = p99_us(trips.take());
         MESSAGE("p99: " << control << " us, while it is told " << pushed << " us");
-        hardly = pushed <= most * control;
+        ratios.push_back(pushed / control);
         world.reconfigure();
         for (Node* node : {&world.one, &world.two}) REQUIRE(node->says({"received response", "removes=11000"}, 30s));
     }
-    CHECK(hardly);
+    std::ranges::sort(ratios);
+    CHECK(ratios[rounds / 2] <= most);
 }
 
 }
