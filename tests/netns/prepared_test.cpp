@@ -201,6 +201,10 @@ TEST_CASE("prepared: what the rules bring from a virtual interface is the pod's 
               "--to-ports", "15001"},
              world.client.netns());
         Server echo{world.far.netns(), 8080, apps::echo};
+        // REDIRECT leads to the interface's address, which is new: until the daemon has heard of it, who comes is
+        // refused.
+        CHECK(
+            eventually(5s, [&] { return attempt(nested.inner.get(), {.to = world.far.at(family, 8080)}).error == 0; }));
         world.mark();
         Connection app = Connection::open(nested.inner.get(), {.to = world.far.at(family, 8080)});
         CHECK(app.echoes("from within"));
