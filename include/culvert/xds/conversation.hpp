@@ -86,6 +86,8 @@ public:
     // Each kind was told of once, on any stream.
     bool ready() const noexcept;
     std::size_t held(Kind kind) const noexcept { return versions_[index(kind)].size(); }
+    // Of policies that nobody could read yet: denials that were told as changes in their place.
+    std::size_t stand_ins() const noexcept { return stand_ins_.size(); }
     const std::set<std::string>& waiting() const noexcept { return waiting_; }
 
 private:
