@@ -54,8 +54,9 @@ void check_begin(xds::Conversation& conversation) {
     require(first.size() >= 2, "a stream begins with both kinds");
     for (std::size_t i = 0; i < 2; ++i) {
         auto kind = i == 0 ? xds::Kind::address : xds::Kind::authorization;
-        require(parsed(first[i]).initial_resource_versions_size() == static_cast<int>(conversation.held(kind)),
-                "a stream begins with what is held");
+        const auto named = conversation.held(kind) + (i == 0 ? 0 : conversation.stand_ins());
+        require(parsed(first[i]).initial_resource_versions_size() == static_cast<int>(named),
+                "a stream begins with what is held, or stood in for");
     }
 }
 
