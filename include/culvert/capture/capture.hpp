@@ -72,7 +72,8 @@ enum class Mode { ebpf, iptables };
 struct Settings {
     Mode mode = Mode::ebpf;
     std::string instance;  // pins live in <bpffs>/culvert/<instance>/
-    // The path of the netns that the kubelet calls pods from; empty: the daemon's own; initial: the kernel's first (ebpf).
+    // The path of the netns that the kubelet calls pods from; empty: the daemon's own; initial: the kernel's first
+    // (ebpf).
     std::string node_netns = {};
     unsigned workers = 1;
     std::uint32_t max_pods = 1024;
