@@ -99,9 +99,11 @@ def table(root, text):
 
 
 def check(root, tree, text):
-    wrong = [one for one in everything(root, text) if one.places(tree) != 1]
+    every = list(everything(root, text))
+    wrong = [one for one in every if one.places(tree) != 1]
     for one in wrong:
         print(f"{one.name}: its text stands {one.places(tree)} times in {one.file}, not once")
+    print(f"{len(every) - len(wrong)} of {len(every)} breakages fit the source")
     sys.exit(bool(wrong))
 
 

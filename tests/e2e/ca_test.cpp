@@ -3,17 +3,11 @@
 // does.
 #include <doctest/doctest.h>
 
-#include <unistd.h>
-
-#include <fstream>
-
-#include <boost/asio/io_context.hpp>
-
 #include <culvert/ca/client.hpp>
 #include <culvert/tls/certificates.hpp>
 #include <culvert/tls/rehearsal.hpp>
 
-#include "istiod.hpp"
+#include "beside_istiod.hpp"
 
 using namespace culvert;
 using namespace culvert::test;
@@ -23,38 +17,15 @@ namespace {
 const state::Identity alice{"cluster.local", "shop", "alice"};
 const state::Identity bob{"cluster.local", "shop", "bob"};
 
-struct Folder {
-    std::filesystem::path path = std::filesystem::temp_directory_path() /
-                                 ("culvert-ca-" + std::to_string(::getpid()) + "-" + std::to_string(++count));
-    Folder() { std::filesystem::create_directories(path); }
-    ~Folder() { std::filesystem::remove_all(path); }
-    static inline int count = 0;
-};
-
 // A CA, a client of it, and who keeps certificates from it, on this thread.
-struct Scene {
-    explicit Scene(std::chrono::milliseconds deadline = 10s) : deadline_{deadline} {
-        token("good");
-        target.address = istiod.address();
-        target.roots = grpc::RootsFile{istiod.root()};
-        target.alternative_hostname = "istiod.istio-system.svc";
-        target.token = grpc::TokenFile{folder.path / "token"};
-        target.cluster_id = "Kubernetes";
-    }
+struct Scene : BesideIstiod {
+    explicit Scene(std::chrono::milliseconds deadline = 10s)
+        : BesideIstiod{{"--token", "good", "--token", "newer"}}, deadline_{deadline} {}
 
-    void token(const std::string& text) { std::ofstream{folder.path / "token"} << text; }
     void start() {
         client = std::make_unique<ca::Client>(io, target, ca::Client::Options{.deadline = deadline_});
         manager = std::make_unique<tls::CertificateManager>(
             io, *client, 24h, [this](tls::CredentialsMapPtr map) { known = std::move(map); });
-    }
-    template <class Done>
-    bool soon(Done done, Milliseconds limit = 8s) {
-        return eventually(limit, [&] {
-            io.restart();
-            io.poll();
-            return static_cast<bool>(done());
-        });
     }
     tls::CredentialsPtr good(const state::Identity& identity) const { return known->at(identity).good(); }
     bool fails_with(const std::string& words) {
@@ -62,10 +33,6 @@ struct Scene {
     }
     std::string failure() const { return known->at(alice).failure; }
 
-    Folder folder;
-    Istiod istiod{folder.path / "istiod", {.arguments = {"--token", "good", "--token", "newer"}}};
-    grpc::Target target;
-    boost::asio::io_context io{1};
     tls::CredentialsMapPtr known;
     std::unique_ptr<ca::Client> client;
     std::unique_ptr<tls::CertificateManager> manager;

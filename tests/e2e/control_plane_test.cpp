@@ -3,16 +3,10 @@
 // back, and what happens when something is wrong.
 #include <doctest/doctest.h>
 
-#include <unistd.h>
-
-#include <fstream>
-
-#include <boost/asio/io_context.hpp>
-
 #include <culvert/grpc/channel.hpp>
 #include <culvert/xds/client.hpp>
 
-#include "istiod.hpp"
+#include "beside_istiod.hpp"
 
 using namespace culvert;
 using namespace culvert::test;
@@ -21,15 +15,6 @@ using xds::Termination;
 namespace {
 
 const std::string recorded = CULVERT_SOURCE_DIR "/tests/unit/xds/recorded/";
-
-// A folder that goes with the test.
-struct Folder {
-    std::filesystem::path path = std::filesystem::temp_directory_path() /
-                                 ("culvert-istiod-" + std::to_string(::getpid()) + "-" + std::to_string(++count));
-    Folder() { std::filesystem::create_directories(path); }
-    ~Folder() { std::filesystem::remove_all(path); }
-    static inline int count = 0;
-};
 
 std::string denial(const std::string& name) {
     return R"({"name": ")" + name +
@@ -41,18 +26,8 @@ std::string workload(const std::string& name, const std::string& ip) {
 }
 
 // An istiod and a client of it, on this thread.
-struct Scene {
-    explicit Scene(std::vector<std::string> arguments = {"--token", "good"})
-        : istiod{folder.path / "istiod", {.arguments = std::move(arguments)}} {
-        token("good");
-        target.address = istiod.address();
-        target.roots = grpc::RootsFile{istiod.root()};
-        target.alternative_hostname = "istiod.istio-system.svc";
-        target.token = grpc::TokenFile{folder.path / "token"};
-        target.cluster_id = "Kubernetes";
-    }
-
-    void token(const std::string& text) { std::ofstream{folder.path / "token"} << text; }
+struct Scene : BesideIstiod {
+    explicit Scene(std::vector<std::string> arguments = {"--token", "good"}) : BesideIstiod{std::move(arguments)} {}
 
     void start(xds::Client::Options options = {}) {
         options.pace.settled = 100ms;
@@ -64,14 +39,6 @@ struct Scene {
             xds::Client::Callbacks{[this](xds::Kind kind) { changes.push_back(kind); }, [this] { ++ready; }}, options);
     }
 
-    template <class Done>
-    bool soon(Done done, Milliseconds limit = 10s) {
-        return eventually(limit, [&] {
-            io.restart();
-            io.poll();
-            return done();
-        });
-    }
     bool failed_with(const std::string& words) {
         return soon([&] { return client->stats().last_failure.find(words) != std::string::npos; });
     }
@@ -82,10 +49,6 @@ struct Scene {
         return false;
     }
 
-    Folder folder;
-    Istiod istiod;
-    grpc::Target target;
-    boost::asio::io_context io{1};
     std::vector<xds::Kind> changes;
     int ready = 0;
     std::unique_ptr<xds::Client> client;

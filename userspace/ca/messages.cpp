@@ -8,11 +8,6 @@
 namespace culvert::ca {
 namespace {
 
-std::string token_words(const grpc::Token& token) {
-    if (const auto* file = std::get_if<grpc::TokenFile>(&token)) return "the one in " + file->path;
-    return std::holds_alternative<grpc::TokenText>(token) ? "the one given as text" : "none was sent";
-}
-
 bool says(const grpc::Status& status, std::string_view words) {
     return status.message.find(words) != std::string::npos;
 }
@@ -29,7 +24,7 @@ std::string advice_on_refusal(const grpc::Status& status, const grpc::Target& ca
             return fmt::format(
                 "it refused our token ({}): that must be fresh and of the audience istio-ca, and \"{}\" a "
                 "cluster that istiod knows",
-                token_words(ca.token), ca.cluster_id);
+                in_words(ca.token), ca.cluster_id);
         case grpc::Code::invalid_argument: return "is SECRET_TTL longer than it gives certificates for?";
         case grpc::Code::unimplemented: return "is this istiod, and its CA on?";
         default: return {};

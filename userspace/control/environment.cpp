@@ -168,9 +168,6 @@ ClusterSettings cluster(const Reading& variables, const ProxyConfig& proxy) {
     auto version = proxy.metadata.find("ISTIO_VERSION");
     values.istio_version = version == proxy.metadata.end() ? "unknown" : version->second;
     values.zds_socket = variables.text_or("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock");
-    values.dns = captures_dns(proxy);
-    values.cluster_domain = variables.text_or("CLUSTER_DOMAIN", "cluster.local");
-    values.preferred_namespace = variables.text_or("PREFERED_SERVICE_NAMESPACE", "");
     return values;
 }
 
@@ -247,9 +244,9 @@ base::Result<Environment> read_environment(const Variables& variables, const std
         all.config.workers = worker_count(reading, proxy);
         all.config.shutdown_deadline = drain_time(reading);
         all.config.doors = doors(proxy);
-        all.config.dns.on = all.cluster.dns;
-        all.config.dns.cluster_domain = all.cluster.cluster_domain;
-        all.config.dns.preferred_namespace = all.cluster.preferred_namespace;
+        all.config.dns.on = captures_dns(proxy);
+        all.config.dns.cluster_domain = reading.text_or("CLUSTER_DOMAIN", "cluster.local");
+        all.config.dns.preferred_namespace = reading.text_or("PREFERED_SERVICE_NAMESPACE", "");
         all.config.keepalive = keepalive(reading);
         all.config.transport = transport(reading);
         all.notes = notes_of(reading);

@@ -27,6 +27,11 @@ std::string Endpoint::authority() const {
     return host.find(':') == host.npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
 }
 
+std::string in_words(const Token& token) {
+    if (const auto* file = std::get_if<TokenFile>(&token)) return "the one in " + file->path;
+    return std::holds_alternative<TokenText>(token) ? "the one given as text" : "none was sent";
+}
+
 base::Result<Endpoint> endpoint_of(std::string_view address) {
     Endpoint endpoint;
     std::string_view rest = address;

@@ -68,9 +68,6 @@ void put_control_plane(json::object& all, const control::ClusterSettings& cluste
     all["caHeaders"] = names_of(cluster.ca.headers);
     all["xdsRootCert"] = json::object{{"File", cluster.xds.roots}};
     all["caRootCert"] = json::object{{"File", cluster.ca.roots}};
-    all["dnsProxy"] = cluster.dns;
-    all["clusterDomain"] = cluster.cluster_domain;
-    all["preferedServiceNamespace"] = text_or_null(cluster.preferred_namespace);
     all["inpodUds"] = cluster.zds_socket;
     json::object metadata;
     for (const auto& [key, value] : cluster.metadata) metadata[key] = value;
@@ -86,9 +83,9 @@ json::object dump_settings(const control::Config& config, const control::Cluster
         {"proxy", true},
         {"proxyMode", "Shared"},
         {"proxyArgs", cluster ? "proxy ztunnel" : ""},
-        {"dnsProxy", false},
+        {"dnsProxy", config.dns.on},
         {"clusterId", config.node.cluster_id},
-        {"clusterDomain", "cluster.local"},
+        {"clusterDomain", config.dns.cluster_domain},
         {"network", config.node.network},
         {"localNode", config.node.name},
         {"numWorkerThreads", workers},
@@ -124,7 +121,7 @@ json::object dump_settings(const control::Config& config, const control::Cluster
         {"xdsHeaders", json::array{}},
         {"caHeaders", json::array{}},
         {"xdsOnDemand", false},
-        {"preferedServiceNamespace", nullptr},
+        {"preferedServiceNamespace", text_or_null(config.dns.preferred_namespace)},
         {"proxyMetadata", json::object{}},
         {"socks5Addr", nullptr},
         {"culvert", own_settings(config)},

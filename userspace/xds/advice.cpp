@@ -5,15 +5,6 @@
 
 namespace culvert::xds {
 
-namespace {
-
-std::string token_words(const grpc::Token& token) {
-    if (const auto* file = std::get_if<grpc::TokenFile>(&token)) return "the one in " + file->path;
-    return std::holds_alternative<grpc::TokenText>(token) ? "the one given as text" : "none was sent";
-}
-
-}
-
 std::string advice(const grpc::Status& status, const grpc::Target& istiod) {
     using grpc::Code;
     const std::string said = status.to_string();
@@ -23,7 +14,7 @@ std::string advice(const grpc::Status& status, const grpc::Target& istiod) {
                 return fmt::format(
                     "{}: istiod refused our token ({}); it must be fresh and of the audience istio-ca, "
                     "and \"{}\" a cluster that istiod knows",
-                    said, token_words(istiod.token), istiod.cluster_id);
+                    said, in_words(istiod.token), istiod.cluster_id);
             case Code::permission_denied:
                 return fmt::format("{}: our token is of another namespace or service account than we say we are", said);
             case Code::invalid_argument: return fmt::format("{}: istiod cannot tell who we are", said);

@@ -37,9 +37,6 @@ struct ClusterSettings {
     std::map<std::string, std::string> metadata;  // of the node, for istiod
     std::string istio_version;
     std::string zds_socket;
-    bool dns = true;
-    std::string cluster_domain;
-    std::string preferred_namespace;  // of services with the same name; empty: none
 };
 
 struct Environment {

@@ -32,6 +32,7 @@ struct TokenText {
     std::string text;
 };
 using Token = std::variant<NoToken, TokenFile, TokenText>;
+std::string in_words(const Token& token);  // where it is from: "the one in FILE"; never the token
 
 struct Target {
     std::string address;  // "https://istiod.istio-system.svc:15012"; https where no scheme is said; http is plaintext

@@ -51,8 +51,6 @@ TEST_CASE("environment: nothing set is ztunnel's defaults") {
     CHECK(all.cluster.xds.roots == "./var/run/secrets/istio/root-cert.pem");
     CHECK(all.cluster.zds_socket == "/var/run/ztunnel/ztunnel.sock");
     CHECK(all.cluster.instance_ip == "1.1.1.1");
-    CHECK(all.cluster.cluster_domain == "cluster.local");
-    CHECK(all.cluster.dns);
     CHECK(all.config.dns == DnsSettings{.on = true});
     CHECK(all.config.node.cluster_id == "Kubernetes");
     CHECK(all.config.node.trust_domain == "cluster.local");
