@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "support/wait.hpp"
+
 namespace culvert::test {
 
 namespace {
@@ -24,15 +26,6 @@ Fd stranger(Daemon& daemon, const Namespaces& where, int family) {
 // Somebody took it off, as root of the node can.
 void take_lookup_off(const Namespaces& where, const Daemon& daemon) {
     where.run("bpftool link detach pinned /sys/fs/bpf/culvert/" + daemon.instance() + "/pods/*/lookup");
-}
-
-template <class Condition>
-bool eventually(Condition is_true, int limit_ms = 5000) {
-    for (int waited = 0; waited < limit_ms; waited += 10) {
-        if (is_true()) return true;
-        ::usleep(10'000);
-    }
-    return false;
 }
 
 }
@@ -87,7 +80,7 @@ TEST_CASE("answer: an app that answers before the handshake is over (TFO) is sto
             REQUIRE(bool(accepted));  // or this kernel has no TFO, and the test no point
             CHECK(::send(accepted.get(), "secret", 6, 0) == 6);
             char heard[8];
-            CHECK(!eventually([&] { return ::recv(client.get(), heard, sizeof heard, 0) > 0; }, 100));
+            CHECK(!eventually(100ms, [&] { return ::recv(client.get(), heard, sizeof heard, 0) > 0; }));
         }
         CHECK(wire.look().syn_acks == 0);
         CHECK(daemon.count("GUARD_ANSWER") >= 4);
@@ -122,7 +115,7 @@ TEST_CASE("answer: our listeners do, with SYN cookies and again when it was lost
             CHECK(reconnect(unheard.back().get(), row.at.pod, 8080, 0) == ETIMEDOUT);
         }
         int answers = 0;
-        CHECK(eventually([&] { return (answers += wire.look().syn_acks) >= 6; }));
+        CHECK(eventually(5s, [&] { return (answers += wire.look().syn_acks) >= 6; }));
         CHECK(daemon.count("GUARD_ANSWER") == 0);
     });
 }
@@ -171,7 +164,7 @@ TEST_CASE(
             char heard[8];
             End marked = connected(row, app), bound = connected(row, app), ruleless = connected(row, app);
             CHECK(::send(ruleless.app.get(), "hello", 5, 0) == 5);
-            CHECK(eventually([&] { return ::recv(ruleless.leg.get(), heard, sizeof heard, 0) == 5; }));
+            CHECK(eventually(5s, [&] { return ::recv(ruleless.leg.get(), heard, sizeof heard, 0) == 5; }));
             int zero = 0;
             REQUIRE(::setsockopt(marked.app.get(), SOL_SOCKET, SO_MARK, &zero, sizeof zero) == 0);
             REQUIRE(::setsockopt(bound.app.get(), SOL_SOCKET, SO_BINDTODEVICE, "eth0", 5) == 0);
@@ -181,7 +174,7 @@ TEST_CASE(
             where.run(std::string{ip} + " -n $POD rule flush; " + ip + " -n $POD rule add lookup main pref 32766; " +
                       ip + " -n $POD rule add lookup local pref 0");
         for (const End& end : ends) ::send(end.app.get(), "secret", 6, 0);
-        CHECK(eventually([&] { return daemon.count("GUARD_CAPTURED") >= 6; }));
+        CHECK(eventually(5s, [&] { return daemon.count("GUARD_CAPTURED") >= 6; }));
         CHECK(wire.tcp_packets() == 0);
         // The note does not outlive what it says: the same sockets may talk to their own pod.
         Fd here = listen_in(where.pod(), ipv4.pod, 8082);

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "nameserver.hpp"
+#include "support/wait.hpp"
 
 using namespace culvert;
 using namespace culvert::dns;
@@ -39,7 +40,8 @@ state::SnapshotPtr mesh(const std::string& canonical_name = "shop") {
 
 class Door {
 public:
-    explicit Door(Settings settings, std::vector<const char*> nameservers = {"127.0.0.1"}) {
+    explicit Door(Settings settings, std::vector<const char*> nameservers = {"127.0.0.1"},
+                  state::SnapshotPtr known = mesh()) {
         char name[] = "/tmp/resolv-XXXXXX";
         int file = ::mkstemp(name);
         REQUIRE(file >= 0);
@@ -51,7 +53,7 @@ public:
         out.close();
         settings.resolv_conf = conf_;
         server_ = std::make_unique<Server>(std::move(settings));
-        server_->publish(mesh());
+        server_->publish(std::move(known));
         base::Fd udp = bound(SOCK_DGRAM, "127.0.0.1", 0), tcp = bound(SOCK_STREAM, "127.0.0.1", 0);
         for (int fd : {udp.get(), tcp.get()}) ::fcntl(fd, F_SETFL, O_NONBLOCK);
         udp_ = base::local_address(udp.get());
@@ -295,14 +297,15 @@ TEST_CASE("server: requests that cannot be served are told so, answers are not a
 
 TEST_CASE("server: of a pod that the mesh does not know it says SERVFAIL, and later what it knows") {
     Nameserver upstream{"127.0.0.1", 0, one_address("9.9.9.9")};
-    Door door{at(upstream)};
-    door.server().publish(
-        std::make_shared<const state::Snapshot>(std::vector<state::Workload>{}, std::vector<state::Service>{}));
+    Door door{at(upstream),
+              {"127.0.0.1"},
+              std::make_shared<const state::Snapshot>(std::vector<state::Workload>{}, std::vector<state::Service>{})};
     CHECK(Reading{door.by_udp(request({.name = "web"}))}.rcode == 2);
     CHECK(door.metric("istio_dns_requests_total", "source_canonical_service", "unknown") == 1);
     CHECK(upstream.asked() == 0);
+    // The server's thread takes the mesh in its own time.
     door.server().publish(mesh());
-    CHECK(Reading{door.by_udp(request({.name = "web"}))}.records.size() == 1);
+    CHECK(test::eventually(10s, [&] { return Reading{door.by_udp(request({.name = "web"}))}.records.size() == 1; }));
 }
 
 TEST_CASE("server: a pod has so many questions and connections at a time") {
