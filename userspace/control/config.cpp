@@ -20,8 +20,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto required = Need::required;
-constexpr std::uint32_t most = std::numeric_limits<std::int32_t>::max();
+constexpr std::uint32_t int_max = std::numeric_limits<std::int32_t>::max();
 
 Reader node(NodeSettings& into, state::Exclusions& excluded) {
     return section([&into, &excluded](const Cursor& at) {
@@ -122,14 +121,14 @@ Reader dns(DnsSettings& into) {
 
 Reader limits(LimitSettings& into) {
     return section([&into](const Cursor& at) {
-        at.fields({{"maxPods", number(into.max_pods, 1, most)},
-                   {"maxFlows", number(into.max_flows, 1, most)},
-                   {"maxConnectionsPerWorker", number(into.max_connections_per_worker, 1, most)},
-                   {"maxHandshakesPerWorker", number(into.max_handshakes_per_worker, 1, most)},
-                   {"maxHandshakesPerSource", number(into.max_handshakes_per_source, 1, most)},
-                   {"maxTunnelsPerPod", number(into.max_tunnels_per_pod, 1, most)},
-                   {"maxTunnelsPerSource", number(into.max_tunnels_per_source, 1, most)},
-                   {"maxTunnelsPerPeer", number(into.max_tunnels_per_peer, 1, most)},
+        at.fields({{"maxPods", number(into.max_pods, 1, int_max)},
+                   {"maxFlows", number(into.max_flows, 1, int_max)},
+                   {"maxConnectionsPerWorker", number(into.max_connections_per_worker, 1, int_max)},
+                   {"maxHandshakesPerWorker", number(into.max_handshakes_per_worker, 1, int_max)},
+                   {"maxHandshakesPerSource", number(into.max_handshakes_per_source, 1, int_max)},
+                   {"maxTunnelsPerPod", number(into.max_tunnels_per_pod, 1, int_max)},
+                   {"maxTunnelsPerSource", number(into.max_tunnels_per_source, 1, int_max)},
+                   {"maxTunnelsPerPeer", number(into.max_tunnels_per_peer, 1, int_max)},
                    {"maxStreamsPerTunnel", number(into.max_streams_per_tunnel, 1, 10'000)},
                    {"maxHeaderBytes", number(into.max_header_bytes, 1024, 1 << 20)},
                    {"controlFramesPerSecond", number(into.control_frames_per_second, 10, 1'000'000)},
@@ -156,7 +155,7 @@ Reader keepalive(base::KeepAlive& into) {
                    {"interval", seconds(into.interval_s)},
                    {"retries", number(retries, 1, 127)},
                    {"userTimeout", duration(user_timeout, 0ms)}});
-        if (user_timeout.count() > most) at.at("userTimeout").expected("not more than 596h");
+        if (user_timeout.count() > int_max) at.at("userTimeout").expected("not more than 596h");
         into.retries = static_cast<int>(retries);
         into.user_timeout_ms = static_cast<int>(user_timeout.count());
     });

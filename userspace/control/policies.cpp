@@ -13,8 +13,6 @@ using namespace yaml;
 
 namespace {
 
-constexpr auto required = Need::required;
-
 constexpr std::string_view any_string_match =
     "!Exact, !Prefix or !Suffix with text, !Presence [], or a mapping such as {Exact: text}";
 

@@ -13,8 +13,6 @@ using namespace yaml;
 
 namespace {
 
-constexpr auto required = Need::required;
-
 std::optional<NetworkAddress> parse_network_address(std::string_view text) {
     std::size_t slash = text.find('/');
     if (slash == std::string_view::npos) return std::nullopt;

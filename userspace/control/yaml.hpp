@@ -34,6 +34,7 @@ struct Reader {
 };
 
 enum class Need { optional, required };
+inline constexpr Need required = Need::required;
 enum class Unknown { refused, ignored };
 
 struct Field {

@@ -13,7 +13,7 @@ constexpr std::size_t ipv4_header = 20, ipv6_header = 40, udp_header = 8;
 constexpr std::uint16_t dns_port = 53;
 constexpr std::uint8_t hops = 64;
 
-void append(Bytes& to, std::size_t value) {
+void append16(Bytes& to, std::size_t value) {
     to.push_back(static_cast<std::uint8_t>(value >> 8));
     to.push_back(static_cast<std::uint8_t>(value));
 }
@@ -38,18 +38,18 @@ View own_bytes(const base::IpAddress& ip) {
 
 void append_ipv4(Bytes& packet, const Parties& parties, std::size_t length) {
     packet.insert(packet.end(), {0x45, 0});
-    append(packet, ipv4_header + length);
-    append(packet, 0);       // the kernel's to choose
-    append(packet, 0x4000);  // no fragments: lo takes what there is
+    append16(packet, ipv4_header + length);
+    append16(packet, 0);       // the kernel's to choose
+    append16(packet, 0x4000);  // no fragments: lo takes what there is
     packet.insert(packet.end(), {hops, IPPROTO_UDP});
-    append(packet, 0);  // the kernel fills in the checksum
+    append16(packet, 0);  // the kernel fills in the checksum
     for (const auto* ip : {&parties.asked, &parties.client.ip})
         packet.insert(packet.end(), own_bytes(*ip).begin(), own_bytes(*ip).end());
 }
 
 void append_ipv6(Bytes& packet, const Parties& parties, std::size_t length) {
     packet.insert(packet.end(), {0x60, 0, 0, 0});
-    append(packet, length);
+    append16(packet, length);
     packet.insert(packet.end(), {IPPROTO_UDP, hops});
     for (const auto* ip : {&parties.asked, &parties.client.ip})
         packet.insert(packet.end(), ip->bytes.begin(), ip->bytes.end());
@@ -101,10 +101,10 @@ Bytes make_packet(const Parties& parties, View answer) {
     packet.reserve(ipv6_header + length);
     v4 ? append_ipv4(packet, parties, length) : append_ipv6(packet, parties, length);
     const std::size_t udp = packet.size();
-    append(packet, dns_port);
-    append(packet, parties.client.port);
-    append(packet, length);
-    append(packet, 0);
+    append16(packet, dns_port);
+    append16(packet, parties.client.port);
+    append16(packet, length);
+    append16(packet, 0);
     packet.insert(packet.end(), answer.begin(), answer.end());
     const std::uint16_t check = checksum(sum(own_bytes(parties.asked)) + sum(own_bytes(parties.client.ip)) +
                                          IPPROTO_UDP + length + sum(View{packet}.subspan(udp)));

@@ -13,11 +13,11 @@ namespace culvert::hbone {
 namespace {
 
 // One accepted connection, in the frame of its serve().
-class Tunnel final : public Session::Owner, public base::AutoListHook, public Handshakes::Guest {
+class Inbound final : public Session::Owner, public base::AutoListHook, public Handshakes::Guest {
 public:
-    Tunnel(base::Loop& loop, tls::CredentialsPtr o, RequestHandler& handler)
+    Inbound(base::Loop& loop, tls::CredentialsPtr o, RequestHandler& handler)
         : ended{loop}, own{std::move(o)}, handler_{handler}, drain_{loop, [this] { session->drain(); }} {}
-    ~Tunnel() {
+    ~Inbound() {
         if (!session) return;
         base::shortage::guard(
             "the reason of an end", [this] { session->abort(drain_error()); },
@@ -71,7 +71,7 @@ double share_of(const base::SocketAddress& peer) noexcept {
 }
 
 struct Server::Tunnels {
-    base::intrusive::list<Tunnel, base::intrusive::constant_time_size<false>> all;
+    base::intrusive::list<Inbound, base::intrusive::constant_time_size<false>> all;
     bool draining = false;
     std::size_t count = 0;
     Sources sources;
@@ -117,7 +117,7 @@ base::Task<base::Result<>> Server::serve(std::unique_ptr<base::Socket> socket, t
     auto source = base::peer_address(socket->fd()).ip;
     Place place{tunnels, source};
     const char* refusal = place.too_many(settings_);
-    Tunnel tunnel{loop_, own, handler};
+    Inbound tunnel{loop_, own, handler};
     if (!refusal && !handshakes_.enter(tunnel, source)) refusal = "over a limit: handshakes from this source";
     if (refusal) {
         socket->close_with_reset(true);
@@ -134,7 +134,7 @@ base::Task<base::Result<>> Server::serve(std::unique_ptr<base::Socket> socket, t
 
 void Server::renew(const tls::CredentialsPtr& current) {
     const auto now = std::chrono::system_clock::now();
-    for (Tunnel& tunnel : tunnels_->all) {
+    for (Inbound& tunnel : tunnels_->all) {
         if (tunnel.own == current) continue;
         const std::chrono::duration<double> left = tunnel.own->not_after - now;
         tunnel.drain_before(
@@ -144,7 +144,7 @@ void Server::renew(const tls::CredentialsPtr& current) {
 
 void Server::drain() {
     tunnels_->draining = true;
-    for (Tunnel& tunnel : tunnels_->all) tunnel.session->drain();  // closes none before this returns
+    for (Inbound& tunnel : tunnels_->all) tunnel.session->drain();  // closes none before this returns
 }
 
 std::size_t Server::tunnels() const noexcept {

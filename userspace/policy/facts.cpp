@@ -29,12 +29,6 @@ Facts::Facts(const Connection& connection) noexcept
 
 namespace {
 
-// One of the values, and none of the others; lists that are empty say nothing.
-template <class Value, class Is>
-bool fits(const std::vector<Value>& wanted, const std::vector<Value>& unwanted, Is is) noexcept {
-    return (wanted.empty() || std::ranges::any_of(wanted, is)) && std::ranges::none_of(unwanted, is);
-}
-
 bool says_nothing(const Match& m) noexcept {
     return m.namespaces.empty() && m.not_namespaces.empty() && m.principals.empty() && m.not_principals.empty() &&
            m.service_accounts.empty() && m.not_service_accounts.empty() && m.source_ips.empty() &&

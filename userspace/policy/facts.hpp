@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A connection as rules look at it.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <string_view>
+#include <vector>
 
 #include <culvert/policy/set.hpp>
 
@@ -27,6 +29,12 @@ public:
 private:
     std::array<char, 2048> text_;
 };
+
+// One of the values, and none of the others; lists that are empty say nothing.
+template <class Value, class Is>
+bool fits(const std::vector<Value>& wanted, const std::vector<Value>& unwanted, Is is) noexcept {
+    return (wanted.empty() || std::ranges::any_of(wanted, is)) && std::ranges::none_of(unwanted, is);
+}
 
 bool matches(const Rule& rule, const Facts& facts) noexcept;
 

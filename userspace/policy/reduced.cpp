@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "facts.hpp"
+
 namespace culvert::policy {
 namespace {
 
@@ -43,11 +45,6 @@ std::optional<ReducedRule> reduce(const Rule& rule) {
 
 bool contains(const state::Cidr& outer, const state::Cidr& inner) noexcept {
     return outer.prefix_length <= inner.prefix_length && outer.contains(inner.ip);
-}
-
-template <class Value, class Is>
-bool fits(const std::vector<Value>& wanted, const std::vector<Value>& unwanted, Is is) noexcept {
-    return (wanted.empty() || std::ranges::any_of(wanted, is)) && std::ranges::none_of(unwanted, is);
 }
 
 Truth matches(const Match& match, const Region& region) noexcept {

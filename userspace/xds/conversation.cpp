@@ -14,7 +14,7 @@
 
 namespace culvert::xds {
 
-namespace wire = envoy::service::discovery::v3;
+namespace discovery = envoy::service::discovery::v3;
 
 namespace {
 
@@ -29,7 +29,7 @@ void silence_library() {
     [[maybe_unused]] static const auto before = google::protobuf::SetLogHandler(nullptr);
 }
 
-base::Result<Resource> read(Kind kind, const wire::Resource& from) {
+base::Result<Resource> read(Kind kind, const discovery::Resource& from) {
     if (!from.has_resource()) return base::problem("it comes without a value");
     if (from.resource().type_url() != type_url(kind))
         return base::problem(
@@ -67,7 +67,7 @@ public:
     Hearing(Conversation& all, Kind kind, Heard& heard)
         : all_{all}, versions_{all.versions_[index(kind)]}, kind_{kind}, heard_{heard} {}
 
-    void take(const wire::Resource& from) {
+    void take(const discovery::Resource& from) {
         auto resource = read(kind_, from);
         if (resource && full(from.name()))
             resource =
@@ -94,7 +94,7 @@ public:
     }
 
 private:
-    void stand_in_for(const wire::Resource& from) {
+    void stand_in_for(const discovery::Resource& from) {
         auto& names = all_.stand_ins_;
         if (names.size() >= all_.limits_.resources && !names.contains(from.name())) return;
         auto made = stand_in(from.name(), from.resource().value(), all_.node_.root_namespace);
@@ -138,7 +138,7 @@ base::Result<Heard> Conversation::hear(std::string_view bytes) {
     if (bytes.size() > limits_.response_bytes)
         return base::problem(fmt::format("a response of the control plane has {} bytes, more than {}", bytes.size(),
                                          limits_.response_bytes));
-    wire::DeltaDiscoveryResponse response;
+    discovery::DeltaDiscoveryResponse response;
     if (!response.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
         return base::problem("a response of the control plane is no DeltaDiscoveryResponse");
     if (response.nonce().empty()) return base::problem("a response of the control plane has no nonce to answer to");
@@ -149,7 +149,7 @@ base::Result<Heard> Conversation::hear(std::string_view bytes) {
         heard.kind = *kind;
         heard.resources = static_cast<std::size_t>(response.resources_size());
         Hearing hearing{*this, *kind, heard};
-        for (const wire::Resource& resource : response.resources()) hearing.take(resource);
+        for (const discovery::Resource& resource : response.resources()) hearing.take(resource);
         for (const std::string& name : response.removed_resources()) hearing.forget(name);
     } else {
         heard.refused.push_back({response.type_url(), "this was not asked for"});

@@ -10,7 +10,7 @@
 
 namespace culvert::xds {
 
-namespace wire = istio::security;
+namespace security = istio::security;
 using base::problem;
 using base::Result;
 
@@ -29,22 +29,22 @@ private:
     std::string path_;
 };
 
-Result<policy::StringMatch> read(const wire::StringMatch& from, const Place& place) {
+Result<policy::StringMatch> read(const security::StringMatch& from, const Place& place) {
     using enum policy::Form;
     switch (from.match_type_case()) {
-        case wire::StringMatch::kExact: return policy::StringMatch{exact, from.exact()};
-        case wire::StringMatch::kPrefix: return policy::StringMatch{prefix, from.prefix()};
-        case wire::StringMatch::kSuffix: return policy::StringMatch{suffix, from.suffix()};
-        case wire::StringMatch::kPresence: return policy::StringMatch{presence, {}};
+        case security::StringMatch::kExact: return policy::StringMatch{exact, from.exact()};
+        case security::StringMatch::kPrefix: return policy::StringMatch{prefix, from.prefix()};
+        case security::StringMatch::kSuffix: return policy::StringMatch{suffix, from.suffix()};
+        case security::StringMatch::kPresence: return policy::StringMatch{presence, {}};
         default: return place.is("says not how it matches");
     }
 }
 
-Result<policy::Account> read(const wire::ServiceAccountMatch& from, const Place&) {
+Result<policy::Account> read(const security::ServiceAccountMatch& from, const Place&) {
     return policy::Account{from.namespace_(), from.serviceaccount()};
 }
 
-Result<state::Cidr> read(const wire::Address& from, const Place& place) {
+Result<state::Cidr> read(const security::Address& from, const Place& place) {
     auto range = cidr_of(from.address(), from.length());
     if (!range)
         return place.is(
@@ -57,9 +57,9 @@ Result<std::uint16_t> read(std::uint32_t from, const Place& place) {
     return static_cast<std::uint16_t>(from);
 }
 
-Result<policy::Match> read(const wire::Match& from, const Place& place);
-Result<policy::Clause> read(const wire::Clause& from, const Place& place);
-Result<policy::Rule> read(const wire::Rule& from, const Place& place);
+Result<policy::Match> read(const security::Match& from, const Place& place);
+Result<policy::Clause> read(const security::Clause& from, const Place& place);
+Result<policy::Rule> read(const security::Rule& from, const Place& place);
 
 template <class From, class T>
 Result<> read_list(const From& from, std::vector<T>& into, const Place& place, const char* name) {
@@ -72,7 +72,7 @@ Result<> read_list(const From& from, std::vector<T>& into, const Place& place, c
     return {};
 }
 
-Result<policy::Match> read(const wire::Match& from, const Place& place) {
+Result<policy::Match> read(const security::Match& from, const Place& place) {
     policy::Match into;
     Result<> done{};
     auto list = [&](const auto& values, auto& target, const char* name) {
@@ -94,28 +94,28 @@ Result<policy::Match> read(const wire::Match& from, const Place& place) {
     return into;
 }
 
-Result<policy::Clause> read(const wire::Clause& from, const Place& place) {
+Result<policy::Clause> read(const security::Clause& from, const Place& place) {
     policy::Clause into;
     if (auto done = read_list(from.matches(), into, place, "matches"); !done) return done.error();
     return into;
 }
 
-Result<policy::Rule> read(const wire::Rule& from, const Place& place) {
+Result<policy::Rule> read(const security::Rule& from, const Place& place) {
     policy::Rule into;
     if (auto done = read_list(from.clauses(), into, place, "clauses"); !done) return done.error();
     return into;
 }
 
-Result<> read_kind(const wire::Authorization& from, policy::Policy& into) {
+Result<> read_kind(const security::Authorization& from, policy::Policy& into) {
     switch (from.scope()) {
-        case wire::GLOBAL: into.scope = policy::Scope::global; break;
-        case wire::NAMESPACE: into.scope = policy::Scope::of_namespace; break;
-        case wire::WORKLOAD_SELECTOR: into.scope = policy::Scope::of_workloads; break;
+        case security::GLOBAL: into.scope = policy::Scope::global; break;
+        case security::NAMESPACE: into.scope = policy::Scope::of_namespace; break;
+        case security::WORKLOAD_SELECTOR: into.scope = policy::Scope::of_workloads; break;
         default: return problem(fmt::format("scope is {}, which this version does not know", int{from.scope()}));
     }
     switch (from.action()) {
-        case wire::ALLOW: into.action = policy::Action::allow; break;
-        case wire::DENY: into.action = policy::Action::deny; break;
+        case security::ALLOW: into.action = policy::Action::allow; break;
+        case security::DENY: into.action = policy::Action::deny; break;
         default: return problem(fmt::format("action is {}, which this version does not know", int{from.action()}));
     }
     return {};
@@ -124,7 +124,7 @@ Result<> read_kind(const wire::Authorization& from, policy::Policy& into) {
 }
 
 Result<Resource> decode_policy(std::string_view bytes) {
-    wire::Authorization from;
+    security::Authorization from;
     if (!from.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
         return problem("its bytes are no istio.security.Authorization");
     policy::Policy into;

@@ -7,7 +7,7 @@
 
 namespace culvert::xds {
 
-namespace wire = envoy::service::discovery::v3;
+namespace discovery = envoy::service::discovery::v3;
 
 namespace {
 
@@ -39,7 +39,7 @@ std::string text_of(const std::vector<Refusal>& refused) {
 
 std::string first_request(const Node& node, Kind kind, Interest interest,
                           const std::map<std::string, std::string>& versions) {
-    wire::DeltaDiscoveryRequest request;
+    discovery::DeltaDiscoveryRequest request;
     request.mutable_node()->set_id(node.id);
     auto& metadata = *request.mutable_node()->mutable_metadata()->mutable_fields();
     for (const auto& [key, value] : node.metadata) metadata[key].set_string_value(value);
@@ -55,7 +55,7 @@ std::string first_request(const Node& node, Kind kind, Interest interest,
 }
 
 std::string acknowledge(const std::string& type, const std::string& nonce, const std::vector<Refusal>& refused) {
-    wire::DeltaDiscoveryRequest request;
+    discovery::DeltaDiscoveryRequest request;
     request.set_type_url(type);
     request.set_response_nonce(nonce);
     if (!refused.empty()) request.mutable_error_detail()->set_message(text_of(refused));
@@ -63,14 +63,14 @@ std::string acknowledge(const std::string& type, const std::string& nonce, const
 }
 
 std::string subscribe(const std::set<std::string>& names) {
-    wire::DeltaDiscoveryRequest request;
+    discovery::DeltaDiscoveryRequest request;
     request.set_type_url(std::string{type_url(Kind::address)});
     for (const std::string& name : names) request.add_resource_names_subscribe(name);
     return request.SerializeAsString();
 }
 
 std::string unsubscribe(const std::string& name) {
-    wire::DeltaDiscoveryRequest request;
+    discovery::DeltaDiscoveryRequest request;
     request.set_type_url(std::string{type_url(Kind::address)});
     request.add_resource_names_unsubscribe(name);
     return request.SerializeAsString();

@@ -5,7 +5,7 @@
 
 namespace culvert::xds {
 
-namespace wire = istio::security;
+namespace security = istio::security;
 
 namespace {
 
@@ -36,13 +36,13 @@ std::optional<policy::Policy> stand_in(std::string_view name, std::string_view b
         made.rules = {plaintext()};
         return made;
     }
-    wire::Authorization said;
+    security::Authorization said;
     if (!said.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return made;
     made.dry_run = said.dry_run();
     switch (said.scope()) {
-        case wire::GLOBAL: made.scope = policy::Scope::global; break;
-        case wire::NAMESPACE: made.scope = policy::Scope::of_namespace; break;
-        case wire::WORKLOAD_SELECTOR: made.scope = policy::Scope::of_workloads; break;
+        case security::GLOBAL: made.scope = policy::Scope::global; break;
+        case security::NAMESPACE: made.scope = policy::Scope::of_namespace; break;
+        case security::WORKLOAD_SELECTOR: made.scope = policy::Scope::of_workloads; break;
         default: break;
     }
     return made;

@@ -25,7 +25,7 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::string_view scope = "inpod::workloadmanager";
+constexpr std::string_view stream_scope = "inpod::workloadmanager";
 constexpr const char* task = "workload proxy manager";  // in the words of the readiness door
 
 base::Result<base::Fd> connect(const std::string& path) {
@@ -89,7 +89,7 @@ private:
         socket_.assign(connection->release());
         conversation_.begin();
         if (auto said = say(socket_.native_handle(), hello()); !said) return lost(said.error().to_string());
-        base::log::info(scope, "handling new stream");
+        base::log::info(stream_scope, "handling new stream");
         said_.clear();
         tell();
         wait();
@@ -122,7 +122,7 @@ private:
     }
 
     void again_after(Backoff::Delay delay, const std::string& why) {
-        if (said_ != why) base::log::warn(scope, "process stream ended: {}. Trying again", why);
+        if (said_ != why) base::log::warn(stream_scope, "process stream ended: {}. Trying again", why);
         said_ = why;
         tell();
         later_.expires_after(delay);

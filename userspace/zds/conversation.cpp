@@ -16,7 +16,7 @@ namespace wire = istio::workload::zds;
 namespace {
 
 // As `kubectl logs | grep inpod` finds it in the logs of the proxy that we stand in for.
-constexpr std::string_view scope = "inpod::statemanager";
+constexpr std::string_view state_scope = "inpod::statemanager";
 
 // Leaves room for the message around it.
 constexpr std::size_t longest_error = most_bytes - 24;
@@ -99,7 +99,7 @@ std::string Conversation::add(const wire::AddWorkload& add, base::Fd netns) {
     if (known != pods_.end() && same(known->second.netns->get(), netns.get())) {
         if (known->second.failure.empty()) return {};
     } else {
-        base::log::info(scope, "pod WorkloadUid(\"{}\") received netns, starting proxy", readable(add.uid()));
+        base::log::info(state_scope, "pod WorkloadUid(\"{}\") received netns, starting proxy", readable(add.uid()));
     }
     const auto& info = add.workload_info();
     Pod& pod = pods_[add.uid()];
@@ -132,7 +132,7 @@ void Conversation::remove(const std::string& uid) {
     auto pod = pods_.find(uid);
     if (pod == pods_.end()) return;  // the agent says it again until it has heard our answer
     if (!named_all_ && pod->second.failure.empty()) return;
-    base::log::info(scope, "pod WorkloadUid(\"{}\") delete request, draining proxy", readable(uid));
+    base::log::info(state_scope, "pod WorkloadUid(\"{}\") delete request, draining proxy", readable(uid));
     pods_.erase(pod);
     handler_.removed(uid);
 }
@@ -144,7 +144,7 @@ Conversation::Result Conversation::reconcile() {
         if (!named_.contains(uid)) left.push_back(uid);
     named_all_ = true;
     for (const std::string& uid : left) remove(uid);
-    base::log::info(scope, "pod received snapshot sent: {} pods", named_.size());
+    base::log::info(state_scope, "pod received snapshot sent: {} pods", named_.size());
     handler_.named_all(named_);
     named_.clear();
     return {};
