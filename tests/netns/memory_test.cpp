@@ -6,7 +6,9 @@
 #include <sys/socket.h>
 
 #include <atomic>
+#include <fstream>
 #include <optional>
+#include <string>
 #include <thread>
 
 #include <culvert/base/netns.hpp>
@@ -61,6 +63,23 @@ private:
     std::thread thread_;
 };
 
+// What is in memory of what files begin with that are mapped for their code: symbols and relocations, mostly.
+// proc(5), /proc/pid/smaps.
+std::size_t symbol_bytes(const Node& node) {
+    std::ifstream smaps{"/proc/" + std::to_string(node.pid()) + "/smaps"};
+    std::size_t kilobytes = 0;
+    bool symbols = false;
+    for (std::string line; std::getline(smaps, line);) {
+        if (line.find(" r--p 00000000 ") != std::string::npos)
+            symbols = line.find('/') != std::string::npos;
+        else if (line.find('-') < line.find(' '))
+            symbols = false;
+        else if (symbols && line.starts_with("Rss:"))
+            kilobytes += std::strtoull(line.c_str() + 4, nullptr, 10);
+    }
+    return kilobytes * 1024;
+}
+
 // Until the one at the other end has taken nothing for a while: all that there is room for on the way.
 std::size_t send_until_stalled(const Connection& app) {
     const std::string bytes(1 << 20, 'b');
@@ -86,8 +105,12 @@ TEST_CASE("memory: 1000 idle connections cost each daemon 1.7 MB at most, and ar
     World world;
     std::optional<Keeper> app{std::in_place, world.far.netns()};
     const SocketAddress target = world.far.at(Family::v4, port);
+    constexpr std::size_t few = 64 * 1024;  // from then on: no connection needs any
+    for (Node* node : {&world.one, &world.two}) CHECK(eventually(5s, [&] { return symbol_bytes(*node) <= few; }));
     // The first one brings code into memory, and makes a tunnel.
     CHECK(world.client.dial(target).echoes(text));
+    CHECK(symbol_bytes(world.one) <= few);
+    CHECK(symbol_bytes(world.two) <= few);
 
     const std::size_t client_side = world.one.resident_bytes();
     const std::size_t server_side = world.two.resident_bytes();

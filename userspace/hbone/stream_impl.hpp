@@ -59,15 +59,15 @@ public:
     const std::shared_ptr<Session> session;
     std::int32_t id = 0;
     std::uint16_t status = 0;  // client: of the answer
-    bool wants_to_send = false;
-    bool may_send = false;     // its HEADERS have left
-    bool may_receive = false;  // the peer's have come
-    bool sent_end = false;
-    bool got_end = false;
-    bool deaf = false;         // the peer reset it in a friendly way: it sends and takes nothing more
-    bool over = false;         // nghttp2 does not know it (any more)
-    bool refused = false;      // server: the answer was an error, RST_STREAM follows the HEADERS
-    bool unprocessed = false;  // client: REFUSED_STREAM before any answer, so another tunnel may be tried
+    bool wants_to_send : 1 = false;
+    bool may_send : 1 = false;     // its HEADERS have left
+    bool may_receive : 1 = false;  // the peer's have come
+    bool sent_end : 1 = false;
+    bool got_end : 1 = false;
+    bool deaf : 1 = false;         // the peer reset it in a friendly way: it sends and takes nothing more
+    bool over : 1 = false;         // nghttp2 does not know it (any more)
+    bool refused : 1 = false;      // server: the answer was an error, RST_STREAM follows the HEADERS
+    bool unprocessed : 1 = false;  // client: REFUSED_STREAM before any answer, so another tunnel may be tried
 
 private:
     bool known_ = false;  // to nghttp2, which counts as a reference

@@ -17,6 +17,7 @@
 #include <culvert/admin/control_socket.hpp>
 #include <culvert/admin/doors.hpp>
 #include <culvert/base/log.hpp>
+#include <culvert/hbone/rehearsal.hpp>
 #include <culvert/tls/rehearsal.hpp>
 
 #include "admin_door.hpp"
@@ -287,7 +288,10 @@ private:
     void settle_in_memory() {
         if (auto done = source_->authority() ? rehearse() : base::Result<>{}; !done)
             base::log::warn("node", "a handshake with ourselves failed: {}", done.error().to_string());
+        if (auto done = hbone::rehearse(); !done)
+            base::log::warn("node", "a tunnel with ourselves failed: {}", done.error().to_string());
         spare_memory_.give_back();
+        boost::asio::post(io_, forget_symbols);  // with what all this was the first to call
     }
 
     base::Result<> rehearse() {

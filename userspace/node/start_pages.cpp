@@ -7,7 +7,6 @@
 #include <array>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <string>
 #include <string_view>
@@ -31,29 +30,45 @@ bool is_for_the_start(std::string_view path) {
     return std::ranges::any_of(for_the_start, [&](std::string_view start) { return name.starts_with(start); });
 }
 
+// As linkers lay a file out: headers, symbols and relocations first, apart from code.
+bool has_symbols(std::string_view path, std::string_view rights, unsigned long offset) {
+    return path.starts_with('/') && rights[2] != 'x' && offset == 0;
+}
+
 // proc(5), /proc/pid/smaps. A mapping of which one page is no longer the file's (a relocation, a debugger's breakpoint)
 // would lose that.
-std::vector<Mapping> unchanged_mappings() {
+template <class Wanted>
+std::vector<Mapping> unchanged_mappings(Wanted wanted) {
     std::vector<Mapping> found;
     std::ifstream smaps{"/proc/self/smaps"};
     Mapping now;
     for (std::string line; std::getline(smaps, line);) {
-        unsigned long begin = 0, end = 0, changed = 0;
+        unsigned long begin = 0, end = 0, offset = 0, changed = 0;
         char rights[5] = {};
         int path = 0;
-        if (std::sscanf(line.c_str(), "%lx-%lx %4s %*s %*s %*s %n", &begin, &end, rights, &path) == 3 && path > 0)
-            now = {begin, end, std::strchr(rights, 'w') == nullptr && is_for_the_start(line.substr(path))};
+        if (std::sscanf(line.c_str(), "%lx-%lx %4s %lx %*s %*s %n", &begin, &end, rights, &offset, &path) == 4 &&
+            path > 0)
+            now = {begin, end, rights[1] != 'w' && wanted(line.substr(path), rights, offset)};
         else if (now.wanted && std::sscanf(line.c_str(), "Anonymous: %lu", &changed) == 1 && changed == 0)
             found.push_back(now);
     }
     return found;
 }
 
+template <class Wanted>
+void forget(Wanted wanted) noexcept {
+    for (const Mapping& mapping : unchanged_mappings(wanted))
+        ::madvise(reinterpret_cast<void*>(mapping.begin), mapping.end - mapping.begin, MADV_DONTNEED);
+}
+
 }
 
 void forget_start_pages() noexcept {
-    for (const Mapping& mapping : unchanged_mappings())
-        ::madvise(reinterpret_cast<void*>(mapping.begin), mapping.end - mapping.begin, MADV_DONTNEED);
+    forget([](std::string_view path, std::string_view, unsigned long) { return is_for_the_start(path); });
+}
+
+void forget_symbols() noexcept {
+    forget(has_symbols);
 }
 
 }

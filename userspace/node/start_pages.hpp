@@ -9,4 +9,7 @@ namespace culvert::node {
 // Once, after the start. The program itself and the libraries that connections run through stay as they are.
 void forget_start_pages() noexcept;
 
+// Symbol tables and relocations of all of them and of the program, once whatever connections call is bound.
+void forget_symbols() noexcept;
+
 }

@@ -8,8 +8,8 @@ namespace culvert::proxy {
 // Why a dial failed, in the words of the access log: "Connection refused (os error 111)", "deadline has elapsed".
 std::string dial_failure(const base::Error& error);
 
-// What a dialled socket does when it is closed without a word: cut for bytes of apps (CutGuard), in order for a tunnel,
-// whose bytes say themselves whether they are all.
+// What a dialled socket does when it is closed without a word: cut for bytes of apps (end_in_order()), in order for a
+// tunnel, whose bytes say themselves whether they are all.
 enum class WhenClosed { cut, in_order };
 
 // To the network, with the pod's own address. Within Limits::connect. Fails with the kernel's error, ETIMEDOUT when

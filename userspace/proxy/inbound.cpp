@@ -177,7 +177,6 @@ base::Task<> answer(Context& context, const PodPtr& pod, hbone::Incoming& incomi
     Leg leg = co_await std::move(opening);
     if (!leg.app) co_return;
 
-    CutGuard cut_app{*leg.app};
     TunnelPump pump{*leg.app, leg.client, {record, flow_row}};
     enforced.flows(&pump);
     if (leg.request) {
@@ -190,7 +189,7 @@ base::Task<> answer(Context& context, const PodPtr& pod, hbone::Incoming& incomi
         record.close(CloseReason::broken, pump.failure()->to_string());
         co_return;
     }
-    cut_app.ended();
+    end_in_order(*leg.app);
     record.close(CloseReason::ok);
 }
 

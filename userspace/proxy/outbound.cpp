@@ -109,20 +109,19 @@ Way open_tunnel_later(Context& context, PodPtr pod, state::WorkloadPtr source, s
 }
 
 // To its end: what has no tunnel lives here.
-Way carry_plain(Context& context, PodPtr pod, base::SocketAddress to, base::Socket& app, CutGuard& cut_app,
-                ConnectionRecord& record, capture::Flow& flow_row) {
+Way carry_plain(Context& context, PodPtr pod, base::SocketAddress to, base::Socket& app, ConnectionRecord& record,
+                capture::Flow& flow_row) {
     auto dialling = dial_out(context, pod, to, WhenClosed::cut);
     auto peer = co_await std::move(dialling);
     if (!peer) {
         record.close(CloseReason::connect_failed, "io error: " + dial_failure(peer.error()));
         co_return hbone::Stream{};
     }
-    CutGuard cut_peer{**peer};
     SocketPump pump{app, **peer, {record, flow_row}};
     co_await pump.done();
     if (clean_end(pump, record)) {
-        cut_peer.ended();
-        cut_app.ended();
+        end_in_order(**peer);
+        end_in_order(app);
     }
     co_return hbone::Stream{};
 }
@@ -134,7 +133,7 @@ Way nowhere(ConnectionRecord& record, CloseReason reason, std::string why) {
 
 // All that is decided before bytes flow.
 Way find_way(Context& context, const PodPtr& pod, const base::SocketAddress& target, base::Socket& app,
-             CutGuard& cut_app, ConnectionRecord& record, capture::Flow& flow_row) {
+             ConnectionRecord& record, capture::Flow& flow_row) {
     state::SnapshotPtr mesh = context.mesh;  // one consistent world for this connection
     auto source = mesh->workload_by_uid(pod->uid);
     if (!source)
@@ -150,7 +149,7 @@ Way find_way(Context& context, const PodPtr& pod, const base::SocketAddress& tar
 
     if (route->via != state::Via::hbone) {
         flow_row.took(CV_PATH_PLAIN);
-        return carry_plain(context, pod, route->next_hop, app, cut_app, record, flow_row);
+        return carry_plain(context, pod, route->next_hop, app, record, flow_row);
     }
     auto identity = source->identity();
     flow_row.identify(identity.to_string(), route->destination->identity().to_string());
@@ -161,11 +160,11 @@ Way find_way(Context& context, const PodPtr& pod, const base::SocketAddress& tar
 }
 
 // The mesh does not know the pod yet.
-Way find_way_later(Context& context, PodPtr pod, base::SocketAddress target, base::Socket& app, CutGuard& cut_app,
+Way find_way_later(Context& context, PodPtr pod, base::SocketAddress target, base::Socket& app,
                    ConnectionRecord& record, capture::Flow& flow_row) {
     auto waiting = context.own_workloads.wait(pod->uid);
     co_await std::move(waiting);
-    auto way = find_way(context, pod, target, app, cut_app, record, flow_row);
+    auto way = find_way(context, pod, target, app, record, flow_row);
     auto stream = co_await std::move(way);
     co_return stream;
 }
@@ -186,16 +185,15 @@ base::Task<> carry_outbound(Context& context, const PodPtr& pod, Accepted& accep
     capture::Flow flow_row = flow_of(context, accepted.fd.get());
     auto app = watch_app(context, std::move(accepted.fd), record);
     if (!app) co_return;
-    CutGuard cut_app{*app};
 
     auto way = context.mesh->workload_by_uid(pod->uid)
-                   ? find_way(context, pod, accepted.target, *app, cut_app, record, flow_row)
-                   : find_way_later(context, pod, accepted.target, *app, cut_app, record, flow_row);
+                   ? find_way(context, pod, accepted.target, *app, record, flow_row)
+                   : find_way_later(context, pod, accepted.target, *app, record, flow_row);
     hbone::Stream tunnel = co_await std::move(way);
     if (!tunnel) co_return;
     TunnelPump pump{*app, tunnel, {record, flow_row}};
     co_await pump.done();
-    if (clean_end(pump, record)) cut_app.ended();
+    if (clean_end(pump, record)) end_in_order(*app);
 }
 
 }

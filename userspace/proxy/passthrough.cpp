@@ -20,7 +20,6 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
         co_return;
     }
     base::Socket& client = **watched;
-    CutGuard cut_client{client};
 
     if (!context.mesh->workload_by_uid(pod->uid)) {
         auto waiting = context.own_workloads.wait(pod->uid);
@@ -58,7 +57,6 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
         record.close(CloseReason::connect_failed, "connection failed: " + dial_failure(app.error()));
         co_return;
     }
-    CutGuard cut_app{**app};
     if (enforced.is_cut()) co_return;  // meanwhile
     SocketPump pump{**app, client, {record, flow_row}};
     enforced.flows(&pump);
@@ -67,8 +65,8 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
         record.close(CloseReason::broken, pump.failure()->to_string());
         co_return;
     }
-    cut_client.ended();
-    cut_app.ended();
+    end_in_order(client);
+    end_in_order(**app);
     record.close(CloseReason::ok);
 }
 

@@ -41,19 +41,12 @@ private:
     bool outbound() const noexcept { return record.entry.direction == telemetry::Direction::outbound; }
 };
 
-// A socket is closed with RST, unless ended() is said: whoever reads from it must not take a failure, the end of this
+// A socket is closed with RST, unless this is said: whoever reads from it must not take a failure, the end of this
 // daemon or its being killed for an end of stream. So it is from its first moment: what was accepted inherits that from
-// its listener, what we dial has it before connect(). Declared after the socket's owner.
-class CutGuard {
-public:
-    explicit CutGuard(base::Socket& socket) noexcept : socket_{socket} {}
-    CutGuard(const CutGuard&) = delete;
-    CutGuard& operator=(const CutGuard&) = delete;
-    void ended() noexcept { socket_.close_with_reset(false); }
-
-private:
-    base::Socket& socket_;
-};
+// its listener, what we dial has it before connect().
+inline void end_in_order(base::Socket& socket) noexcept {
+    socket.close_with_reset(false);
+}
 
 // What can end a connection from outside while it flows.
 class Cuttable {
@@ -133,8 +126,8 @@ private:
     base::KeptError failure_;
     std::unique_ptr<BatchParts> batch_;  // in the middle of a batch
     Leftover leftover_;
-    Trickle trickle_;
     std::unique_ptr<base::Timer> gathered_;  // made for those who need it
+    [[no_unique_address]] Trickle trickle_;  // which has room left for what follows
     bool from_app_ended_ = false;
     bool to_app_ended_ = false;  // no byte will be written to the app any more
     bool peer_ended_ = false;    // END_STREAM came; the rest of leftover_ still goes out
