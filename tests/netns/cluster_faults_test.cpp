@@ -251,6 +251,12 @@ TEST_CASE(
     Load out{world.client, world.vip("far", Family::v4), "out"};
     Load in{world.plain2, world.near.at(Family::v4, 8080), "in"};
     CHECK(out.goes_on());
+    tell_of_node_proxy(world, 1);
+    const auto read_from_it = [&] {
+        return http_get(world.client.netns(), on_node(1, Family::v4, 15020), "/metrics").status == 200;
+    };
+    CHECK(world.one.says({"own pod istio-system/ztunnel-1: port 15020 is in the mesh"}));
+    CHECK(eventually(5s, read_from_it));
     order(world, "away");
     Process old = world.one.launch_successor();
     CHECK(world.one.says({"xds", "connection 1 to", "is istiod running?"}));
@@ -258,6 +264,8 @@ TEST_CASE(
     CHECK(old.running());
     order(world, "back");
     world.one.wait_until_taken_over();
+    CHECK(world.one.says({"own pod istio-system/ztunnel-1: port 15020 is in the mesh"}));
+    CHECK(eventually(5s, read_from_it));
     CHECK(world.one.says({"standing by"}, 20s));
     old.signal(SIGTERM);  // as the kubelet does then
     CHECK(old.wait(5s) == 0);
@@ -267,6 +275,7 @@ TEST_CASE(
         CHECK_MESSAGE(load->failed() == 0, load->first_failure());
     }
     CHECK(world.cluster->agent(1).complaints() == "");
+    world.reconfigure();
     check_follows(world);
 }
 

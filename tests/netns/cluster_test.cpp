@@ -2,6 +2,9 @@
 // Nodes of a cluster: policies, workloads and pods come and go as istiod and Istio's CNI agent tell of them.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "finally.hpp"
 #include "in_cluster.hpp"
 #include "kernel_traces.hpp"
@@ -19,6 +22,11 @@ constexpr const char* once = "what a control plane says means the same in both";
 void name_policies(World& world, const Pod& pod, const std::string& names) {
     world.mesh.workload(pod).policies = names;
     world.reconfigure();
+}
+
+// What Prometheus in this pod would read from a node.
+HttpAnswer scrape(const Pod& from, const SocketAddress& door) {
+    return http_get(from.netns(), door, "/metrics");
 }
 
 // The mesh is what it was.
@@ -189,6 +197,87 @@ TEST_CASE(
     app.close();
     agent.del(world.plain1);
     CHECK(world.one.says({world.plain1.name(), "has left the mesh"}));
+}
+
+TEST_CASE("cluster: of a node proxy the mesh reads metrics and nothing else, as its policies allow" BOTH_FAMILIES
+              EBPF_ONLY(once)) {
+    World& world = cluster();
+    AsItWas at_end{world};
+    tell_of_node_proxy(world, 2);
+    CHECK(world.two.says({"own pod istio-system/ztunnel-2: port 15020 is in the mesh as",
+                          "spiffe://cluster.local/ns/istio-system/sa/ztunnel"}));
+    const SocketAddress admin{*IpAddress::parse("127.0.0.1"), 15000};
+    CHECK(http_get(world.two.netns(), admin, "/config_dump")
+              .body.find(R"("ztunnelIdentity": "spiffe://cluster.local/ns/istio-system/sa/ztunnel")") !=
+          std::string::npos);
+    for (Family family : families()) {
+        CAPTURE(to_string(family));
+        const SocketAddress door = on_node(2, family, 15020);
+        const std::string client = world.mesh.identity(world.client);
+        const std::vector<std::string> by_client{
+            "istio_tcp_connections_opened_total{reporter=\"destination\"", "source_principal=\"" + client + "\"",
+            "destination_workload=\"ztunnel\"", "destination_workload_namespace=\"istio-system\"",
+            "connection_security_policy=\"mutual_tls\""};
+        world.mark();
+        CHECK(eventually(5s, [&] {
+            return std::ranges::any_of(parse_samples(scrape(world.client, door).body), [&](const auto& sample) {
+                return std::ranges::all_of(by_client, [&](const std::string& part) {
+                    return sample.first.find(part) != std::string::npos && sample.second > 0;
+                });
+            });
+        }));
+        const auto line = world.two.access_log().wait_for(
+            {{"direction", "inbound"}, {"dst.hbone_addr", door.to_string()}, {"src.identity", client}});
+        CHECK(line["dst.workload"] == "ztunnel-2");
+        CHECK(line["dst.identity"] == "spiffe://cluster.local/ns/istio-system/sa/ztunnel");
+        CHECK(line["src.workload"] == world.client.name());
+        CHECK(line["error"] == "");
+        CHECK(scrape(world.plain1, door).status == 200);  // as before
+
+        for (std::uint16_t port : {15021, 15000}) {
+            const SocketAddress other = on_node(2, family, port);
+            CHECK(fate(world.client.netns(), {.to = other}) == "reset");
+            world.one.access_log().wait_for({{"dst.hbone_addr", other.to_string()},
+                                             {"direction", "outbound"},
+                                             {"error", "http status: 503 Service Unavailable"}});
+        }
+        world.two.access_log().wait_for({{"direction", "inbound"}, {"error", "attempted recursive call to ourselves"}});
+    }
+    const SocketAddress door = on_node(2, Family::v4, 15020);
+    std::string policy = no_client;
+    put(world, policy.replace(policy.find(R"("ns")"), 4, R"("istio-system")"));
+    CHECK(eventually(5s, [&] { return scrape(world.client, door).status == 0; }));
+    CHECK(scrape(world.client, door).status == 0);  // the first may have been cut as it came
+    world.two.access_log().wait_for({{"direction", "inbound"}, {"error", denied + "istio-system/no-client"}});
+    CHECK(scrape(world.near, door).status == 200);
+
+    const SocketAddress tunnel = on_node(2, Family::v4, 15008);
+    CHECK(world.plain1.attempt(tunnel).error == 0);
+    take_away(world, "Kubernetes//Pod/istio-system/ztunnel-2");
+    CHECK(eventually(5s, [&] { return world.plain1.attempt(tunnel).error == ECONNREFUSED; }));
+}
+
+TEST_CASE("cluster: a node proxy without its port 15008, or without a certificate, says so and goes on" IPV4 EBPF_ONLY(
+    once)) {
+    World& world = cluster();
+    AsItWas at_end{world};
+    Finally anybody{[&] { order(world, "identities", R"("accept": null)"); }};
+    Server echo{world.far.netns(), 8080, apps::echo};
+    std::optional<Server> taker{std::in_place, world.lab.node_netns(1), std::uint16_t{15008}, apps::echo};
+    order(world, "identities",
+          fmt::format(R"("accept": ["{}", "{}"])", world.mesh.identity(world.client), world.mesh.identity(world.far)));
+    tell_of_node_proxy(world, 1);
+    CHECK(world.one.says({"metrics cannot be read through the mesh", "15008: Address already in use", "Trying again"}));
+    CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("all the same"));
+    taker.reset();
+    CHECK(world.one.says({"own pod istio-system/ztunnel-1: port 15020 is in the mesh"}));
+    CHECK(world.one.says({"no certificate for spiffe://cluster.local/ns/istio-system/sa/ztunnel yet"}));
+
+    Connection reader = world.client.dial(on_node(1, Family::v4, 15020));
+    reader.send("GET /metrics HTTP/1.1\r\nHost: door\r\nConnection: close\r\n\r\n");
+    CHECK(eventually(5s, [&] { return total(world.one.metrics(), "culvert_proxy_certificate_waiting") == 1; }));
+    order(world, "identities", R"("accept": null)");
+    CHECK(reader.receive_all().starts_with("HTTP/1.1 200"));
 }
 
 TEST_CASE("cluster: a variable that cannot be honoured ends the start with its name" IPV4 NO_CAPTURE) {

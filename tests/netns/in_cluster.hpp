@@ -25,6 +25,20 @@ inline std::string authorization(const std::string& name, const std::string& sco
 inline const std::string from_client = R"("principals": [{"exact": "cluster.local/ns/ns/sa/client"}])";
 inline const std::string no_client = authorization("no-client", "NAMESPACE", "DENY", from_client);
 
+// A node's own address, and the workload that its node proxy is, as one that speaks HBONE.
+inline SocketAddress on_node(int node, Family family, std::uint16_t port) {
+    const std::string number = std::to_string(node);
+    return {*IpAddress::parse(family == Family::v4 ? "10.71." + number + ".1" : "fd71:0:0:" + number + "::1"), port};
+}
+inline void tell_of_node_proxy(World& world, int node) {
+    world.cluster->istiod.order(fmt::format(
+        R"({{"do": "put", "addresses": [{{"workload": {{"uid": "Kubernetes//Pod/istio-system/ztunnel-{0}", )"
+        R"("name": "ztunnel-{0}", "namespace": "istio-system", "service_account": "ztunnel", "workload_name": "ztunnel", )"
+        R"("addresses": ["{1}", "{2}"], "tunnel_protocol": "HBONE", "node": "{3}", "cluster_id": "Kubernetes"}}}}]}})",
+        node, on_node(node, Family::v4, 0).ip.to_string(), on_node(node, Family::v6, 0).ip.to_string(),
+        world.lab.node_name(node)));
+}
+
 inline void put(World& world, const std::string& policy) {
     world.cluster->istiod.order(R"({"do": "put", "authorizations": [)" + policy + "]}");
 }

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "config_dump.hpp"
+#include "own_pod.hpp"
 
 namespace culvert::node {
 namespace {
@@ -59,7 +60,7 @@ json::object own_settings(const control::Config& config) {
             {"accessLog", config.log.access}};
 }
 
-void put_control_plane(json::object& all, const control::ClusterSettings& cluster) {
+void put_control_plane(json::object& all, const control::ClusterSettings& cluster, const control::Config& config) {
     all["xdsAddress"] = text_or_null(cluster.xds.address);
     all["caAddress"] = text_or_null(cluster.ca.address);
     all["altXdsHostname"] = text_or_null(cluster.xds.alternative_name);
@@ -69,6 +70,12 @@ void put_control_plane(json::object& all, const control::ClusterSettings& cluste
     all["xdsRootCert"] = json::object{{"File", cluster.xds.roots}};
     all["caRootCert"] = json::object{{"File", cluster.ca.roots}};
     all["inpodUds"] = cluster.zds_socket;
+    if (auto who = OwnPod::who(&cluster, config)) {
+        all["ztunnelIdentity"] = who->identity.to_string();
+        all["ztunnelWorkload"] = json::object{{"name", cluster.pod_name},
+                                              {"namespace", cluster.pod_namespace},
+                                              {"serviceAccount", cluster.service_account}};
+    }
     json::object metadata;
     for (const auto& [key, value] : cluster.metadata) metadata[key] = value;
     all["proxyMetadata"] = std::move(metadata);
@@ -124,9 +131,11 @@ json::object dump_settings(const control::Config& config, const control::Cluster
         {"preferedServiceNamespace", text_or_null(config.dns.preferred_namespace)},
         {"proxyMetadata", json::object{}},
         {"socks5Addr", nullptr},
+        {"ztunnelIdentity", nullptr},
+        {"ztunnelWorkload", nullptr},
         {"culvert", own_settings(config)},
     };
-    if (cluster) put_control_plane(all, *cluster);
+    if (cluster) put_control_plane(all, *cluster, config);
     return all;
 }
 

@@ -28,6 +28,7 @@
 #include "mesh.hpp"
 #include "metrics.hpp"
 #include "notify.hpp"
+#include "own_pod.hpp"
 #include "refused_log.hpp"
 #include "revocation_file.hpp"
 #include "spare_memory.hpp"
@@ -241,6 +242,9 @@ private:
         if (config_.dns.on) start_dns();
         pods_ = std::make_unique<Pods>(io_, *capture_, *certificates_, workers_, dns_.get(), config_.node.network,
                                        config_.shutdown_deadline);
+        if (auto who = OwnPod::who(source_->cluster(), config_))
+            own_pod_ = std::make_unique<OwnPod>(io_, *certificates_, workers_, std::move(*who), config_.keepalive,
+                                                config_.shutdown_deadline);
     }
 
     void start_dns() {
@@ -258,6 +262,7 @@ private:
         refused_log_->publish(mesh, policies);
         pods_->publish(policies);
         for (auto& worker : workers_) worker->publish(mesh, policies);
+        if (own_pod_) own_pod_->publish(*mesh);
         if (dns_) dns_->publish(mesh);
     }
 
@@ -329,6 +334,7 @@ private:
         doors_later_.cancel();
         source_->stop();
         pods_->leave_to_successor();
+        if (own_pod_) own_pod_->close();
         last_handshakes_.expires_after(std::chrono::seconds{5});
         last_handshakes_.async_wait([this](boost::system::error_code cancelled) {
             if (!cancelled && !ending_) end();
@@ -346,6 +352,7 @@ private:
         if (!went_) return io_.stop();
         readiness_.pending("draining");
         notify("STOPPING=1");
+        if (own_pod_) own_pod_->stop();
         capture_->refuse_new();  // before the listeners go, or a SYN would wait for one of them
         base::log::info("node", "draining: connections have {} ms to finish", config_.shutdown_deadline.count());
         draining_ = workers_.size();
@@ -382,6 +389,7 @@ private:
     std::unique_ptr<dns::Server> dns_;  // workers hand connections to it
     Workers workers_;
     std::unique_ptr<Pods> pods_;
+    std::unique_ptr<OwnPod> own_pod_;  // null where nobody said who we are
     Tracing tracing_{io_, workers_, config_.node.network, mesh_};
     IstioMetrics istio_metrics_{io_, workers_, pods_, mesh_, config_.node.network, istio_version()};
     std::optional<Site> site_;

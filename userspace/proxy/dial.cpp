@@ -20,7 +20,8 @@ base::Result<base::Fd> own_socket(Context& context, const LocalPod& pod, int fam
         return fd;
     });
     if (!made) return made;
-    if (auto claimed = context.shared.capture.claim(made->get(), kind); !claimed) return claimed.error();
+    if (pod.only_port == 0)
+        if (auto claimed = context.shared.capture.claim(made->get(), kind); !claimed) return claimed.error();
     if (auto set = base::set_nodelay(made->get()); !set) return set.error();
     if (when_closed == WhenClosed::cut)
         if (auto set = base::set_reset_on_close(made->get(), true); !set) return set.error();
@@ -68,7 +69,7 @@ base::Task<SocketResult> dial_app_once(Context& context, PodPtr pod, base::IpAdd
     auto fd = own_socket(context, *pod, app.ip.family(), kind, WhenClosed::cut);
     if (!fd) co_return fd.error();
     // A pod that calls itself keeps its own address: the kernel picks it.
-    if (client != app.ip) {
+    if (client != app.ip && pod->only_port == 0) {
         auto bound = bind_as(fd->get(), {client, take_leg_port(context)});
         if (!bound) co_return bound.error();
     }

@@ -57,7 +57,7 @@ std::optional<std::uint16_t> port_behind(const state::Snapshot& mesh, const stat
 }
 
 // The app's address for a request: always the address that the tunnel itself dialled.
-std::optional<Refusal> find_app(const state::Snapshot& mesh, const state::Workload& own,
+std::optional<Refusal> find_app(const state::Snapshot& mesh, const LocalPod& pod, const state::Workload& own,
                                 const hbone::Incoming& incoming, base::SocketAddress& app) {
     const std::string& authority = incoming.request().authority;
     const auto& local = incoming.tunnel().local;
@@ -77,7 +77,7 @@ std::optional<Refusal> find_app(const state::Snapshot& mesh, const state::Worklo
     } else {
         return Refusal{400, CloseReason::bad_request, "invalid authority in CONNECT: \"" + shown(authority) + "\""};
     }
-    if (state::is_mesh_port(app.port))
+    if (state::is_mesh_port(app.port) || (pod.only_port != 0 && app.port != pod.only_port))
         return Refusal{503, CloseReason::no_route, "attempted recursive call to ourselves"};
     return std::nullopt;
 }
@@ -119,7 +119,7 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
             503, CloseReason::not_ready,
             "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
     base::SocketAddress app;
-    if (auto refusal = find_app(*mesh, *own, incoming, app)) co_return refuse_request(std::move(*refusal));
+    if (auto refusal = find_app(*mesh, *pod, *own, incoming, app)) co_return refuse_request(std::move(*refusal));
     auto& entry = record.entry;
     entry.source_workload = mesh->workload_by_ip(pod->network, tunnel.peer.ip);
     entry.mutual_tls = true;
@@ -142,7 +142,7 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
         (*leg)->close_with_reset(true);
         co_return refuse(401, CloseReason::policy_changed, std::string{policy_change});
     }
-    flow_row = flow_of(context, (*leg)->fd());
+    if (pod->only_port == 0) flow_row = flow_of(context, (*leg)->fd());
     flow_row.identify(tunnel.identity ? tunnel.identity->to_string() : "", own->identity().to_string());
     flow_row.took(CV_PATH_TUNNEL);
     // A peer that has sent bytes already waits for no answer.

@@ -53,6 +53,9 @@ struct LocalPod {
     std::shared_ptr<const base::Fd> netns;  // workers dial in it; ends with the last of them
     // Takes the app's TCP connections to nameservers, on the worker. Nothing: they are carried like any other.
     std::function<void(base::Fd)> serve_dns = {};
+    // Not 0: tunnels lead to this port and no other, in a netns that is not captured: it is dialled as anybody there
+    // would, with the netns' own address.
+    std::uint16_t only_port = 0;
 };
 
 class Worker {
