@@ -245,8 +245,11 @@ TEST_CASE("xds: an istiod that hangs is found out by what HTTP/2 has for it, and
     CHECK(!scene.soon([&] { return !scene.client->stats().connected; }, 1400ms));  // PINGs are answered
     CHECK(!scene.client->stats().stale_since);
     scene.istiod.pause();
+    const auto paused = std::chrono::steady_clock::now();
     CHECK(scene.soon([&] { return scene.ended(Termination::reconnect) == 1; }));
-    CHECK(scene.client->stats().stale_since);
+    REQUIRE(scene.client->stats().stale_since);
+    CHECK(*scene.client->stats().stale_since <= paused + 300ms);  // not since it was found out
+    CHECK(scene.client->stats().last_failure.find("no answer to an HTTP/2 PING") != std::string::npos);
     scene.istiod.resume();
     CHECK(scene.soon([&] { return scene.client->stats().connected; }));
     CHECK(!scene.client->stats().stale_since);

@@ -220,18 +220,19 @@ void Connection::watch_silence(std::chrono::milliseconds limit, bool asked) {
         if (at != self->last_heard_) return self->watch_silence(self->limits_.ping_after, false);
         if (asked)
             return self->lost(
-                fmt::format("no answer to an HTTP/2 PING within {} ms", self->limits_.ping_answer.count()));
+                fmt::format("no answer to an HTTP/2 PING within {} ms", self->limits_.ping_answer.count()),
+                std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - at));
         self->session_.ping();
         self->pump_soon();
         self->watch_silence(self->limits_.ping_answer, true);
     });
 }
 
-void Connection::lost(const std::string& why) {
+void Connection::lost(const std::string& why, std::chrono::milliseconds silence) {
     std::string text = fmt::format("connection to {}: {}", endpoint_.authority(), why);
     if (const std::string farewell = session_.farewell(); !farewell.empty())
         text += fmt::format("; received prior goaway: {}", farewell);
-    fail({Code::unavailable, std::move(text), Origin::connection});
+    fail({Code::unavailable, std::move(text), Origin::connection, false, silence});
 }
 
 void Connection::fail(Status status) {

@@ -47,7 +47,7 @@ private:
     void say();
     void wait_for(Wait what);
     void watch_silence(std::chrono::milliseconds limit, bool asked);
-    void lost(const std::string& why);
+    void lost(const std::string& why, std::chrono::milliseconds silence = {});
     void fail(Status status);
     void release();
 

@@ -50,11 +50,14 @@ json::array certificates(const tls::CertificateManager& manager) {
     auto known = manager.dump();
     std::ranges::sort(known, {}, [](const auto& one) { return one.identity.to_string(); });
     json::array all;
-    for (const auto& one : known)
-        all.push_back({{"identity", one.identity.to_string()},
-                       {"state", one.state},
-                       {"certChain", to_json(one.chain)},
-                       {"rootCerts", to_json(one.roots)}});
+    for (const auto& one : known) {
+        json::object entry{{"identity", one.identity.to_string()},
+                           {"state", one.state},
+                           {"certChain", to_json(one.chain)},
+                           {"rootCerts", to_json(one.roots)}};
+        if (!one.last_failure.empty()) entry["why"] = one.last_failure;  // it is not renewed, be it still good
+        all.push_back(std::move(entry));
+    }
     return all;
 }
 

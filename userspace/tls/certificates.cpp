@@ -247,7 +247,7 @@ std::vector<CertificateDump> CertificateManager::dump() const {
     std::vector<CertificateDump> all;
     const auto now = std::chrono::system_clock::now();
     for (const auto& [identity, entry] : impl_->entries)
-        all.push_back({identity, entry.state(now), texts(entry.chain), texts(entry.roots)});
+        all.push_back({identity, entry.state(now), entry.last_failure, texts(entry.chain), texts(entry.roots)});
     return all;
 }
 

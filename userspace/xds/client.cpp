@@ -197,11 +197,12 @@ private:
         const auto lived = stats_.connected ? since(began_) : std::chrono::milliseconds{0};
         const Termination why = why_ended(status, !garbage_.empty());
         ++stats_.ended[static_cast<std::size_t>(why)];
-        if (std::exchange(stats_.connected, false)) stats_.stale_since = Clock::now();
+        if (std::exchange(stats_.connected, false)) stats_.stale_since = Clock::now() - status.silence;
         begun_ = false;
         stream_.reset();
         const auto wait = backoff_.after(why, lived);
-        if (why == Termination::complete || why == Termination::reconnect) {
+        const bool as_usual = why == Termination::complete || why == Termination::reconnect;
+        if (as_usual && status.silence == std::chrono::milliseconds{0}) {
             log::info(scope, "connection {} to {} ended, as connections do: {}; the next one comes in {} ms",
                       stats_.connection, istiod_.address, status.to_string(), wait.count());
         } else {

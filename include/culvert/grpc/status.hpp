@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a call ended.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -45,6 +46,8 @@ struct Status {
     Origin origin = Origin::server;
     // The server had sent the head of its answer: it had taken the call on.
     bool answered = false;
+    // For so long the server had said nothing, where that is how we know that it is gone.
+    std::chrono::milliseconds silence{0};
 
     bool ok() const noexcept { return code == Code::ok; }
     std::string to_string() const;  // "Unauthenticated: authentication failure"

@@ -53,6 +53,7 @@ struct CertificateText {
 struct CertificateDump {
     state::Identity identity;
     std::string state;
+    std::string last_failure;            // empty once a request went well again
     std::vector<CertificateText> chain;  // the leaf first
     std::vector<CertificateText> roots;
 };
