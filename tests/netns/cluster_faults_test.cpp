@@ -6,10 +6,12 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <fstream>
 #include <optional>
 #include <thread>
 
+#include "ctl.hpp"
 #include "finally.hpp"
 #include "in_cluster.hpp"
 #include "kernel_traces.hpp"
@@ -22,15 +24,7 @@ using namespace culvert::test;
 namespace {
 
 constexpr const char* once = "what a control plane says means the same in both";
-constexpr const char* one_port = "the rules lead to fixed ports, which two daemons cannot both have";
 constexpr const char* no_state = "500 not ready, pending: state manager";
-
-double age(const Node& node) {
-    return node.metrics()["culvert_xds_state_age_seconds"];
-}
-bool is_connected(const Node& node) {
-    return node.metrics()["culvert_xds_connected"] == 1;
-}
 
 std::string words_of_istiod(World& world) {
     return world.lab.folder() / "token";
@@ -40,12 +34,30 @@ void write_file(const std::string& path, const std::string& text) {
     std::filesystem::rename(path + ".fresh", path);
 }
 
-// Whatever was wrong, it is mended: the policy that comes now is in force, and the one that goes is not.
-void check_follows(World& world) {
-    put(world, no_client);
-    check_answer(world, world.client, world.far, 8080, denied + "ns/no-client");
-    take_away(world, "ns/no-client");
-    check_answer(world, world.client, world.far, 8080, "yes");
+struct Certificate {
+    std::string state, why, until;
+};
+// As config_dump has it.
+Certificate certificate_of(const Node& node, const std::string& account) {
+    const SocketAddress door{*IpAddress::parse("127.0.0.1"), 15000};
+    const auto dump = boost::json::parse(http_get(node.netns(), door, "/config_dump").body);
+    for (const auto& each : dump.at("certificates").as_array()) {
+        const auto& one = each.as_object();
+        if (!text(one.at("identity")).ends_with("/sa/" + account)) continue;
+        const auto& chain = one.at("certChain").as_array();
+        std::string until = chain.empty() ? "" : text(chain.front().at("expirationTime"));  // 2030-01-02T03:04:05Z
+        if (!until.empty()) until = until.substr(0, 10) + " " + until.substr(11, 8);
+        return {text(one.at("state")), one.contains("why") ? text(one.at("why")) : "", until};
+    }
+    return {};
+}
+
+bool says_error(Node& node, const std::string& error) {
+    return std::ranges::any_of(node.access_log().since_mark(),
+                               [&](const auto& line) { return line["error"] == error; });
+}
+std::string error_of(Node& node, const Connection& app) {
+    return node.access_log().wait_for({{"src.addr", app.local().to_string()}})["error"];
 }
 
 // A port of the node behind which istiod's is: it may be taken away, and be back.
@@ -127,9 +139,11 @@ TEST_CASE("cluster faults: what an istiod with an empty cache no longer knows is
     order(world, "mesh");
     order(world, "back");
     CHECK(world.one.says({"received response", "workload.Address", "removes=" + std::to_string(known)}));
-    world.mark();
-    CHECK(fate(world.client.netns(), {.to = target}) == "reset");
-    world.one.access_log().wait_for({{"direction", "outbound"}, {"error", unknown_pod}});
+    // Workers hear of it a moment later, and the nodes one after the other.
+    CHECK(eventually(20s, [&] {
+        world.mark();
+        return fate(world.client.netns(), {.to = target}) == "reset" && says_error(world.one, unknown_pod);
+    }));
     world.reconfigure();
     CHECK(eventually(10s, [&] { return answer(world, world.client, world.far, 8080) == "yes"; }));
 }
@@ -161,6 +175,38 @@ TEST_CASE(
     world.cluster->istiod.resume();
     world.one.wait_until_ready();
     CHECK(world.client.dial(target).echoes("it goes on"));
+}
+
+TEST_CASE("cluster faults: an istiod that ends its streams for their age loses nothing by it" IPV4 EBPF_ONLY(once)) {
+    World& world = cluster();
+    const std::string no_server = authorization("no-server", "NAMESPACE", "DENY",
+                                                R"("principals": [{"exact": "cluster.local/ns/ns/sa/server"}])");
+    const std::string known = std::to_string(world.mesh.workloads.size() + world.mesh.services.size());
+    const auto begun = [&] {
+        return world.cluster->istiod.said({"\"subscribed\"", "\"Address\"", "\"versions\": " + known});
+    };
+    Server echo{world.far.netns(), 8080, apps::echo};
+    Load load{world.client, world.vip("far", Family::v4), "undisturbed"};
+    const double errors = world.one.metrics()["istio_xds_connection_terminations_total{reason=\"Error\"}"];
+    order(world, "back", R"("max_age": 1)");
+    CHECK(world.one.says({"xds", "ended, as connections do", "received prior goaway: NO_ERROR"}, 15s));
+    // Each change is told on whatever stream there is, one at its end among them.
+    const auto before = begun();
+    const auto end = std::chrono::steady_clock::now() + 30s;
+    while (begun() < before + 4 && std::chrono::steady_clock::now() < end) {
+        put(world, no_server);
+        check_answer(world, world.near, world.far, 8080, denied + "ns/no-server");
+        take_away(world, "ns/no-server");
+        check_answer(world, world.near, world.far, 8080, "yes");
+    }
+    CHECK(begun() >= before + 4);
+    order(world, "back");
+    CHECK(eventually(15s, [&] { return is_connected(world.one) && is_connected(world.two); }));
+    CHECK(world.one.metrics()["istio_xds_connection_terminations_total{reason=\"Error\"}"] == errors);
+    CHECK(load.goes_on());
+    load.stop();
+    CHECK_MESSAGE(load.failed() == 0, load.first_failure());
+    check_follows(world);
 }
 
 TEST_CASE("cluster faults: garbage ends a stream or is refused, and changes nothing" IPV4 EBPF_ONLY(once)) {
@@ -244,42 +290,6 @@ TEST_CASE("cluster faults: without the agent pods go on; when it is back, those 
 }
 
 TEST_CASE(
-    "cluster faults: a second daemon waits for istiod, and takes over then; no call fails" IPV4 EBPF_ONLY(one_port)) {
-    World& world = cluster();
-    Server far{world.far.netns(), 8080, apps::echo};
-    Server near{world.near.netns(), 8080, apps::echo};
-    Load out{world.client, world.vip("far", Family::v4), "out"};
-    Load in{world.plain2, world.near.at(Family::v4, 8080), "in"};
-    CHECK(out.goes_on());
-    tell_of_node_proxy(world, 1);
-    const auto read_from_it = [&] {
-        return http_get(world.client.netns(), on_node(1, Family::v4, 15020), "/metrics").status == 200;
-    };
-    CHECK(world.one.says({"own pod istio-system/ztunnel-1: port 15020 is in the mesh"}));
-    CHECK(eventually(5s, read_from_it));
-    order(world, "away");
-    Process old = world.one.launch_successor();
-    CHECK(world.one.says({"xds", "connection 1 to", "is istiod running?"}));
-    CHECK(out.goes_on(100));
-    CHECK(old.running());
-    order(world, "back");
-    world.one.wait_until_taken_over();
-    CHECK(world.one.says({"own pod istio-system/ztunnel-1: port 15020 is in the mesh"}));
-    CHECK(eventually(5s, read_from_it));
-    CHECK(world.one.says({"standing by"}, 20s));
-    old.signal(SIGTERM);  // as the kubelet does then
-    CHECK(old.wait(5s) == 0);
-    for (Load* load : {&out, &in}) {
-        CHECK(load->goes_on());
-        load->stop();
-        CHECK_MESSAGE(load->failed() == 0, load->first_failure());
-    }
-    CHECK(world.cluster->agent(1).complaints() == "");
-    world.reconfigure();
-    check_follows(world);
-}
-
-TEST_CASE(
     "cluster faults: without a CA connections wait for it; certificates are renewed under load" IPV4 EBPF_ONLY(once)) {
     World world{[](Mesh& mesh) { mesh.settings.certificate_ttl = "4s"; }, true};
     Server echo{world.far.netns(), 8080, apps::echo};
@@ -301,15 +311,41 @@ TEST_CASE(
     CHECK(eventually(20s, [&] { return renewals() >= before + 6; }));
     CHECK_MESSAGE(load.failed() == 0, load.first_failure());
 
-    ca.reset();
-    CHECK(load.goes_on());
-    CHECK(world.one.says({"tls", "was not renewed", "the one in use is good until"}));
-    CHECK(total(world.one.metrics(), "culvert_certificate_failures_total") > 0);
-    CHECK(world.one.says({"tls", "was not renewed", "the one in use expired at"}));
-    ca.emplace(world.lab.node_netns(1), istiod, std::uint16_t{15013});
-    CHECK(load.goes_on(20, 30s));
     load.stop();
-    CHECK_MESSAGE(load.failed() == 0, load.first_failure());
+
+    ca.reset();
+    CHECK(world.one.says({"tls", "/sa/client was not renewed", "the one in use is good until"}));
+    CHECK(world.client.dial(target).echoes("as long as it is good"));
+    const auto good = certificate_of(world.one, "client");
+    CHECK(good.state == "Available");
+    CHECK_MESSAGE(good.why.find("the CA at https://10.71.1.1:15013") != std::string::npos, good.why);
+    CHECK(total(world.one.metrics(), "culvert_certificate_failures_total") > 0);
+    CHECK(world.one.says({"tls", "/sa/client was not renewed", "the one in use expired at"}, 10s));
+    CHECK_MESSAGE(certificate_of(world.one, "client").state.find("Unavailable: the CA at https://10.71.1.1:15013") == 0,
+                  certificate_of(world.one, "client").state);
+
+    world.mesh.add(Workload{.pod = &world.plain1, .service_account = "late"});
+    world.reconfigure();
+    REQUIRE(world.one.says({world.plain1.name(), "is in the mesh"}));
+    world.mark();
+    Connection late = world.plain1.dial(target);
+    Connection expired = world.client.dial(target);
+    CHECK(late.ending(15s) == "reset");
+    CHECK(expired.ending(15s) == "reset");
+    const std::string by_late = error_of(world.one, late);
+    CHECK_MESSAGE(
+        by_late.find("no certificate for spiffe://cluster.local/ns/ns/sa/late yet: the CA at https://10.71.1.1:"
+                     "15013") != std::string::npos,
+        by_late);
+    const std::string by_client = error_of(world.one, expired);
+    CHECK_MESSAGE(by_client.find("the certificate of spiffe://cluster.local/ns/ns/sa/client expired at " +
+                                 good.until) != std::string::npos,
+                  by_client);
+
+    ca.emplace(world.lab.node_netns(1), istiod, std::uint16_t{15013});
+    for (const Pod* pod : {&world.client, &world.plain1})
+        CHECK(eventually(30s, [&] { return answer(world, *pod, world.far, 8080) == "yes"; }));
+    CHECK(certificate_of(world.one, "client").why == "");
 }
 
 }

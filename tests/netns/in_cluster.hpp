@@ -50,4 +50,20 @@ inline void order(World& world, const std::string& what, const std::string& more
     world.cluster->istiod.order(R"({"do": ")" + what + "\"" + (more.empty() ? "" : ", " + more) + "}");
 }
 
+// culvert_xds_*: for how long nobody would have told the node of a change, and whether somebody would.
+inline double age(const Node& node) {
+    return node.metrics()["culvert_xds_state_age_seconds"];
+}
+inline bool is_connected(const Node& node) {
+    return node.metrics()["culvert_xds_connected"] == 1;
+}
+
+// Whatever was wrong, it is mended: the policy that comes now is in force, and the one that goes is not.
+inline void check_follows(World& world) {
+    put(world, no_client);
+    check_answer(world, world.client, world.far, 8080, denied + "ns/no-client");
+    take_away(world, "ns/no-client");
+    check_answer(world, world.client, world.far, 8080, "yes");
+}
+
 }

@@ -131,8 +131,9 @@ Result<Pins> Pins::open(const std::string& bpffs, const std::string& instance, b
 // Shared by all daemons of the instance: while one lives nobody may clean up.
 void Pins::say_alive() {
     if (alive_ && is_still(alive_.get(), path("pods"))) return;
-    alive_ = open_directory(path("pods"));
-    if (alive_) ::flock(alive_.get(), LOCK_SH | LOCK_NB);
+    Fd pods = open_directory(path("pods"));
+    if (!pods || ::flock(pods.get(), LOCK_SH | LOCK_NB) == 0)
+        alive_ = std::move(pods);  // else somebody looks: again soon
 }
 
 void Pins::restore() {
@@ -146,8 +147,8 @@ void Pins::restore() {
 }
 
 bool Pins::are_held(const std::string& bpffs, const std::string& instance) {
-    Fd home = open_directory(home_of(bpffs, instance));
-    return home && ::flock(home.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    Fd pods = open_directory(home_of(bpffs, instance) + "/pods");
+    return pods && ::flock(pods.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
 bool Pins::exists(const std::string& bpffs, const std::string& instance) {

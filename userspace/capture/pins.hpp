@@ -42,7 +42,7 @@ class Pins {
 public:
     // Makes the directory. When another process holds it: fails, or goes on without the lock if it may share.
     static base::Result<Pins> open(const std::string& bpffs, const std::string& instance, bool may_share = false);
-    // Whether a daemon of the instance has the lock. One that takes over gets it a moment after the other has gone.
+    // Whether a daemon of the instance lives.
     static bool are_held(const std::string& bpffs, const std::string& instance);
     static bool exists(const std::string& bpffs, const std::string& instance);
 

@@ -90,6 +90,16 @@ void ControlPlane::when_known(std::function<void()> go) {
                                          node_of(cluster_), std::move(callbacks));
 }
 
+std::set<state::Identity> ControlPlane::identities() const {
+    std::set<state::Identity> all;
+    const auto mesh = xds_->store().mesh();
+    for (const auto& one : mesh->workloads())
+        if (one->node == node_.name && one->cluster_id == node_.cluster_id && one->protocol == state::Protocol::hbone &&
+            one->network_mode == state::NetworkMode::standard)
+            all.insert(one->identity());
+    return all;
+}
+
 void ControlPlane::begin(const Site& site) {
     site_ = &site;
     publish();

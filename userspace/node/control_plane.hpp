@@ -24,6 +24,7 @@ public:
     base::Result<> open(boost::asio::io_context& io, admin::Readiness& readiness) override;
     tls::Issuer& issuer() override { return *ca_; }
     void when_known(std::function<void()> go) override;
+    std::set<state::Identity> identities() const override;
     void expose(telemetry::Metrics& metrics) override;
     void begin(const Site& site) override;
     void look_again() override {}  // what there is to follow is followed anyway

@@ -136,12 +136,17 @@ int run(const Options& options) {
     std::string instance = setup->config.node.name;
     const bool in_cluster = setup->cluster.has_value();
     bool replaced = false;
+    bool settled = false;
     {
         auto node = node::Node::start(std::move(*setup));
         if (!node) return say(cannot_run, node.error());
         if (auto ran = (*node)->run(); !ran) return say(cannot_run, ran.error());
         replaced = (*node)->replaced();
+        settled = (*node)->settled();
     }
+    if (replaced && in_cluster && !settled)
+        return say(cannot_run, base::problem("who had the pods of " + instance +
+                                             " has taken them back, for they were not named here; start it again"));
     if (replaced && in_cluster) node::stand_by(instance);
     if (replaced) return ok;
     if (!options.cleanup_at_end) return ok;

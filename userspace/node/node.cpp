@@ -23,6 +23,7 @@
 #include "admin_door.hpp"
 #include "control_plane.hpp"
 #include "file_source.hpp"
+#include "first_certificates.hpp"
 #include "inspect.hpp"
 #include "istio_metrics.hpp"
 #include "mesh.hpp"
@@ -73,6 +74,8 @@ std::string istio_version() {
     return version ? version : "";
 }
 
+constexpr const char* take_over_part = "take-over";
+
 unsigned worker_count(const control::Config& config) {
     return config.workers != 0 ? config.workers : std::max(1u, std::thread::hardware_concurrency());
 }
@@ -97,10 +100,8 @@ public:
         access_log_ = std::move(*log);
         if (auto opened = source_->open(io_, readiness_); !opened) return opened;
         source_->expose(metrics_);
-        source_->when_known([this] {
-            outcome_ = go();
-            if (!outcome_) io_.stop();
-        });
+        make_certificates();
+        source_->when_known([this] { mesh_known(); });
         if (!outcome_ || went_) return outcome_;
         // There is time until then, but nobody is to wait only to hear that this kernel cannot do it.
         if (auto able = capture::Capture::check(capture_mode()); !able) return able;
@@ -108,6 +109,7 @@ public:
     }
 
     bool replaced() const noexcept { return replaced_; }
+    bool settled() const noexcept { return settled_; }
 
     base::Result<> run() {
         signals_.add(SIGTERM);
@@ -121,6 +123,32 @@ public:
 private:
     capture::Mode capture_mode() const noexcept {
         return config_.capture == control::CaptureMode::ebpf ? capture::Mode::ebpf : capture::Mode::iptables;
+    }
+
+    void make_certificates() {
+        auto publish = [this](tls::CredentialsMapPtr credentials) {
+            credentials_ = std::move(credentials);
+            for (auto& worker : workers_) worker->publish(credentials_);
+        };
+        certificates_ = std::make_unique<tls::CertificateManager>(
+            io_, source_->issuer(), std::chrono::duration_cast<std::chrono::seconds>(config_.ca.ttl), publish);
+    }
+
+    void mesh_known() {
+        auto have_the_pods = [this] { return capture::Capture::is_held(config_.node.name); };
+        auto ours = source_->identities();
+        if (ours.empty() || !take_over_ || !have_the_pods()) return go_on();
+        readiness_.pending(take_over_part);
+        first_certificates_ =
+            std::make_unique<FirstCertificates>(io_, *certificates_, std::move(ours), have_the_pods, [this] {
+                readiness_.done(take_over_part);
+                go_on();
+            });
+    }
+
+    void go_on() {
+        outcome_ = go();
+        if (!outcome_) io_.stop();
     }
 
     base::Result<> go() {
@@ -234,11 +262,8 @@ private:
         for (unsigned i = 0; i < worker_count(config_); ++i)
             workers_.push_back(
                 std::make_unique<proxy::Worker>(i, proxy::Shared{*capture_, *access_log_, need}, limits));
-        auto publish = [this](tls::CredentialsMapPtr credentials) {
-            for (auto& worker : workers_) worker->publish(credentials);
-        };
-        certificates_ = std::make_unique<tls::CertificateManager>(
-            io_, source_->issuer(), std::chrono::duration_cast<std::chrono::seconds>(config_.ca.ttl), publish);
+        if (credentials_)
+            for (auto& worker : workers_) worker->publish(credentials_);
         if (config_.dns.on) start_dns();
         pods_ = std::make_unique<Pods>(io_, *capture_, *certificates_, workers_, dns_.get(), config_.node.network,
                                        config_.shutdown_deadline);
@@ -276,6 +301,8 @@ private:
         if (auto released = uids ? capture_->release_all_but(*uids) : base::Result<>{}; !released)
             base::log::warn("node", "leftovers of an earlier daemon: {}", released.error().to_string());
         capture_->settled();
+        settled_ = true;
+        first_certificates_.reset();  // each pod has its own by now
     }
 
     void say_ready(const std::string& part) {
@@ -383,6 +410,7 @@ private:
     std::unique_ptr<RevocationFile> revocations_;
     std::unique_ptr<capture::Capture> capture_;
     std::unique_ptr<RefusedLog> refused_log_;
+    tls::CredentialsMapPtr credentials_;
     std::unique_ptr<tls::CertificateManager> certificates_;
     policy::Ledger policy_hits_{worker_count(config_) + 1};  // the last is the kernel's
     Mesh mesh_{io_, policy_hits_, [this](const auto& mesh, const auto& policies) { tell_mesh(mesh, policies); }};
@@ -393,11 +421,13 @@ private:
     Tracing tracing_{io_, workers_, config_.node.network, mesh_};
     IstioMetrics istio_metrics_{io_, workers_, pods_, mesh_, config_.node.network, istio_version()};
     std::optional<Site> site_;
+    std::unique_ptr<FirstCertificates> first_certificates_;
     std::map<std::string, std::unique_ptr<admin::Door>> doors_;
     base::Result<> outcome_;
     bool went_ = false;
     bool ready_said_ = false;
     bool ending_ = false;
+    bool settled_ = false;
     bool replaced_ = false;
     bool doors_said_ = false;
     std::size_t draining_ = 0;
@@ -418,6 +448,10 @@ base::Result<> Node::run() {
 
 bool Node::replaced() const noexcept {
     return impl_->replaced();
+}
+
+bool Node::settled() const noexcept {
+    return impl_->settled();
 }
 
 }

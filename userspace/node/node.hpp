@@ -29,6 +29,9 @@ public:
     base::Result<> run();
     // The pods are the successor's now: leave them as they are.
     bool replaced() const noexcept;
+    // It had all pods that it was told of. One that is replaced before has failed to take over: who had the pods took
+    // them back.
+    bool settled() const noexcept;
 
 private:
     class Impl;

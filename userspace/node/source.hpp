@@ -4,8 +4,9 @@
 #include <boost/asio/io_context.hpp>
 
 #include <functional>
-#include <optional>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,8 @@ public:
     // Calls `go`, once, when it knows the mesh: a file does at once. Until then nothing is captured, and a daemon that
     // is to be replaced keeps its pods.
     virtual void when_known(std::function<void()> go) = 0;
+    // Once it is known: those of the pods that the mesh has on this node, where certificates take time.
+    virtual std::set<state::Identity> identities() const { return {}; }
     virtual void expose(telemetry::Metrics&) {}
     // The mesh is published, and pods join from now on.
     virtual void begin(const Site& site) = 0;

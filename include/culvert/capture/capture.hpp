@@ -178,7 +178,7 @@ public:
 
     // Removes every trace of an instance, with no daemon running. Idempotent.
     static base::Result<> cleanup(const std::string& instance);
-    // Whether a daemon has the pods of the instance; of ebpf only.
+    // Whether a daemon of the instance lives, be it one that is replaced and has connections yet; of ebpf only.
     static bool is_held(const std::string& instance);
 
 protected:
