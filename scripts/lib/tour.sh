@@ -105,7 +105,7 @@ show_lines() {
     expected_fields "$from" "$to" "$service" "$4"
     promise "the outbound line has ztunnel's fields in ztunnel's order" access_line_is "$outbound" info "${expected[@]}" \
         direction=outbound 'bytes_sent=[1-9][0-9]*' 'bytes_recv=[1-9][0-9]*' 'duration=[0-9]+ms'
-    expected_fields "$from" "$to" "" "$4"
+    expected_fields "$from" "$to" httpbin.default.svc.cluster.local "$4"  # by its port, where the client named none
     promise "the inbound line too, with the identity that the certificate proved" access_line_is "$inbound" info \
         "${expected[@]}" direction=inbound 'bytes_sent=[1-9][0-9]*' 'bytes_recv=[1-9][0-9]*' 'duration=[0-9]+ms'
     promise "both sides counted the same bytes" equals \

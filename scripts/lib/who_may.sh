@@ -56,6 +56,7 @@ show_refusal() {
     expected_fields curl-1 httpbin-2 "" 4
     promise "node 1's line says that the other side refused it" access_line_is "$outbound" error "${expected[@]}" \
         direction=outbound 'bytes_sent=[0-9]+' 'bytes_recv=[0-9]+' 'duration=[0-9]+ms' 'error=http status: 401 Unauthorized'
+    expected_fields curl-1 httpbin-2 httpbin.default.svc.cluster.local 4
     promise "node 2's line names the policy" access_line_is "$inbound" error "${expected[@]}" \
         direction=inbound 'bytes_sent=0' 'bytes_recv=0' 'duration=[0-9]+ms' "error=$policy_refusal"
 }

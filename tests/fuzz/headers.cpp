@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `baggage` and `forwarded`, which we only write: made of the names in a configuration, read by peers of any make.
+// `baggage` and `forwarded`: made of the names in a configuration, read by peers of any make, as theirs are by us.
 // A strict reader must find in them what went in, and nothing else.
 #include <proxy/headers.hpp>
 
@@ -53,6 +53,9 @@ void check_baggage(fuzz::Input& input) {
     is("service.version", workload.canonical_revision);
     is("cloud.region", workload.locality.region);
     is("cloud.availability_zone", workload.locality.zone);
+    auto read = proxy::workload_in(value);
+    if (read) require(proxy::baggage_of(*read) == value, "we read what we wrote: " + value);
+    (void)proxy::workload_in(input.rest());
 }
 
 void check_forwarded(fuzz::Input& input) {
@@ -62,6 +65,7 @@ void check_forwarded(fuzz::Input& input) {
     client.port = static_cast<std::uint16_t>(input.number(2));
     state::Service service;
     service.hostname = input.rest();
+    require(proxy::host_in(service.hostname).size() <= service.hostname.size(), "what is named is in the header");
     std::string value = proxy::forwarded_for(client, service.hostname.empty() ? nullptr : &service);
     require(fits_a_header(value), "forwarded is a header's value");
     constexpr std::string_view begin = "for=\"";
@@ -71,6 +75,8 @@ void check_forwarded(fuzz::Input& input) {
     require(base::SocketAddress::parse(value.substr(begin.size(), end - begin.size())) == client,
             "the address is the client's: " + value);
     std::string after = value.substr(end + 1);
+    require(after.empty() ? proxy::host_in(value).empty() : proxy::host_in(value) == service.hostname,
+            "we read what we wrote: " + value);
     if (after.empty()) return;
     require(after.starts_with(";host="), "host= follows: " + value);
     require(after.find_first_of(";,\" ", 6) == std::string::npos, "the host ends the value: " + value);

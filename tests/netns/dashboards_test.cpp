@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <regex>
 
+#include "forger.hpp"
+#include "hostile_peer.hpp"
 #include "outcome.hpp"
 #include "policies.hpp"
 #include "server.hpp"
@@ -84,10 +86,28 @@ const std::vector<Query> queries{
     {"istio_tcp_sent_bytes_total", both_and("reporter"), plain},
     {"istio_tcp_sent_bytes_total",
      both_and("destination_service"),
-     {{"reporter", "destination"}, {"connection_security_policy", "mutual_tls"}}},
+     {{"reporter", "destination"},
+      {"connection_security_policy", "mutual_tls"},
+      {"destination_service", "far.ns.svc.cluster.local"}}},
 };
 
 constexpr std::string_view words = "twenty-four bytes of it.";
+
+// By its address it is whoever the mesh knows there; `network`: it says that it comes from that one.
+void call_as_stranger(World& world, const Pod& from, const std::string& network = "") {
+    using namespace h2;
+    const Papers papers = Forger{world.lab.folder() / "ca"}.issue();
+    HostilePeer peer{from.netns(), world.far.at(Family::v4, 15008)};
+    REQUIRE(peer.shake_hands({.papers = &papers}) == "");
+    peer.begin_http2();
+    std::vector<std::pair<std::string, std::string>> request{
+        {":method", "CONNECT"},
+        {":authority", world.far.at(Family::v4, 8080).to_string()},
+        {"baggage", "k8s.cluster.name=there,k8s.namespace.name=abroad,k8s.deployment.name=shop,service.name=web"}};
+    if (!network.empty()) request.push_back({"x-forwarded-network", network});
+    peer.send(HEADERS, END_HEADERS | END_STREAM, 1, block(request));
+    REQUIRE(peer.next(HEADERS));
+}
 
 }
 
@@ -140,7 +160,6 @@ TEST_CASE("dashboards: both ends of a call count the same bytes, while it lives 
                         {"connection_security_policy", "mutual_tls"}};
     Labels destination = source;
     destination["reporter"] = "destination";
-    for (const char* unnamed : {"destination_service", "destination_service_name"}) destination.erase(unnamed);
     auto check = [&](const std::string& metric, double wanted) {
         CAPTURE(metric);
         CHECK(eventually(5s, [&] { return sum(world.one.metrics(), metric, source) == wanted; }));
@@ -165,6 +184,67 @@ TEST_CASE("dashboards: both ends of a call count the same bytes, while it lives 
     check("istio_tcp_received_bytes_total", 2 * size);
     check("istio_tcp_sent_bytes_total", 2 * size);
     CHECK(world.one.metrics().at("istio_tcp_sockets_open{reporter=\"source\"}") == 0);
+}
+
+TEST_CASE("dashboards: the server's side names the service, by whatever way it was called" IPV4) {
+    World world{[](Mesh& mesh) {
+        mesh.add(Service{"second", 95, {{80, 8080}}});
+        for (Workload& workload : mesh.workloads)
+            if (workload.pod->name() == "far") workload.services["second"] = {{80, 8080}};
+    }};
+    Server far{world.far.netns(), 8080, apps::echo};
+    struct Row {
+        const char* name;
+        const Pod& from;
+        SocketAddress to;
+        Labels labels;
+        std::string service;
+    };
+    for (const Row& row : {
+             Row{"by its VIP", world.client, world.vip("second", Family::v4), mutual, "second"},
+             Row{"by the pod's address", world.client, world.far.at(Family::v4, 8080), mutual, "far"},
+             Row{"from outside the mesh", world.plain1, world.far.at(Family::v4, 8080), plain, "far"},
+         }) {
+        CAPTURE(row.name);
+        const std::string host = row.service + ".ns.svc.cluster.local";
+        Labels labels = row.labels;
+        labels.insert({{"reporter", "destination"},
+                       {"destination_service", host},
+                       {"destination_service_name", row.service},
+                       {"destination_service_namespace", "ns"}});
+        auto counted = [&] { return sum(world.two.metrics(), "istio_tcp_connections_closed_total", labels); };
+        const double before = counted();
+        world.two.access_log().mark();
+        CHECK(row.from.dial(row.to).echoes(words));
+        CHECK(eventually(5s, [&] { return counted() == before + 1; }));
+        world.two.access_log().wait_for({{"direction", "inbound"}, {"dst.service", host}});
+    }
+}
+
+TEST_CASE("dashboards: a client whom the mesh does not know is who its baggage says" IPV4) {
+    World world;
+    name_workloads(world);
+    Server far{world.far.netns(), 8080, apps::echo};
+    const Labels stranger{
+        {"reporter", "destination"},         {"source_principal", "spiffe://cluster.local/ns/ns/sa/stranger"},
+        {"source_workload", "shop"},         {"source_workload_namespace", "abroad"},
+        {"source_canonical_service", "web"}, {"source_app", "web"},
+        {"source_cluster", "there"},         {"destination_service", "far.ns.svc.cluster.local"}};
+    Labels known{stranger};
+    known.insert_or_assign("source_workload", "tcp2");
+    known.insert_or_assign("source_workload_namespace", "ns");
+    for (const char* other : {"source_canonical_service", "source_app", "source_cluster"}) known.erase(other);
+    auto opened = [&](const Labels& labels) {
+        return sum(world.two.metrics(), "istio_tcp_connections_opened_total", labels);
+    };
+    call_as_stranger(world, world.plain2);
+    CHECK(eventually(5s, [&] { return opened(stranger) == 1; }));
+    world.two.access_log().wait_for({{"src.workload", "web"}, {"src.namespace", "abroad"}, {"src.cluster", "there"}});
+    call_as_stranger(world, world.tcp2);
+    CHECK(eventually(5s, [&] { return opened(known) == 1; }));
+    call_as_stranger(world, world.tcp2, "another");
+    CHECK(eventually(5s, [&] { return opened(stranger) == 2; }));
+    CHECK(opened(known) == 1);
 }
 
 TEST_CASE("dashboards: what a policy refuses is opened, closed and failed, whoever refuses it" IPV4) {

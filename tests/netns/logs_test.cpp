@@ -41,7 +41,11 @@ std::string failure_of(const AccessLine& line) {
 void check_alike(const AccessLine& ours, const AccessLine& theirs) {
     CAPTURE(ours.raw);
     CAPTURE(theirs.raw);
-    CHECK(ours.shape() == theirs.shape());
+    // The recorded ztunnel had its mesh from a file, and then it knows of no workload's services.
+    AccessLine known = ours;
+    if (ours["direction"] == "inbound")
+        std::erase_if(known.fields, [](const auto& field) { return field.key == "dst.service"; });
+    CHECK(known.shape() == theirs.shape());
     CHECK(ours.level == theirs.level);
     CHECK(ours.message == theirs.message);
     CHECK(ours["direction"] == theirs["direction"]);

@@ -212,7 +212,7 @@ std::vector<std::string> notes_of(const Reading& variables) {
         {"INPOD_PORT_REUSE", "true", "listeners are taken over, never shared"},
         {"IPV6_ENABLED", "true", "what the node has is used"},
         {"LOCALHOST_APP_TUNNEL", "true", "application tunnels are not supported yet"},
-        {"ENABLE_RESPONSE_BAGGAGE", "false", "no baggage is sent with answers"},
+        {"ENABLE_RESPONSE_BAGGAGE", "true", "answers have baggage, and a client's is read"},
         {"TLS12_ENABLED", "false", "peers speak TLS 1.3"},
         {"AUTHZ_POLICY_INFO_LOGGING", "false", "see culvertctl trace"},
         {"UNSTABLE_ENABLE_SOCKS5", "false", "there is no SOCKS5 listener"},

@@ -102,6 +102,8 @@ int Session::Callbacks::header(nghttp2_session*, const nghttp2_frame* frame, con
         request.forwarded = value;
     else if (name == "traceparent")
         request.traceparent = value;
+    else if (name == "x-forwarded-network")
+        request.network = value;
     return 0;
 }
 

@@ -88,7 +88,10 @@ void IstioMetrics::refused(const capture::Refused& connection) {
     telemetry::OpenEntry entry;
     entry.direction = telemetry::Direction::inbound;
     entry.source_workload = mesh_.snapshot()->workload_by_ip(network_, connection.source.ip);
-    entry.destination_workload = mesh_.snapshot()->workload_by_uid(connection.uid);
+    if (const auto* known = mesh_.snapshot()->known(connection.uid)) {
+        entry.destination_workload = known->workload;
+        entry.service = known->service_at(connection.destination.port);
+    }
     if (auto* series = by_kernel_.opened(entry))
         by_kernel_.closed(*series, entry, telemetry::ResponseFlag::deny, false);
 }

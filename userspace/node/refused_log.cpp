@@ -43,7 +43,10 @@ void RefusedLog::refused(const capture::Refused& connection) {
     entry.source = connection.source;
     entry.destination = connection.destination;
     entry.source_workload = mesh_->workload_by_ip(network_, connection.source.ip);
-    entry.destination_workload = mesh_->workload_by_uid(connection.uid);
+    if (const auto* known = mesh_->known(connection.uid)) {
+        entry.destination_workload = known->workload;
+        entry.service = known->service_at(connection.destination.port);
+    }
     entry.ended_ns = unix_ns(connection.at);
     // The policies may have changed since: then nobody can say any more which of them it was.
     entry.error = decision.allowed() ? std::string{description(telemetry::CloseReason::denied)} : decision.refusal();

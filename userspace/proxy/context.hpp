@@ -13,6 +13,7 @@
 #include "own_certificates.hpp"
 #include "own_workloads.hpp"
 #include "refusals.hpp"
+#include "strangers.hpp"
 
 namespace culvert::proxy {
 
@@ -33,6 +34,7 @@ struct Context {
     state::Random random{std::random_device{}()};
     std::uint16_t next_leg_port = 0;  // dial.cpp: source ports of inbound legs
     EnforcedConnections enforced{};
+    Strangers strangers{};
 };
 
 // The connection's row in cv_flows; counted where there is a table and no row in it.

@@ -16,8 +16,23 @@ constexpr auto plain = [] {
     return is;
 }();
 
-bool is_plain(const std::string& value) {
+bool is_plain(std::string_view value) {
     return std::ranges::all_of(value, [](unsigned char c) { return plain[c]; });
+}
+
+std::string_view trimmed(std::string_view part) {
+    auto blank = [](char c) { return c == ' ' || c == '\t'; };
+    while (!part.empty() && blank(part.front())) part.remove_prefix(1);
+    while (!part.empty() && blank(part.back())) part.remove_suffix(1);
+    return part;
+}
+
+// The first part, up to one of these; `list` is what comes after it.
+std::string_view next_part(std::string_view& list, std::string_view ends) {
+    auto end = std::min(list.find_first_of(ends), list.size());
+    auto part = trimmed(list.substr(0, end));
+    list.remove_prefix(std::min(end + 1, list.size()));
+    return part;
 }
 
 void append_part(std::string& out, std::string_view key, const std::string& value) {
@@ -47,12 +62,65 @@ std::string baggage_of(const state::Workload& workload) {
     return out;
 }
 
+std::optional<state::Workload> workload_in(std::string_view baggage) {
+    constexpr std::size_t longest = 253;  // of a name in Kubernetes
+    struct Part {
+        std::string_view key;
+        std::string state::Workload::*field;
+        std::string_view kind = {};
+    };
+    static constexpr Part parts[] = {{"k8s.cluster.name", &state::Workload::cluster_id},
+                                     {"k8s.namespace.name", &state::Workload::namespace_},
+                                     {"k8s.deployment.name", &state::Workload::workload_name, "deployment"},
+                                     {"k8s.cronjob.name", &state::Workload::workload_name, "cronjob"},
+                                     {"k8s.pod.name", &state::Workload::workload_name, "pod"},
+                                     {"k8s.job.name", &state::Workload::workload_name, "job"},
+                                     {"service.name", &state::Workload::canonical_name},
+                                     {"service.version", &state::Workload::canonical_revision}};
+    state::Workload workload;
+    bool any = false;
+    while (!baggage.empty()) {
+        auto value = next_part(baggage, ",");
+        auto key = next_part(value, "=");
+        value = trimmed(value);
+        if (value.empty() || value.size() > longest || !is_plain(value)) continue;
+        std::string* field = nullptr;
+        if (key == "cloud.region") field = &workload.locality.region;
+        if (key == "cloud.availability_zone") field = &workload.locality.zone;
+        for (const Part& part : parts) {
+            if (key != part.key) continue;
+            field = &(workload.*part.field);
+            if (!part.kind.empty()) workload.workload_type = part.kind;
+        }
+        if (!field) continue;
+        *field = value;
+        any = true;
+    }
+    if (!any) return std::nullopt;
+    return workload;
+}
+
 std::string forwarded_for(const base::SocketAddress& client, const state::Service* service) {
     std::string out = "for=\"" + client.to_string() + "\"";
     // A name that would need quoting is left out: with a ';' in it, it would say something else to whoever reads this.
     auto fits = [](unsigned char c) { return plain[c] || c == '*'; };
     if (service && std::ranges::all_of(service->hostname, fits)) out += ";host=" + service->hostname;
     return out;
+}
+
+// RFC 7239: key=value pairs, values quoted or not. Ours and ztunnel's quote what holds a ',' or a ';'; what others make
+// of it can only fail to be a service's name.
+std::string_view host_in(std::string_view forwarded) {
+    constexpr std::string_view key = "host=";
+    while (!forwarded.empty()) {
+        auto part = next_part(forwarded, ",;");
+        auto lower = [](unsigned char c) { return static_cast<char>(std::tolower(c)); };
+        if (part.size() < key.size() || !std::ranges::equal(part.substr(0, key.size()), key, {}, lower)) continue;
+        part.remove_prefix(key.size());
+        if (part.size() >= 2 && part.front() == '"' && part.back() == '"') part = part.substr(1, part.size() - 2);
+        return part;
+    }
+    return {};
 }
 
 std::string new_traceparent(state::Random& random) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "inbound.hpp"
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 
 #include <culvert/base/shortage.hpp>
@@ -82,6 +84,23 @@ std::optional<Refusal> find_app(const state::Snapshot& mesh, const LocalPod& pod
     return std::nullopt;
 }
 
+// The service that the client says it called; a name of any make.
+std::string_view named_host(const hbone::Request& request) {
+    auto host = host_in(request.forwarded);
+    if (!host.empty() || base::SocketAddress::parse(request.authority)) return host;
+    return std::string_view{request.authority}.substr(0, request.authority.rfind(':'));
+}
+
+// By its address; who comes from another network has one that is somebody else's here. Else as its baggage says.
+state::WorkloadPtr source_of(Context& context, const state::Snapshot& mesh, const LocalPod& pod,
+                             const hbone::Incoming& incoming) {
+    const hbone::Request& request = incoming.request();
+    auto alike = [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); };
+    if (request.network.empty() || std::ranges::equal(request.network, pod.network, alike))
+        if (auto known = mesh.workload_by_ip(pod.network, incoming.tunnel().peer.ip)) return known;
+    return request.baggage.empty() ? nullptr : context.strangers.find(request.baggage, Strangers::Clock::now());
+}
+
 // The app and the stream to its client, whose request is yet to be answered. Neither: it has been refused, and the
 // record says why.
 struct Leg {
@@ -113,20 +132,21 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
         co_await std::move(waiting);
     }
     state::SnapshotPtr mesh = context.mesh;
-    auto own = mesh->workload_by_uid(pod->uid);
-    if (!own)
+    const state::Known* known = mesh->known(pod->uid);
+    if (!known)
         co_return refuse(
             503, CloseReason::not_ready,
             "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
+    const state::WorkloadPtr& own = known->workload;
     base::SocketAddress app;
     if (auto refusal = find_app(*mesh, *pod, *own, incoming, app)) co_return refuse_request(std::move(*refusal));
     auto& entry = record.entry;
-    entry.source_workload = mesh->workload_by_ip(pod->network, tunnel.peer.ip);
+    entry.source_workload = source_of(context, *mesh, *pod, incoming);
     entry.mutual_tls = true;
     entry.peer_identity = tunnel.identity;
     entry.set_hbone_target(incoming.request().authority);
     entry.destination_workload = own;
-    // No service: ztunnel in static mode names none for an IP authority either.
+    entry.service = known->service_at(app.port, named_host(incoming.request()));
     record.context_known();
     auto denied = enforced.begin(context, app.port);
     if (enforced.waits()) {

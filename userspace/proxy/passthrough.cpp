@@ -26,7 +26,7 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
         co_await std::move(waiting);
     }
     state::SnapshotPtr mesh = context.mesh;
-    auto own = mesh->workload_by_uid(pod->uid);
+    const state::Known* own = mesh->known(pod->uid);
     if (!own) {
         record.close(CloseReason::not_ready,
                      "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
@@ -37,7 +37,8 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
         co_return;
     }
     record.entry.source_workload = mesh->workload_by_ip(pod->network, accepted.source.ip);
-    record.entry.destination_workload = own;
+    record.entry.destination_workload = own->workload;
+    record.entry.service = own->service_at(accepted.target.port);
     record.context_known();
     Enforced enforced{record};
     auto denied = enforced.begin(context, accepted.target.port);

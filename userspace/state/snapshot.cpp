@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <culvert/state/snapshot.hpp>
 
+#include <algorithm>
 #include <functional>
 #include <tuple>
 
@@ -41,6 +42,18 @@ std::vector<std::shared_ptr<const T>> shared(std::vector<T> values) {
 
 }
 
+ServicePtr Known::service_at(std::uint16_t port, std::string_view host) const {
+    auto lead_here = [port](const PortMap& ports) {
+        return std::ranges::any_of(ports, [port](const auto& each) { return each.second == port; });
+    };
+    const ServicePtr* first = nullptr;
+    for (const Served& served : services) {
+        if (!host.empty() && served.service->hostname == host) return served.service;
+        if (!first && (lead_here(served.service->ports) || lead_here(*served.ports))) first = &served.service;
+    }
+    return first ? *first : nullptr;
+}
+
 std::size_t Snapshot::AddressHash::operator()(const NetworkAddress& a) const noexcept {
     return base::IpHash{}(a.ip) ^ std::hash<std::string>{}(a.network);
 }
@@ -65,7 +78,7 @@ std::shared_ptr<const Snapshot> Snapshot::sharing(std::vector<WorkloadPtr> workl
 
 void Snapshot::index_workloads() {
     for (const WorkloadPtr& workload : workloads_) {
-        by_uid_.insert_or_assign(workload->uid, workload);
+        by_uid_.insert_or_assign(workload->uid, Known{workload, {}});
         if (workload->network_mode == NetworkMode::host_network) continue;
         for (const base::IpAddress& ip : workload->ips) {
             WorkloadPtr& holder = by_ip_[{workload->network, ip}];
@@ -79,16 +92,24 @@ void Snapshot::index_services() {
         for (const NetworkAddress& vip : service->vips) by_vip_[vip].push_back(service);
         for (const NetworkCidr& range : service->cidr_vips) by_cidr_.emplace_back(range, service);
         std::vector<Backend>& backends = backends_[service.get()];
-        for (const auto& [uid, endpoint] : service->endpoints)
-            if (WorkloadPtr workload = workload_by_uid(endpoint.workload_uid);
-                workload && may_serve(*service, endpoint, *workload))
-                backends.push_back({std::move(workload), endpoint.ports});
+        for (const auto& [uid, endpoint] : service->endpoints) {
+            auto found = by_uid_.find(endpoint.workload_uid);
+            if (found == by_uid_.end()) continue;
+            Known& known = found->second;
+            known.services.push_back({service, &endpoint.ports});
+            if (may_serve(*service, endpoint, *known.workload)) backends.push_back({known.workload, endpoint.ports});
+        }
     }
 }
 
-WorkloadPtr Snapshot::workload_by_uid(const std::string& uid) const {
+const Known* Snapshot::known(const std::string& uid) const {
     auto found = by_uid_.find(uid);
-    return found == by_uid_.end() ? nullptr : found->second;
+    return found == by_uid_.end() ? nullptr : &found->second;
+}
+
+WorkloadPtr Snapshot::workload_by_uid(const std::string& uid) const {
+    const Known* found = known(uid);
+    return found ? found->workload : nullptr;
 }
 
 WorkloadPtr Snapshot::workload_by_ip(const std::string& network, const base::IpAddress& ip) const {

@@ -20,6 +20,7 @@ struct Request {
     std::string baggage;      // empty: not sent
     std::string forwarded;    // for="<ip:port>"[;host=<service>]
     std::string traceparent;  // 00-<32 hex>-<16 hex>-00
+    std::string network;      // x-forwarded-network: the client's, read alone
 };
 
 enum class Outcome { more, drained, end };

@@ -15,6 +15,22 @@ struct Backend {
     PortMap ports;  // the endpoint's own; a port that it lacks has the service's target
 };
 
+// A service that a workload stands behind, in whatever health, and the workload's own ports of it.
+struct Served {
+    ServicePtr service;
+    const PortMap* ports;  // the service's
+};
+
+// What one look at the mesh says of a workload.
+struct Known {
+    WorkloadPtr workload;
+    std::vector<Served> services;  // in the mesh's order: by namespace and name under a control plane
+
+    // Which of them a connection to this port of the workload was for: the one whose host the client named, or else the
+    // first that has it as a target. A guess, ztunnel's (guess_inbound_service): to be told, not to decide by.
+    ServicePtr service_at(std::uint16_t port, std::string_view host = {}) const;
+};
+
 class Snapshot {
 public:
     // Takes both lists whole; endpoints named by workloads are merged into their services.
@@ -24,6 +40,7 @@ public:
                                                    std::vector<ServicePtr> services);
 
     WorkloadPtr workload_by_uid(const std::string& uid) const;
+    const Known* known(const std::string& uid) const;  // null: nobody; lives as long as the snapshot
     // The best of those that hold the address: a pod before others, HBONE before TCP. Never a host-network workload
     // (ztunnel: calls to node addresses are passthrough).
     WorkloadPtr workload_by_ip(const std::string& network, const base::IpAddress& ip) const;
@@ -47,7 +64,7 @@ private:
 
     std::vector<WorkloadPtr> workloads_;
     std::vector<ServicePtr> services_;
-    std::unordered_map<std::string, WorkloadPtr> by_uid_;
+    std::unordered_map<std::string, Known> by_uid_;
     std::unordered_map<NetworkAddress, WorkloadPtr, AddressHash> by_ip_;
     std::unordered_map<NetworkAddress, std::vector<ServicePtr>, AddressHash> by_vip_;
     std::vector<std::pair<NetworkCidr, ServicePtr>> by_cidr_;  // searched one by one: there are few, if any

@@ -87,6 +87,34 @@ TEST_CASE("snapshot: a host-network workload is found by uid, never by address")
     CHECK(name_of(mesh.workload_by_uid(node_agent.uid)) == "agent");
 }
 
+TEST_CASE("snapshot: the service that an inbound connection was for is one of the workload's own") {
+    Service web = service("web", {}), admin = service("admin", {}, {{9000, 0}, {9001, 9001}});
+    Service others = service("others", {}, {{80, 7000}});
+    Workload own = serving(serving(pod("own", {"10.0.0.1"}), web), admin, {{9000, 9090}, {9002, 8080}});
+    own.status = Health::unhealthy;
+    Snapshot mesh{{own, serving(pod("other", {"10.0.0.2"}), others)}, {others, admin, web}};
+    struct Row {
+        std::string name;
+        std::uint16_t port;
+        std::string host;
+        std::string service;
+    };
+    for (const Row& row : {
+             Row{"a target of a service", 9001, "", "admin"},
+             Row{"a target of the workload's own", 9090, "", "admin"},
+             Row{"the first of several", 8080, "", "admin"},
+             Row{"the one that is named", 8080, web.hostname, "web"},
+             Row{"named, whatever the port", 1, web.hostname, "web"},
+             Row{"somebody else's", 8080, others.hostname, "admin"},
+             Row{"somebody else's port", 7000, "", "nobody"},
+             Row{"a service's port, not its target", 80, "", "nobody"},
+         }) {
+        CAPTURE(row.name);
+        CHECK(name_of(mesh.known(own.uid)->service_at(row.port, row.host)) == row.service);
+    }
+    CHECK(mesh.known("nobody") == nullptr);
+}
+
 TEST_CASE("snapshot: which of the services that share a VIP a client sees") {
     const NetworkAddress vip = at("10.1.0.1");
     Service first = in_namespace(service("first", {vip}), "x");
