@@ -3,13 +3,18 @@
 // asked for it ask whom they like.
 #include <doctest/doctest.h>
 
+#include <signal.h>
+
 #include <algorithm>
 #include <fstream>
 
 #include <dns/nameserver.hpp>
 
+#include "istio_rules.hpp"
 #include "outcome.hpp"
 #include "reasons.hpp"
+#include "server.hpp"
+#include "tap.hpp"
 #include "visit.hpp"
 #include "world.hpp"
 
@@ -125,6 +130,35 @@ SocketAddress nowhere(Family family) {
 World& shared() {
     return World::shared("dns", with_dns);
 }
+
+// As in a container, the daemon has a resolv.conf of its own. plain2 has the nameserver in it.
+void give_nameserver(World& world) {
+    const auto file = world.lab.folder() / "resolv.conf";
+    std::ofstream{file} << "nameserver 10.71.2.21\n";
+    world.one.signal(SIGTERM);
+    REQUIRE(world.one.wait_exit(20s) == 0);
+    auto words = world.cluster->environment(1, world.mesh.settings);
+    // env(1) runs what stands behind the variables.
+    words.insert(words.end(), {"unshare", "--mount", "sh", "-c", R"(mount --bind "$0" /etc/resolv.conf && exec "$@")",
+                               file.string()});
+    world.one.be_told_by(words);
+    world.one.start();
+}
+
+// client has istio-cni's rules with DNS, near has them without.
+World& prepared() {
+    return World::shared(
+        "dns, prepared by istio-cni",
+        [](Mesh& mesh) {
+            for (Workload& workload : mesh.workloads) {
+                if (workload.pod->name() == "client") workload.rules = "iptables";
+                if (workload.pod->name() == "near") workload.rules = "iptables no-dns";
+            }
+        },
+        true);
+}
+
+#define PREPARED EBPF_ONLY("the other capture has rules of its own, and takes no pod that has somebody else's")
 
 }
 
@@ -283,6 +317,74 @@ TEST_CASE("dns: while the daemon is dead nobody is asked, and a new one answers"
               world.vip("far", family).ip.to_string());
 }
 
+TEST_CASE(
+    "dns: a pod that istio-cni has prepared asks by its rules, and calls what it is told" BOTH_FAMILIES PREPARED) {
+    World& world = prepared();
+    give_nameserver(world);
+    auto upstream = upstream_of(world);
+    Server far{world.far.netns(), 8080, apps::echo};
+    const auto rules = istio_rules_in(world.client);
+    for (Family family : families()) {
+        CAPTURE(to_string(family));
+        const std::string vip = world.vip("far", family).ip.to_string();
+        const auto known = request({.name = "far.ns.svc.cluster.local", .type = type_of(family)});
+        const auto outside = request({.name = "example.com"});
+        const unsigned long by_rule = met(world.client, family, "ISTIO_OUTPUT", "--to-ports 15053");
+        for (const SocketAddress& nameserver : {nowhere(family), world.plain2.at(family, 53)}) {
+            for (const Way& way : {Way{}, Way{.connected = false}})
+                CHECK(said(ask(world.client, nameserver, known, way)) == vip);
+            CHECK(said(ask(world.client, nameserver, outside)) == "192.0.2.77");
+            CHECK(said(ask_by_tcp(world.client, nameserver, known)) == vip);
+            CHECK(said(ask_by_tcp(world.client, nameserver, outside)) == "192.0.2.77");
+        }
+        CHECK(met(world.client, family, "ISTIO_OUTPUT", "--to-ports 15053") == by_rule + 6);  // UDP's
+        CHECK(upstream->client().ip == world.client.ip(Family::v4));
+        world.mark();
+        CHECK(world.client.dial(world.vip("far", family)).echoes("by its name"));
+        world.one.access_log().wait_for({{"direction", "outbound"}, {"dst.service", "far.ns.svc.cluster.local"}});
+    }
+    CHECK(istio_rules_in(world.client) == rules);
+}
+
+TEST_CASE(
+    "dns: while the daemon is dead a prepared pod's questions are refused, and none leaves it" BOTH_FAMILIES PREPARED) {
+    World& world = prepared();
+    auto upstream = upstream_of(world);
+    Tap cable{world.lab.node_netns(1), world.client.host_link()};
+    world.one.kill9();
+    for (Family family : families()) {
+        CAPTURE(to_string(family));
+        const SocketAddress nameserver = world.plain2.at(family, 53);
+        const auto begun = std::chrono::steady_clock::now();
+        CHECK(said(ask(world.client, nameserver, request({.name = "example.com"}))) == "silence");
+        CHECK(std::chrono::steady_clock::now() - begun < 3s);  // it was told
+        CHECK(world.client.attempt(nameserver).error == EHOSTUNREACH);
+    }
+    world.one.start();
+    for (Family family : families())
+        CHECK(said(ask(world.client, nowhere(family), request({.name = "far", .type = type_of(family)}))) ==
+              world.vip("far", family).ip.to_string());
+    CHECK(upstream->asked() == 0);
+    auto asks = [](const std::string& frame) { return frame.find("\7example") != std::string::npos; };
+    CHECK(std::ranges::none_of(cable.others(), asks));
+}
+
+TEST_CASE("dns: a pod that istio-cni has prepared without DNS asks whom it likes" BOTH_FAMILIES PREPARED) {
+    World& world = prepared();
+    for (Family family : families()) {
+        CAPTURE(to_string(family));
+        auto server = nameserver_in(world.plain2, family, [](const Bytes& asked) {
+            return std::vector<Bytes>{culvert::dns::answer_with(asked, {"192.0.2.2"})};
+        });
+        const SocketAddress nameserver = world.plain2.at(family, 53);
+        world.mark();
+        CHECK(said(ask(world.near, nameserver, request({.name = "far"}))) == "192.0.2.2");
+        CHECK(server->client().ip == world.near.ip(family));
+        CHECK(said(ask_by_tcp(world.near, nameserver, request({.name = "far"}))) == "192.0.2.2");
+        world.one.access_log().wait_for({{"direction", "outbound"}, {"dst.addr", nameserver.to_string()}});
+    }
+}
+
 TEST_CASE("dns: a pod that leaves asks for itself, and is answered again when it is back" BOTH_FAMILIES) {
     World world{with_dns};
     for (Family family : families()) {
@@ -300,5 +402,4 @@ TEST_CASE("dns: a pod that leaves asks for itself, and is answered again when it
         CHECK(said(ask(world.client, nameserver, question)) == world.vip("far", family).ip.to_string());
     }
 }
-
 }

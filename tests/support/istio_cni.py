@@ -3,7 +3,9 @@
 # istio_cni.py SOCKET [ORDERS] [--probe SECONDS]: stands in for istio-cni's agent. Prepares pods, and tells the node proxy
 # that connects to SOCKET of them; line by line it obeys what stands in ORDERS, a fifo or - for standard input.
 #
-#   add UID NAME NAMESPACE ACCOUNT NETNS [iptables | legacy | nft]   enrols a pod; after it has written such rules into it
+#   add UID NAME NAMESPACE ACCOUNT NETNS [iptables | legacy | nft [no-dns]]
+#               enrols a pod; after it has written such rules into it, those for DNS among them or, as with
+#               AMBIENT_DNS_CAPTURE=false or the pod's annotation, not
 #   keep UID    a pod whose netns the agent does not know: named in snapshots only
 #   del UID     takes it out, and its rules
 #   raw HEX     says this to the newest connection as it is, without a descriptor, and reads the answer
@@ -24,6 +26,7 @@ import argparse
 import os
 import pathlib
 import queue
+import re
 import socket
 import subprocess
 import sys
@@ -55,6 +58,12 @@ def field(number, content):
 SNAPSHOT_SENT = field(3, b"")
 
 
+def without_dns(rules):
+    """Of a recording: no redirect to the DNS server's port, and nothing in the raw table."""
+    rules = re.sub(r"^\*raw\n.*?^COMMIT\n|^table inet istio-ambient-raw \{\n.*?^\}\n", "", rules, flags=re.M | re.S)
+    return "".join(line for line in rules.splitlines(keepends=True) if "15053" not in line)
+
+
 def ack_error(answer):
     """What a WorkloadResponse says went wrong; None when it is none at all."""
     if answer[:1] != b"\x0a":
@@ -75,8 +84,10 @@ def ack_error(answer):
 
 
 class Pod:
-    def __init__(self, uid, name, namespace, account, netns, rules=None):
-        self.uid, self.rules = uid, rules
+    def __init__(self, uid, name, namespace, account, netns, rules=None, dns="dns"):
+        if dns not in ("dns", "no-dns"):
+            raise RuntimeError("dns is not " + dns)
+        self.uid, self.rules, self.dns = uid, rules, dns == "dns"
         self.netns = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
         info = field(1, name) + field(2, namespace) + field(3, account)
         self.message = field(1, field(1, uid) + field(2, info))
@@ -87,16 +98,20 @@ class Pod:
         if check and done.returncode:
             raise RuntimeError(" ".join(command) + ": " + done.stderr.strip())
 
+    def recorded(self, name):
+        rules = (RULES / name).read_text()
+        return rules if self.dns else without_dns(rules)
+
     def prepare(self):
         for family in "-4", "-6":
             self.run("ip", family, "route", "replace", "local", "default", "dev", "lo", "table", "100")
             self.run("ip", family, "rule", "add", *MARK_RULE.split())
         if self.rules == "nft":
-            self.run("nft", "-f", "-", text=(RULES / "nft").read_text())
+            self.run("nft", "-f", "-", text=self.recorded("nft"))
             return
         kind = "legacy" if self.rules == "legacy" else "nft"
         for program in "iptables", "ip6tables":
-            self.run(f"{program}-{kind}-restore", "--noflush", text=(RULES / program).read_text())
+            self.run(f"{program}-{kind}-restore", "--noflush", text=self.recorded(program))
 
     def clear(self):
         for family in "-4", "-6":

@@ -50,8 +50,14 @@ public:
         for (auto& replaced : acceptors_) replaced->accept_rest();
         acceptors_.clear();
         for (auto& listener : listeners) {
-            auto handler = [this, arrival = listener.arrival](Accepted accepted) {
-                take(arrival, std::move(accepted));
+            // Where rules of Istio's are in the pod, they take questions to a port of the DNS server's; or, without DNS
+            // among them, they are to go where they are sent.
+            bool asks_us = listener.arrival == capture::Arrival::outbound && listener.redirected_to == 0;
+            auto handler = [this, arrival = listener.arrival, asks_us](Accepted accepted) {
+                if (asks_us && accepted.target.port == CV_DNS_PORT && pod_->serve_dns)
+                    answer(std::move(accepted));
+                else
+                    take(arrival, std::move(accepted));
             };
             acceptors_.push_back(std::make_unique<Acceptor>(context_, std::move(listener), std::move(handler)));
             if (auto started = acceptors_.back()->start(); !started)
@@ -71,11 +77,12 @@ public:
     }
 
 private:
+    void answer(Accepted accepted) {
+        capture::Flow no_flow = flow_of(context_, accepted.fd.get());  // its row is given back
+        pod_->serve_dns(std::move(accepted.fd));
+    }
+
     void take(capture::Arrival arrival, Accepted accepted) {
-        if (arrival == capture::Arrival::outbound && accepted.target.port == CV_DNS_PORT && pod_->serve_dns) {
-            capture::Flow no_flow = flow_of(context_, accepted.fd.get());  // its row is given back
-            return pod_->serve_dns(std::move(accepted.fd));
-        }
         if (context_.counters.connections_open.get() >= context_.limits.connections_per_worker) {
             (void)base::set_reset_on_close(accepted.fd.get(), true);
             context_.counters.closed[static_cast<std::size_t>(CloseReason::over_limit)].add();
