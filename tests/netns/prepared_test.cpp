@@ -110,6 +110,11 @@ TEST_CASE(
                 Connection app = from->dial(to->at(family, 8080));
                 const SocketAddress client = app.local();
                 CHECK(app.echoes("hello"));
+                if (from == &world.plain1 && to == &world.client) {
+                    const std::string rows = dump_map(world.one, "cv_flows");
+                    CHECK(rows.find("\"destination_port\": 8080") != std::string::npos);
+                    CHECK(rows.find("\"destination_port\": 15006") == std::string::npos);
+                }
                 app.close();
                 CHECK(echo.guest(0).from.ip == from->ip(family));
                 CHECK(echo.guest(0).to == to->at(family, 8080));
@@ -266,11 +271,15 @@ TEST_CASE("prepared: a pod that leaves, and cleanup, leave the rules and nothing
     World world{[](Mesh& mesh) {
         write_istio_rules(*mesh.workloads[0].pod, Iptables::legacy);  // client
         write_istio_rules(*mesh.workloads[1].pod);                    // near
-        mesh.workloads[1].exclude = "{outboundPorts: [8082]}";
+        mesh.workloads[1].exclude = "{outboundPorts: [8082], inboundPorts: [8080]}";
     }};
     const auto client = istio_rules_in(world.client, Iptables::legacy), near = istio_rules_in(world.near);
     Server echo{world.near.netns(), 8080, apps::echo};
     CHECK(world.one.says({"client is captured", "inbound by istio-cni's rules"}));
+    CHECK(world.one.says({"near: inbound ports do not bypass the mesh"}));
+    CHECK(world.plain1.dial(world.near.at(Family::v4, 8080)).echoes("excluded in vain"));
+    world.one.access_log().wait_for(
+        {{"direction", "inbound"}, {"src.identity", ""}, {"dst.addr", world.near.at(Family::v4, 8080).to_string()}});
     CHECK(world.client.dial(world.near.at(Family::v4, 8080)).echoes("legacy rules"));
     // What a pod excludes goes past the rules, too.
     Server excluded{world.plain1.netns(), 8082, apps::echo};

@@ -41,6 +41,12 @@ Flow::~Flow() {
     if (row_) free_row(*row_);
 }
 
+void Flow::asked_for(const base::SocketAddress& target) noexcept {
+    if (!row_) return;
+    std::ranges::copy(target.ip.bytes, row_->destination_ip);
+    row_->destination_port = target.port;
+}
+
 void Flow::identify(std::string_view source, std::string_view destination) noexcept {
     if (!row_) return;
     copy_cut(row_->source, source);

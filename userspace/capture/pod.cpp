@@ -59,6 +59,7 @@ Result<std::unique_ptr<Pod>> Pod::enrol(const NodeSide& node, const PodSpec& spe
         return done.error();
     }
     if (!pod->taken_over_) pod->end_connecting();
+    pod->say_what_rules_decide();
     return pod;
 }
 
@@ -163,6 +164,7 @@ Result<> Pod::refill(const std::vector<Listener>& listeners) {
     row_.by_rules = !row_.by_rules;
     if (auto done = follow(); !done) return done;
     base::log::info("capture", "{}: from now on it is captured{}", name_, to_string(bringer));
+    say_what_rules_decide();
     return say(row_.state);
 }
 
@@ -361,6 +363,13 @@ void Pod::repair_pins() {
     if (restored > 0) node_.repairs.add(Part::pin, name_, restored);
 }
 
+// To which port it came is known to those rules alone: they bring it all to one of ours.
+void Pod::say_what_rules_decide() const {
+    if (by_rules() && (row_.excludes & CV_EXCLUDES_INBOUND) != 0)
+        base::log::warn("capture", "{}: inbound ports do not bypass the mesh: istio-cni's rules bring all to the proxy",
+                        name_);
+}
+
 bool Pod::rules_are_there() const {
     auto found = base::in_netns(netns_.get(), finds_istio_rules);
     return !found || *found;
@@ -387,6 +396,7 @@ Result<> Pod::close() {
 
 Result<> Pod::exclude(const state::Exclusions& exclusions) {
     if (auto put = put_exclusions(row_, exclusions); !put) return put;
+    say_what_rules_decide();
     return say(row_.state);
 }
 

@@ -105,6 +105,7 @@ private:
     void repair_pins();
     bool slots_filled() const;
     bool rules_are_there() const;
+    void say_what_rules_decide() const;
     std::string pins() const { return node_.pins.pod(cookie_); }
 
     NodeSide node_;

@@ -37,6 +37,13 @@ struct Context {
     Strangers strangers{};
 };
 
+// A connection as it was accepted.
+struct Accepted {
+    base::Fd fd;
+    base::SocketAddress source;  // who connected
+    base::SocketAddress target;  // what it asked for
+};
+
 // The connection's row in cv_flows; counted where there is a table and no row in it.
 inline capture::Flow flow_of(Context& context, int fd) {
     capture::FlowTable& flows = context.shared.capture.flows();
@@ -46,13 +53,12 @@ inline capture::Flow flow_of(Context& context, int fd) {
     return row;
 }
 
-using PodPtr = std::shared_ptr<const LocalPod>;
+inline capture::Flow flow_of(Context& context, const Accepted& accepted) {
+    capture::Flow row = flow_of(context, accepted.fd.get());
+    row.asked_for(accepted.target);
+    return row;
+}
 
-// A connection as it was accepted.
-struct Accepted {
-    base::Fd fd;
-    base::SocketAddress source;  // who connected
-    base::SocketAddress target;  // what it asked for
-};
+using PodPtr = std::shared_ptr<const LocalPod>;
 
 }

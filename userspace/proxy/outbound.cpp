@@ -182,7 +182,7 @@ std::unique_ptr<base::Socket> watch_app(Context& context, base::Fd fd, Connectio
 base::Task<> carry_outbound(Context& context, const PodPtr& pod, Accepted& accepted) {
     ConnectionRecord record{context.recorder, telemetry::Direction::outbound, accepted.source, accepted.target};
     context.counters.connections_outbound.add();
-    capture::Flow flow_row = flow_of(context, accepted.fd.get());
+    capture::Flow flow_row = flow_of(context, accepted);
     auto app = watch_app(context, std::move(accepted.fd), record);
     if (!app) co_return;
 

@@ -13,7 +13,7 @@ using telemetry::ConnectionRecord;
 base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) {
     ConnectionRecord record{context.recorder, telemetry::Direction::inbound, accepted.source, accepted.target};
     context.counters.connections_inbound_plain.add();
-    capture::Flow flow_row = flow_of(context, accepted.fd.get());
+    capture::Flow flow_row = flow_of(context, accepted);
     auto watched = base::Socket::watch(context.loop, std::move(accepted.fd));
     if (!watched) {
         record.close(CloseReason::over_limit, watched.error().to_string());

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <utility>
 
+#include <culvert/base/address.hpp>
 #include <culvert/base/fd.hpp>
 #include <culvert/base/result.hpp>
 #include <culvert/bpf/flow.h>
@@ -31,6 +32,8 @@ public:
     ~Flow();
     explicit operator bool() const noexcept { return row_ != nullptr; }
 
+    // What was asked for, where rules in the pod have redirected it to a port of ours.
+    void asked_for(const base::SocketAddress& target) noexcept;
     void identify(std::string_view source, std::string_view destination) noexcept;
     // Which way the bytes go. Decided after identify() or not at all.
     void took(cv_flow_path path) noexcept;
