@@ -17,7 +17,8 @@ constexpr auto plain = [] {
 }();
 
 bool is_plain(std::string_view value) {
-    return std::ranges::all_of(value, [](unsigned char c) { return plain[c]; });
+    constexpr std::size_t longest = 253;  // of a name in Kubernetes
+    return value.size() <= longest && std::ranges::all_of(value, [](unsigned char c) { return plain[c]; });
 }
 
 std::string_view trimmed(std::string_view part) {
@@ -63,7 +64,6 @@ std::string baggage_of(const state::Workload& workload) {
 }
 
 std::optional<state::Workload> workload_in(std::string_view baggage) {
-    constexpr std::size_t longest = 253;  // of a name in Kubernetes
     struct Part {
         std::string_view key;
         std::string state::Workload::*field;
@@ -83,7 +83,7 @@ std::optional<state::Workload> workload_in(std::string_view baggage) {
         auto value = next_part(baggage, ",");
         auto key = next_part(value, "=");
         value = trimmed(value);
-        if (value.empty() || value.size() > longest || !is_plain(value)) continue;
+        if (value.empty() || !is_plain(value)) continue;
         std::string* field = nullptr;
         if (key == "cloud.region") field = &workload.locality.region;
         if (key == "cloud.availability_zone") field = &workload.locality.zone;

@@ -11,7 +11,7 @@
 namespace culvert::proxy {
 
 // k8s.cluster.name=...,k8s.namespace.name=...,... ; parts that are empty are left out, and so are parts that would
-// need escaping: peers parse this.
+// need escaping or are longer than names are: peers parse this.
 std::string baggage_of(const state::Workload& workload);
 
 // What a peer's baggage says: cluster, namespace, workload and its kind, canonical name and revision, region and zone.
