@@ -5,6 +5,7 @@
 
 #include <bpf/bpf.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 
 #include <culvert/base/netns.hpp>
 #include <culvert/bpf/marks.h>
@@ -68,6 +70,14 @@ public:
     void handle_events(int limit_ms = 50) {
         io_.restart();
         io_.run_for(std::chrono::milliseconds{limit_ms});
+    }
+
+    // In one turn with all that is due by now, and before it.
+    void handle_events_after(const std::function<void()>& work) {
+        boost::asio::posix::stream_descriptor ready{io_, ::eventfd(1, EFD_CLOEXEC)};
+        ready.async_wait(boost::asio::posix::descriptor_base::wait_read, [&](boost::system::error_code) { work(); });
+        io_.restart();
+        io_.poll();
     }
 
     // Whichever worker gets it.

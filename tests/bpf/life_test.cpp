@@ -44,6 +44,22 @@ TEST_CASE("refusal: with the daemon dead a connect fails at once and nothing is 
     });
 }
 
+TEST_CASE("leaving: a pod goes in the moment in which a change of its network is to be followed") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        for (int round = 0; round < 5; ++round) {
+            daemon.enrol();
+            where.run("ip -n $POD address add 10.99.0.1/32 dev lo");
+            daemon.handle_events(20);  // followed; the next one has to wait
+            where.run("ip -n $POD address del 10.99.0.1/32 dev lo");
+            daemon.handle_events(5);
+            ::usleep(60'000);
+            daemon.handle_events_after([&] { CHECK(daemon->release("uid-1")); });
+        }
+    });
+}
+
 TEST_CASE("leaving: new connections are the app's own, captured ones go on; then nothing is left") {
     on_node([](Namespaces& where) {
         Cleaned after;

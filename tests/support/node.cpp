@@ -83,6 +83,8 @@ Node::~Node() {
             note_failure(name_ + (status ? " exited with " + std::to_string(*status) : " did not end") +
                          " at teardown\n" + where_to_look());
         if (!status) kill9();
+    } else if (const auto status = wait_exit(0ms); status == 128 + SIGSEGV || status == 128 + SIGABRT) {
+        note_failure(name_ + " has crashed, with " + std::to_string(*status) + "\n" + where_to_look());
     }
     if (!std::filesystem::exists(config_) && environment_.empty()) return;
     const Output left = cleanup();

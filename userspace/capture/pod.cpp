@@ -274,8 +274,8 @@ Result<> Pod::follow() {
 void Pod::on_change() {
     if (follow_waits_) return;
     follow_waits_ = true;
-    may_follow_.async_wait([this](boost::system::error_code cancelled) {
-        if (cancelled) return;
+    may_follow_.async_wait([this, here = std::weak_ptr{here_}](boost::system::error_code cancelled) {
+        if (cancelled || here.expired()) return;
         follow_waits_ = false;
         auto row = find_row(node_.programs.map("cv_pods"), cookie_);
         // A successor follows; or check() repairs the row first.

@@ -127,6 +127,8 @@ private:
     base::Fd lookup_;  // beside its pin: removing that opens nothing while we live
     Guards guards_;
     boost::asio::steady_timer may_follow_;
+    // One that has rung calls even when it is cancelled, and the pod may have gone by then.
+    std::shared_ptr<const bool> here_ = std::make_shared<const bool>(true);
     bool follow_waits_ = false;
     bool follow_due_ = false;
     bool closed_ = false;
