@@ -2,6 +2,8 @@
 // culvertctl trace POD
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include <culvert/admin/query.hpp>
 
 #include "commands.hpp"
@@ -55,8 +57,8 @@ std::string show(const json::value& event, const Options&, const Screen&) {
     if (kind == "dropped") return "(" + count_at(event, "count") + " events were dropped: they came too fast)\n";
     auto text = fmt::format("{} {:<8} {} -> {}  {}\n", time_of_day(text_at(event, "time")), text_at(event, "direction"),
                             who(at(event, "source")), who(at(event, "destination")), what(event));
-    for (char& letter : text)
-        if ((letter >= 0 && letter < ' ' && letter != '\n') || letter == 0x7f) letter = '?';
+    std::ranges::replace_if(
+        text, [](unsigned char c) { return (c < ' ' && c != '\n') || c == 0x7f; }, '?');
     return text;
 }
 

@@ -20,8 +20,9 @@ std::string_view trimmed(std::string_view text) {
 base::Result<std::string> bearer(std::string_view text, const std::string& where) {
     text = trimmed(text);
     if (text.empty()) return base::problem(fmt::format("the token {} is empty", where));
-    for (char c : text)
-        if (c <= ' ' || c == 127) return base::problem(fmt::format("the token {} is no token: it has blanks", where));
+    for (unsigned char c : text)
+        if (c <= ' ' || c > '~')
+            return base::problem(fmt::format("the token {} is no token: it has blanks, or is not ASCII", where));
     return fmt::format("Bearer {}", text);
 }
 

@@ -72,6 +72,7 @@ TEST_CASE("request: a token's file is read for each call") {
     CHECK(refusal(TokenFile{file}) == "the token in " + file + " is empty");
     std::ofstream{file} << "a\r\nx-injected: b";
     CHECK(refusal(TokenFile{file}).find("is no token: it has blanks") != std::string::npos);
+    CHECK(refusal(TokenText{"caf\xc3\xa9"}).find("or is not ASCII") != std::string::npos);
     std::filesystem::remove(file);
     CHECK(refusal(TokenFile{file}).find("No such file") != std::string::npos);
     CHECK(refusal(TokenText{""}).find("is empty") != std::string::npos);

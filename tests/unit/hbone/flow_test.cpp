@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bytes: both directions, ends, windows.
+#include <unistd.h>
+
 #include <fstream>
 
 #include "fixtures.hpp"
@@ -13,7 +15,7 @@ std::size_t resident() {
     std::ifstream file{"/proc/self/statm"};
     std::size_t total = 0, pages = 0;
     file >> total >> pages;
-    return pages * 4096;
+    return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
 // Two talkers, one per end of one stream.
