@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# scripts/lib/image_inside.sh FILES DEBUG: in a Debian 13 root that has what `scripts/deps --build` installs: builds
+# scripts/lib/image_inside.sh FILES DEBUG [ARCH]: in a Debian 13 root that has what `scripts/deps --build` installs: builds
 # culvertd and culvertctl, lays the files of the image out in FILES, and their debug information in DEBUG. Called by
-# scripts/image and by manifests/Dockerfile, so that both are the same image.
+# scripts/image and by manifests/Dockerfile, so that both are the same image. For another ARCH than the root's the libraries
+# are packages of that one (scripts/cmake/ARCH.cmake).
 #
 # FILES holds culvertd, culvertctl, what capture: iptables calls, the libraries that these are linked with, where they come
 # from (dpkg's records, licences), and nothing else: no shell, no package manager. The symbol tables stay in our programs,
@@ -14,8 +15,10 @@ root=${here%/scripts}
 . "$here/lib/say.sh"
 . "$here/lib/build.sh"
 
-files=$1 debug=$2
-libraries=/usr/lib/$(dpkg --print-architecture | sed 's/amd64/x86_64/; s/arm64/aarch64/')-linux-gnu
+files=$1 debug=$2 machine=$(dpkg --print-architecture)
+arch=${3:-$machine}
+triplet=$(sed 's/amd64/x86_64/; s/arm64/aarch64/' <<<"$arch")-linux-gnu
+libraries=/usr/lib/$triplet
 declare -A kept=()
 
 # keep FILE...: the same path in the image, with what a link points at in its place.
@@ -40,7 +43,29 @@ keep_links() {
     done
 }
 
-needed_libraries() { ldd "$@" 2>&1 | sed -nE 's/.*=> (\/[^ ]+) .*/\1/p; s/^[[:space:]]+(\/[^ ]+ld-linux[^ ]+) .*/\1/p' | sort -u; }
+# names_in FILE...: the libraries that these are linked with, and the loader that they ask for.
+names_in() { readelf -Wdl "$@" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/\1/p; s/.*program interpreter: (.*)\]/\1/p' | sort -u; }
+
+# needed_libraries FILE...: what these need, and what that needs in turn. Read, not asked of ldd, which starts the program.
+needed_libraries() {
+    local name names wanted=("$@")
+    local -A found=()
+    while ((${#wanted[@]})); do
+        mapfile -t names < <(names_in "${wanted[@]}")
+        wanted=()
+        for name in "${names[@]}"; do
+            case $name in
+            ld-linux*) continue ;; # once, where programs ask for it
+            /*) ;;
+            *) name=$libraries/$name ;;
+            esac
+            [[ ! ${found[$name]:-} ]] || continue
+            found[$name]=1
+            wanted+=("$name")
+        done
+    done
+    printf '%s\n' "${!found[@]}" | sort
+}
 
 lay_out_folders() {
     mkdir -p "$files"/{dev,etc/culvert,proc,root,run,sys,usr/{bin,sbin,lib,lib64},var/lib/dpkg/status.d}
@@ -58,8 +83,8 @@ split_debug_information() {
     local built=$1 id
     id=$(readelf -n "$built" | sed -nE 's/.*Build ID: ([0-9a-f]+).*/\1/p')
     mkdir -p "$debug/.build-id/${id::2}"
-    objcopy --only-keep-debug "$built" "$debug/.build-id/${id::2}/${id:2}.debug"
-    strip --strip-debug -o "$files$2" "$built"
+    "$triplet-objcopy" --only-keep-debug "$built" "$debug/.build-id/${id::2}/${id:2}.debug"
+    "$triplet-strip" --strip-debug -o "$files$2" "$built"
 }
 
 lay_out_programs() {
@@ -86,14 +111,16 @@ lay_out_origins() {
     local package packages
     keep /usr/lib/os-release /etc/debian_version
     ln -s ../usr/lib/os-release "$files/etc/os-release"
-    mapfile -t packages < <(dpkg -S "${!kept[@]}" | sed 's/[:,].*//' | sort -u)
+    # Another architecture's are called so; what has none is the root's own.
+    mapfile -t packages < <(dpkg -S "${!kept[@]}" | sed -E 's/(,|: ).*//' | sort -u)
     for package in "${packages[@]}"; do
-        dpkg -s "$package" >"$files/var/lib/dpkg/status.d/$package"
+        dpkg -s "$package" >"$files/var/lib/dpkg/status.d/${package%:*}"
+        package=${package%:*}
         keep "/usr/share/doc/$package/copyright"
     done
     cp -a /usr/share/common-licenses "$files/usr/share/"
     install -D -m 644 LICENSE "$files/usr/share/doc/culvert/copyright"
-    say "${#kept[@]} files of ${#packages[@]} packages: ${packages[*]}"
+    say "${#kept[@]} files of ${#packages[@]} packages: ${packages[*]%:*}"
 }
 
 lay_out() {
@@ -107,6 +134,8 @@ lay_out() {
 
 cd "$root"
 umask 022
-configure_preset release -DBUILD_TESTING=OFF -DCULVERT_BPF_ARM64=OFF
+cross=()
+[[ $arch == "$machine" ]] || cross=(--toolchain "$here/cmake/$arch.cmake")
+configure_preset release -DBUILD_TESTING=OFF "${cross[@]}"
 compile_preset release culvertd culvertctl
 lay_out

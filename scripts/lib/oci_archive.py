@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""oci_archive.py --root FOLDER --commit HASH --version VERSION --date SECONDS FILE: FILE becomes an OCI image archive.
+"""oci_archive.py --root ARCH=FOLDER... --commit HASH --version VERSION --date SECONDS FILE: FILE becomes an OCI image
+archive, of one image, or with an index of several.
 
 Two layers, so that a new culvertd does not move the libraries again: what comes from Debian, then what is ours. The same
 files give the same bytes: names are sorted, owners are root, and no time is later than SECONDS (the commit's).
@@ -13,10 +14,8 @@ import hashlib
 import io
 import json
 import os
-import platform
 import tarfile
 
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 OURS = ("usr/sbin/culvertd", "usr/bin/culvertctl", "usr/share/doc/culvert")
 MEDIA = "application/vnd.oci.image."
 
@@ -84,20 +83,18 @@ def labels(options, created):
     }
 
 
-def write(options):
-    created = datetime.datetime.fromtimestamp(options.date, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    paths = paths_below(options.root)
-    layout = Layout(options.file, options.date)
-    layout.add("oci-layout", to_json({"imageLayoutVersion": "1.0.0"}))
+def add_image(layout, architecture, root, options, created):
+    """The descriptor of its manifest."""
+    paths = paths_below(root)
     layers, contents, history = [], [], []
     for what, ours in (("from Debian", False), ("culvertd", True)):
-        content = layer(options.root, [path for path in paths if is_ours(path) == ours], options.date)
+        content = layer(root, [path for path in paths if is_ours(path) == ours], options.date)
         contents.append("sha256:" + hashlib.sha256(content).hexdigest())
         layers.append(layout.blob("layer.v1.tar+gzip", gzip.compress(content, 6, mtime=0)))
         history.append({"created": created, "created_by": "scripts/image: " + what})
     config = layout.blob("config.v1+json", to_json({
         "created": created,
-        "architecture": ARCHITECTURES[platform.machine()],
+        "architecture": architecture,
         "os": "linux",
         "config": {
             "Entrypoint": ["/usr/sbin/culvertd"],
@@ -116,18 +113,27 @@ def write(options):
         "layers": layers,
         "annotations": labels(options, created),
     }))
-    manifest["annotations"] = {"org.opencontainers.image.ref.name": options.version}
-    manifest["platform"] = {"architecture": ARCHITECTURES[platform.machine()], "os": "linux"}
-    layout.add("index.json", to_json({
-        "schemaVersion": 2,
-        "mediaType": MEDIA + "index.v1+json",
-        "manifests": [manifest],
-    }))
+    return manifest | {"platform": {"architecture": architecture, "os": "linux"}}
+
+
+def index(manifests):
+    return to_json({"schemaVersion": 2, "mediaType": MEDIA + "index.v1+json", "manifests": manifests})
+
+
+def write(options):
+    created = datetime.datetime.fromtimestamp(options.date, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    layout = Layout(options.file, options.date)
+    layout.add("oci-layout", to_json({"imageLayoutVersion": "1.0.0"}))
+    images = [add_image(layout, *root.split("=", 1), options, created) for root in options.root]
+    # One name, one entry: of several images it is an index of its own.
+    named = images[0] if len(images) == 1 else layout.blob("index.v1+json", index(images))
+    named["annotations"] = {"org.opencontainers.image.ref.name": options.version}
+    layout.add("index.json", index([named]))
     layout.tar.close()
 
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--root", required=True)
+parser.add_argument("--root", required=True, action="append")
 parser.add_argument("--commit", required=True)
 parser.add_argument("--version", required=True)
 parser.add_argument("--date", required=True, type=int)

@@ -2,13 +2,17 @@
 # shellcheck shell=bash disable=SC2034
 # Which Debian packages Culvert needs, and which of them this machine lacks.
 
-build_packages=(
+# What is the same for whatever architecture the build is for, and the libraries that are of that one.
+build_tools=(
     g++ cmake ninja-build pkg-config git
-    clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev
-    libssl-dev libnghttp2-dev libyaml-cpp-dev libfmt-dev libmnl-dev prometheus-cpp-dev
-    libprotobuf-dev protobuf-compiler
+    clang llvm bpftool protobuf-compiler
     doctest-dev
 )
+build_libraries=(
+    libbpf-dev libelf-dev zlib1g-dev
+    libssl-dev libnghttp2-dev libyaml-cpp-dev libfmt-dev libmnl-dev prometheus-cpp-dev libprotobuf-dev
+)
+build_packages=("${build_tools[@]}" "${build_libraries[@]}")
 # What the lab, the demo and the tests call, and capture: iptables.
 run_packages=(
     iproute2 util-linux procps curl openssl tcpdump jq gunicorn python3-httpbin nginx wrk
@@ -26,6 +30,8 @@ fuzz_package() {
 service_packages=(nginx)
 # Programs of the image, beside ours and the libraries that they are linked with: what capture: iptables calls.
 image_packages=(iptables ipset)
+# What builds and starts an image of arm64 elsewhere, in the Debian root that scripts/image builds in.
+cross_packages=(g++-aarch64-linux-gnu python3-minimal qemu-user)
 # What judges manifests/kubernetes, in the Debian root that scripts/image builds in.
 manifest_packages=(kubectl)
 # What scripts/image calls, and scripts/image --dockerfile.

@@ -106,9 +106,10 @@ TEST_CASE("decision: each field says yes to what it names, its negation says no,
          [](Match& m, bool n) {
              (n ? m.not_service_accounts : m.service_accounts).push_back({"from", "account"});
          }},
-        {"source addresses", [](Match& m, bool n) { (n ? m.not_source_ips : m.source_ips) = {range("127.0.0.1/32")}; }},
+        {"source addresses",
+         [](Match& m, bool n) { (n ? m.not_source_ips : m.source_ips).push_back(range("127.0.0.1/32")); }},
         {"destination addresses",
-         [](Match& m, bool n) { (n ? m.not_destination_ips : m.destination_ips) = {range("127.0.0.2")}; }},
+         [](Match& m, bool n) { (n ? m.not_destination_ips : m.destination_ips).push_back(range("127.0.0.2")); }},
         {"destination ports", [](Match& m, bool n) { (n ? m.not_destination_ports : m.destination_ports) = {8080}; }},
     };
     const Connection other{*base::IpAddress::parse("127.0.0.3"), *base::SocketAddress::parse("127.0.0.4:80"),
