@@ -137,17 +137,20 @@ int run(const Options& options) {
     const bool in_cluster = setup->cluster.has_value();
     bool replaced = false;
     bool settled = false;
+    bool told_to_end = false;
     {
         auto node = node::Node::start(std::move(*setup));
         if (!node) return say(cannot_run, node.error());
         if (auto ran = (*node)->run(); !ran) return say(cannot_run, ran.error());
         replaced = (*node)->replaced();
         settled = (*node)->settled();
+        told_to_end = (*node)->told_to_end();
     }
-    if (replaced && in_cluster && !settled)
+    const bool goes_on = replaced && in_cluster && !told_to_end;  // as far as the kubelet knows
+    if (goes_on && !settled)
         return say(cannot_run, base::problem("who had the pods of " + instance +
                                              " has taken them back, for they were not named here; start it again"));
-    if (replaced && in_cluster) node::stand_by(instance);
+    if (goes_on) node::stand_by(instance);
     if (replaced) return ok;
     if (!options.cleanup_at_end) return ok;
     if (auto done = capture::Capture::cleanup(instance); !done) return say(cannot_run, done.error());

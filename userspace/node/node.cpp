@@ -110,6 +110,7 @@ public:
 
     bool replaced() const noexcept { return replaced_; }
     bool settled() const noexcept { return settled_; }
+    bool told_to_end() const noexcept { return told_to_end_; }
 
     base::Result<> run() {
         signals_.add(SIGTERM);
@@ -343,10 +344,16 @@ private:
                 access_log_->reopen();
                 source_->look_again();
             } else {
-                end();
+                told();
             }
             wait_for_signal();
         });
+    }
+
+    // The first one may come when a successor has us end anyway.
+    void told() {
+        if (!std::exchange(told_to_end_, true) && ending_) return;
+        end();
     }
 
     void lost_listeners(const std::string& uid) {
@@ -429,6 +436,7 @@ private:
     bool ending_ = false;
     bool settled_ = false;
     bool replaced_ = false;
+    bool told_to_end_ = false;
     bool doors_said_ = false;
     std::size_t draining_ = 0;
 };
@@ -452,6 +460,10 @@ bool Node::replaced() const noexcept {
 
 bool Node::settled() const noexcept {
     return impl_->settled();
+}
+
+bool Node::told_to_end() const noexcept {
+    return impl_->told_to_end();
 }
 
 }

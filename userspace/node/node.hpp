@@ -32,6 +32,8 @@ public:
     // It had all pods that it was told of. One that is replaced before has failed to take over: who had the pods took
     // them back.
     bool settled() const noexcept;
+    // A signal has said so, whatever else it ended for.
+    bool told_to_end() const noexcept;
 
 private:
     class Impl;
