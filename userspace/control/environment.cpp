@@ -13,6 +13,8 @@
 
 #include <fmt/format.h>
 
+#include <boost/json/parse.hpp>
+
 #include "proxy_config.hpp"
 #include "variables.hpp"
 #include "yaml.hpp"
@@ -150,6 +152,14 @@ bool captures_dns(const ProxyConfig& proxy) {
                               [](unsigned char a, char b) { return std::tolower(a) == b; });
 }
 
+constexpr const char* structured_prefix = "ISTIO_METAJSON_";
+
+bool is_json(const std::string& text) {
+    boost::system::error_code bad;
+    (void)boost::json::parse(text, bad);
+    return !bad;
+}
+
 ClusterSettings cluster(const Reading& variables, const ProxyConfig& proxy) {
     ClusterSettings values;
     const std::string otherwise = default_server(variables);
@@ -165,6 +175,8 @@ ClusterSettings cluster(const Reading& variables, const ProxyConfig& proxy) {
                        {"INSTANCE_IPS", values.instance_ip},
                        {"NODE_NAME", variables.text_or("NODE_NAME", "")}};
     for (const auto& [key, value] : proxy.metadata) values.metadata[key] = value;
+    for (const auto& [key, value] : variables.with_prefix(structured_prefix))
+        if (is_json(value)) values.structured_metadata[key] = value;
     auto version = proxy.metadata.find("ISTIO_VERSION");
     values.istio_version = version == proxy.metadata.end() ? "unknown" : version->second;
     values.zds_socket = variables.text_or("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock");
@@ -221,8 +233,8 @@ std::vector<std::string> notes_of(const Reading& variables) {
     for (const auto& [name, value, because] : fixed)
         if (auto found = variables.text(name); found && *found != value)
             notes.push_back(fmt::format("{}={} is not honoured: {}", name, *found, because));
-    if (!variables.with_prefix("ISTIO_METAJSON_").empty())
-        notes.push_back("ISTIO_METAJSON_* is not honoured: istiod is told text only");
+    for (const auto& [key, value] : variables.with_prefix(structured_prefix))
+        if (!is_json(value)) notes.push_back(fmt::format("{}{} is not honoured: it is no JSON", structured_prefix, key));
     return notes;
 }
 

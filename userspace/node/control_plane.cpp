@@ -55,6 +55,7 @@ xds::Node node_of(const control::ClusterSettings& cluster) {
         .id = "ztunnel~" + cluster.instance_ip + "~" + cluster.pod_name + "." + cluster.pod_namespace + "~" +
               cluster.pod_namespace + ".svc.cluster.local",
         .metadata = cluster.metadata,
+        .structured = cluster.structured_metadata,
     };
 }
 

@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <boost/json/parse.hpp>
+#include <boost/json/value.hpp>
+
 #include "discovery.pb.h"
 
 namespace culvert::xds {
@@ -35,6 +38,25 @@ std::string text_of(const std::vector<Refusal>& refused) {
     return text;
 }
 
+// As deep as the parser lets values be: 32.
+void put(const boost::json::value& from, culvert::wire::Value& into) {
+    if (const auto* text = from.if_string()) {
+        into.set_string_value(std::string{*text});
+    } else if (const auto* flag = from.if_bool()) {
+        into.set_bool_value(*flag);
+    } else if (from.is_number()) {
+        into.set_number_value(from.to_number<double>());
+    } else if (const auto* list = from.if_array()) {
+        auto& values = *into.mutable_list_value();
+        for (const auto& each : *list) put(each, *values.add_values());
+    } else if (const auto* object = from.if_object()) {
+        auto& fields = *into.mutable_struct_value()->mutable_fields();
+        for (const auto& [key, value] : *object) put(value, fields[std::string{key}]);
+    } else {
+        into.set_null_value(0);
+    }
+}
+
 }
 
 std::string first_request(const Node& node, Kind kind, Interest interest,
@@ -43,6 +65,10 @@ std::string first_request(const Node& node, Kind kind, Interest interest,
     request.mutable_node()->set_id(node.id);
     auto& metadata = *request.mutable_node()->mutable_metadata()->mutable_fields();
     for (const auto& [key, value] : node.metadata) metadata[key].set_string_value(value);
+    for (const auto& [key, value] : node.structured) {
+        boost::system::error_code bad;
+        if (auto read = boost::json::parse(value, bad); !bad) put(read, metadata[key]);
+    }
     request.set_type_url(std::string{type_url(kind)});
     if (interest == Interest::on_demand && kind == Kind::address) {
         // Nothing for now. Both are said on each stream: with versions alone istiod would tell of everything.

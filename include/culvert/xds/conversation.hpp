@@ -28,6 +28,7 @@ struct Node {
     std::string id;
     std::map<std::string, std::string> metadata;
     std::string root_namespace = "istio-system";  // whose policies are for the whole mesh; istiod is not told
+    std::map<std::string, std::string> structured = {};  // more metadata, whose values are JSON; these win
 };
 
 struct Limits {

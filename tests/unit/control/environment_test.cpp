@@ -135,6 +135,16 @@ defaultConfig:
     CHECK(refused.error().to_string() == bad.path() + ":1: defaultConfig: found a list, expected a mapping");
 }
 
+TEST_CASE("environment: metadata that is JSON is kept apart, and what is none is named") {
+    const Environment all = read({{"ISTIO_METAJSON_LABELS", R"({"app": "z", "n": [1, true, null]})"},
+                                  {"ISTIO_METAJSON_BROKEN", "{app: z}"},
+                                  {"ISTIO_META_LABELS", "text"}});
+    CHECK(all.cluster.structured_metadata ==
+          std::map<std::string, std::string>{{"LABELS", R"({"app": "z", "n": [1, true, null]})"}});
+    CHECK(all.cluster.metadata.at("LABELS") == "text");
+    CHECK(all.notes == std::vector<std::string>{"ISTIO_METAJSON_BROKEN is not honoured: it is no JSON"});
+}
+
 TEST_CASE("environment: workers are counted as ztunnel counts its threads") {
     auto workers = [](Variables variables) {
         variables.emplace("ZTUNNEL_CPU_LIMIT", "16");

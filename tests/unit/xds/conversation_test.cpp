@@ -40,6 +40,25 @@ struct Talk {
 
 TEST_SUITE("xds") {
 
+TEST_CASE("conversation: istiod is told of metadata as text and as JSON, and JSON wins") {
+    Conversation conversation{{.id = "node",
+                               .metadata = {{"NAME", "z"}, {"LABELS", "text"}},
+                               .structured = {{"LABELS", R"({"app": "z", "on": [1.5, true, null, "a"]})"}}}};
+    for (const std::string& request : conversation.begin()) {
+        auto fields = say::request(request).node().metadata().fields();
+        REQUIRE(fields.size() == 2);
+        CHECK(fields["NAME"].string_value() == "z");
+        auto labels = fields["LABELS"].struct_value().fields();
+        CHECK(labels["app"].string_value() == "z");
+        const auto& on = labels["on"].list_value();
+        REQUIRE(on.values_size() == 4);
+        CHECK(on.values(0).number_value() == 1.5);
+        CHECK(on.values(1).bool_value());
+        CHECK(on.values(2).kind_case() == culvert::wire::Value::kNullValue);
+        CHECK(on.values(3).string_value() == "a");
+    }
+}
+
 TEST_CASE("conversation: a policy that cannot be read any more stays as it was, with its version") {
     Talk talk;
     auto first = say::policies();
