@@ -16,6 +16,7 @@
 #include "in_cluster.hpp"
 #include "kernel_traces.hpp"
 #include "load.hpp"
+#include "metrics.hpp"
 #include "outcome.hpp"
 #include "server.hpp"
 
@@ -100,9 +101,26 @@ TEST_CASE("cluster faults: without istiod a node that starts is not ready, says 
     CHECK(world.one.readiness().find(no_state) == 0);
     CHECK(world.one.readiness().find("workload proxy manager") != std::string::npos);
     CHECK(world.client.attempt(target).error == EHOSTUNREACH);
+    const auto dump = http_get(world.one.netns(), {*IpAddress::parse("127.0.0.1"), 15000}, "/config_dump");
+    CHECK(dump.status == 200);
+    CHECK(dump.body.find("https://10.71.1.1:15012") != std::string::npos);
     order(world, "back");
     world.one.wait_until_ready();
     CHECK(world.client.dial(target).echoes("it has come"));
+}
+
+TEST_CASE("cluster faults: a port that somebody else has is said once, and tried for more and more seldom" IPV4
+              EBPF_ONLY(once)) {
+    World& world = cluster();
+    world.one.kill9();
+    {
+        Server taken{world.one.netns(), 15020, apps::echo};
+        world.one.launch();
+        CHECK(world.one.says({"trying until it works", "15020"}));
+        CHECK(world.one.says({"the next try comes in 400 ms"}));
+        CHECK_FALSE(world.one.says({"trying until it works"}, 0ms));
+    }
+    world.one.wait_until_ready();
 }
 
 TEST_CASE(
@@ -133,7 +151,7 @@ TEST_CASE("cluster faults: what an istiod with an empty cache no longer knows is
     Server echo{world.far.netns(), 8080, apps::echo};
     const SocketAddress target = world.far.at(Family::v4, 8080);
     const std::string unknown_pod =
-        "failed to fetch information about local workload: " + Mesh::uid(world.client) + " is not in the configuration";
+        "failed to fetch information about local workload: " + Mesh::uid(world.client) + ": istiod has not told of it";
     const auto known = world.mesh.workloads.size() + world.mesh.services.size();
     order(world, "away");
     order(world, "mesh");

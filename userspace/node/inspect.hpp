@@ -22,7 +22,8 @@
 
 namespace culvert::node {
 
-// The parts of a node; all are there, and stay, when the first request comes.
+// The parts of a node; all are there, and stay, when the control socket's first request comes. The admin door is open
+// before the mesh is known: capture, certificates and pods are null then, and there are no workers.
 struct Inspected {
     boost::asio::io_context& io;
     const Source& source;

@@ -40,6 +40,10 @@
 namespace culvert::node {
 namespace {
 
+// Between tries to open what somebody else has; doubled from one to the next.
+constexpr std::chrono::milliseconds first_doors_pause{100};
+constexpr std::chrono::milliseconds longest_doors_pause{10'000};
+
 proxy::Limits limits_of(const control::Config& config) {
     proxy::Limits limits;
     limits.keepalive = config.keepalive;
@@ -173,9 +177,11 @@ private:
     base::Result<> open_doors() {
         auto opened = open_doors_now();
         if (opened || !take_over_) return opened;
-        if (!std::exchange(doors_said_, true))
-            base::log::info("node", "trying until it works: {}", opened.error().to_string());
-        doors_later_.expires_after(std::chrono::milliseconds{100});
+        std::string why = opened.error().to_string();
+        if (std::exchange(doors_said_, why) != why) base::log::info("node", "trying until it works: {}", why);
+        base::log::debug("node", "doors: the next try comes in {} ms", doors_pause_.count());
+        doors_later_.expires_after(doors_pause_);
+        doors_pause_ = std::min(2 * doors_pause_, longest_doors_pause);
         doors_later_.async_wait([this](boost::system::error_code cancelled) {
             if (!cancelled) (void)open_doors();
         });
@@ -188,11 +194,11 @@ private:
             open_door("metrics", config_.doors.metrics, [&] { return admin::metrics_routes(metrics_, refresh); });
         if (!metrics) return metrics;
         auto ready = open_door("ready", config_.doors.ready, [&] { return admin::readiness_routes(readiness_); });
-        if (!ready || !capture_) return ready;  // the others show what is not there before
+        if (!ready) return ready;
         auto admin = open_door("admin", config_.doors.admin, [this] {
             return admin_routes({inspected(), source_->cluster()}, [this] { end(); });
         });
-        if (!admin) return admin;
+        if (!admin || !capture_) return admin;  // the other shows what is not there before
         return open_control_door();
     }
 
@@ -260,9 +266,10 @@ private:
         auto need = [this](const state::Identity& identity) {
             boost::asio::post(io_, [this, identity] { certificates_->hurry(identity); });
         };
+        proxy::Shared shared{*capture_, *access_log_, need};
+        if (source_->cluster()) shared.unknown_pod = ": istiod has not told of it";
         for (unsigned i = 0; i < worker_count(config_); ++i)
-            workers_.push_back(
-                std::make_unique<proxy::Worker>(i, proxy::Shared{*capture_, *access_log_, need}, limits));
+            workers_.push_back(std::make_unique<proxy::Worker>(i, shared, limits));
         if (credentials_)
             for (auto& worker : workers_) worker->publish(credentials_);
         if (config_.dns.on) start_dns();
@@ -304,6 +311,8 @@ private:
         capture_->settled();
         settled_ = true;
         first_certificates_.reset();  // each pod has its own by now
+        doors_pause_ = first_doors_pause;
+        if (take_over_) (void)open_doors();
     }
 
     void say_ready(const std::string& part) {
@@ -437,7 +446,8 @@ private:
     bool settled_ = false;
     bool replaced_ = false;
     bool told_to_end_ = false;
-    bool doors_said_ = false;
+    std::string doors_said_;  // why they are not all open
+    std::chrono::milliseconds doors_pause_ = first_doors_pause;
     std::size_t draining_ = 0;
 };
 

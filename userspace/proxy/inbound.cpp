@@ -133,10 +133,7 @@ base::Task<Leg> open_leg(Context& context, PodPtr pod, hbone::Incoming incoming,
     }
     state::SnapshotPtr mesh = context.mesh;
     const state::Known* known = mesh->known(pod->uid);
-    if (!known)
-        co_return refuse(
-            503, CloseReason::not_ready,
-            "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
+    if (!known) co_return refuse(503, CloseReason::not_ready, context.own_workloads.why_none(pod->uid));
     const state::WorkloadPtr& own = known->workload;
     base::SocketAddress app;
     if (auto refusal = find_app(*mesh, *pod, *own, incoming, app)) co_return refuse_request(std::move(*refusal));

@@ -136,10 +136,7 @@ Way find_way(Context& context, const PodPtr& pod, const base::SocketAddress& tar
              ConnectionRecord& record, capture::Flow& flow_row) {
     state::SnapshotPtr mesh = context.mesh;  // one consistent world for this connection
     auto source = mesh->workload_by_uid(pod->uid);
-    if (!source)
-        return nowhere(
-            record, CloseReason::not_ready,
-            "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
+    if (!source) return nowhere(record, CloseReason::not_ready, context.own_workloads.why_none(pod->uid));
     record.entry.source_workload = source;
     auto route = state::find_route(*mesh, *source, target, context.random);
     if (!route) return nowhere(record, CloseReason::no_route, route.error().to_string());

@@ -28,8 +28,7 @@ base::Task<> carry_passthrough(Context& context, PodPtr pod, Accepted accepted) 
     state::SnapshotPtr mesh = context.mesh;
     const state::Known* own = mesh->known(pod->uid);
     if (!own) {
-        record.close(CloseReason::not_ready,
-                     "failed to fetch information about local workload: " + pod->uid + " is not in the configuration");
+        record.close(CloseReason::not_ready, context.own_workloads.why_none(pod->uid));
         co_return;
     }
     if (state::is_mesh_port(accepted.target.port)) {

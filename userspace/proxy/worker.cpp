@@ -121,7 +121,7 @@ public:
           handshakes_{limits_.handshakes_per_worker, limits_.handshakes_per_source},
           shared_{std::move(shared)},
           certificates_{loop_, shared_.need_certificate, limits_, counters_},
-          own_workloads_{loop_, limits_},
+          own_workloads_{loop_, limits_, shared_.unknown_pod},
           context_{.loop = loop_,
                    .worker = index,
                    .shared = shared_,

@@ -41,6 +41,8 @@ struct Shared {
     telemetry::AccessLog& access_log;
     // A connection waits for this identity's certificate. Called on workers.
     std::function<void(const state::Identity&)> need_certificate = {};
+    // Of the uid of a pod whose workload is not in the mesh.
+    std::string unknown_pod = " is not in the configuration";
 };
 
 // A pod of this node, as the data path needs it.
