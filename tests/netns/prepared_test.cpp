@@ -304,4 +304,22 @@ TEST_CASE("prepared: a pod that leaves, and cleanup, leave the rules and nothing
     CHECK(left_in(world.near).find("0x112") == std::string::npos);
 }
 
+TEST_CASE("prepared: questions are waited for at the address that is set, where rules may send them" IPV4 PREPARED) {
+    if (!under_istiod()) return;  // a file has no such setting
+    World& world = prepared();
+    auto refused_at = [&](std::uint16_t port) {
+        return world.client.attempt({*IpAddress::parse("127.0.0.1"), port}).error == ECONNREFUSED;
+    };
+    CHECK_FALSE(refused_at(15053));
+    for (const std::uint16_t port : {15054, 15053}) {
+        world.one.signal(SIGTERM);
+        REQUIRE(world.one.wait_exit(10s) == 0);
+        world.one.set_variable("ISTIO_META_DNS_PROXY_ADDR", "127.0.0.1:" + std::to_string(port));
+        world.one.start();
+        CHECK(world.one.says({"DNS_PROXY_ADDR", "has a meaning only in pods with rules"}, 0ms) == (port == 15054));
+        CHECK(eventually(5s, [&] { return !refused_at(port); }));
+        CHECK(refused_at(port == 15054 ? 15053 : 15054));
+    }
+}
+
 }

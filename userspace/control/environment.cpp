@@ -27,6 +27,7 @@ using namespace std::chrono_literals;
 constexpr std::uint32_t most = std::numeric_limits<std::int32_t>::max();
 constexpr const char* default_roots = "./var/run/secrets/istio/root-cert.pem";
 constexpr const char* default_token = "./var/run/secrets/tokens/istio-token";
+constexpr std::uint16_t istio_cni_dns_port = 15053;
 constexpr const char* istiod = "https://istiod.istio-system.svc:15012";
 
 bool exists(const std::string& path) {
@@ -160,6 +161,24 @@ bool is_json(const std::string& text) {
     return !bad;
 }
 
+// Both loopbacks, or one address.
+std::vector<base::SocketAddress> dns_addresses(const ProxyConfig& proxy) {
+    constexpr std::string_view both = "localhost";
+    auto found = proxy.metadata.find("DNS_PROXY_ADDR");
+    if (found == proxy.metadata.end()) return {};
+    std::string first = found->second;
+    const bool dual = first.starts_with(both);
+    if (dual) first.replace(0, both.size(), "127.0.0.1");
+    auto address = base::SocketAddress::parse(first);
+    if (!address || address->port == 0)
+        throw yaml::Refused{fmt::format("ISTIO_META_DNS_PROXY_ADDR: found {}, expected localhost:PORT, or an address "
+                                        "and a port such as 127.0.0.1:15053",
+                                        yaml::quoted(found->second))};
+    std::vector<base::SocketAddress> all{*address};
+    if (dual) all.push_back({*base::IpAddress::parse("::1"), address->port});
+    return all;
+}
+
 ClusterSettings cluster(const Reading& variables, const ProxyConfig& proxy) {
     ClusterSettings values;
     const std::string otherwise = default_server(variables);
@@ -188,7 +207,6 @@ DoorSettings doors(const ProxyConfig& proxy) {
     values.metrics = base::SocketAddress{{}, proxy.stats_port.value_or(15020)};
     values.ready = base::SocketAddress{{}, 15021};
     values.admin = base::SocketAddress{*base::IpAddress::parse("127.0.0.1"), proxy.admin_port.value_or(15000)};
-    values.admin = base::SocketAddress{*base::IpAddress::parse("127.0.0.1"), proxy.admin_port.value_or(15000)};
     return values;
 }
 
@@ -211,7 +229,7 @@ void refuse_what_we_cannot(const Reading& variables, const ClusterSettings& clus
         variables.refuse("XDS_ON_DEMAND", "false: connections do not wait for names that have to be asked for");
 }
 
-std::vector<std::string> notes_of(const Reading& variables) {
+std::vector<std::string> notes_of(const Reading& variables, const ProxyConfig& proxy) {
     struct Fixed {
         const char* name;
         const char* value;  // the one that changes nothing
@@ -230,6 +248,13 @@ std::vector<std::string> notes_of(const Reading& variables) {
         {"UNSTABLE_ENABLE_SOCKS5", "false", "there is no SOCKS5 listener"},
     };
     std::vector<std::string> notes;
+    // In a cluster it is the kernel that captures what pods send, and the rules there are istio-cni's.
+    for (const auto& address : dns_addresses(proxy))
+        if (address.port != istio_cni_dns_port || !address.ip.is_loopback())
+            notes.push_back(fmt::format("ISTIO_META_DNS_PROXY_ADDR: {} has a meaning only in pods with rules of "
+                                        "istio-cni, which send questions to port {}; in others we answer whatever "
+                                        "nameserver is asked",
+                                        address.to_string(), istio_cni_dns_port));
     for (const auto& [name, value, because] : fixed)
         if (auto found = variables.text(name); found && *found != value)
             notes.push_back(fmt::format("{}={} is not honoured: {}", name, *found, because));
@@ -257,11 +282,12 @@ base::Result<Environment> read_environment(const Variables& variables, const std
         all.config.shutdown_deadline = drain_time(reading);
         all.config.doors = doors(proxy);
         all.config.dns.on = captures_dns(proxy);
+        all.config.dns.redirected_to = dns_addresses(proxy);
         all.config.dns.cluster_domain = reading.text_or("CLUSTER_DOMAIN", "cluster.local");
         all.config.dns.preferred_namespace = reading.text_or("PREFERED_SERVICE_NAMESPACE", "");
         all.config.keepalive = keepalive(reading);
         all.config.transport = transport(reading);
-        all.notes = notes_of(reading);
+        all.notes = notes_of(reading, proxy);
         return all;
     } catch (const yaml::Refused& refused) {
         return base::problem(refused.text);

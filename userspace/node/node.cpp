@@ -273,8 +273,10 @@ private:
         if (credentials_)
             for (auto& worker : workers_) worker->publish(credentials_);
         if (config_.dns.on) start_dns();
-        pods_ = std::make_unique<Pods>(io_, *capture_, *certificates_, workers_, dns_.get(), config_.node.network,
-                                       config_.shutdown_deadline);
+        Pods::Names names{.server = dns_.get()};
+        if (!config_.dns.redirected_to.empty()) names.redirected_to = config_.dns.redirected_to;
+        pods_ = std::make_unique<Pods>(io_, *capture_, *certificates_, workers_, std::move(names),
+                                       config_.node.network, config_.shutdown_deadline);
         if (auto who = OwnPod::who(source_->cluster(), config_))
             own_pod_ = std::make_unique<OwnPod>(io_, *certificates_, workers_, std::move(*who), config_.keepalive,
                                                 config_.shutdown_deadline);

@@ -41,12 +41,13 @@ base::Result<base::Fd> open_netns(const control::Pod& pod) {
 }
 
 Pods::Pods(boost::asio::io_context& io, capture::Capture& capture, tls::CertificateManager& certificates,
-           Workers& workers, dns::Server* dns, std::string network, std::chrono::milliseconds drain_deadline)
+           Workers& workers, Names names, std::string network, std::chrono::milliseconds drain_deadline)
     : io_{io},
       capture_{capture},
       certificates_{certificates},
       workers_{workers},
-      dns_{dns},
+      dns_{names.server},
+      redirected_dns_to_{std::move(names.redirected_to)},
       network_{std::move(network)},
       drain_deadline_{drain_deadline},
       every_other_second_{io},
@@ -168,7 +169,7 @@ base::Result<std::vector<dns::Listener>> Pods::redirected_dns(const capture::Pod
     auto takes_dns = [](const capture::Listener& one) { return one.arrival == capture::Arrival::dns; };
     if (!spec.dns || std::ranges::any_of(of_capture, takes_dns)) return std::vector<dns::Listener>{};
     // Shared: a daemon that takes over from this one opens its own before ours close.
-    return dns::open_listeners(spec.netns, dns::loopback(), true);
+    return dns::open_listeners(spec.netns, redirected_dns_to_, true);
 }
 
 // Out of capture's, for they are no worker's.

@@ -27,9 +27,13 @@ using Workers = std::vector<std::unique_ptr<proxy::Worker>>;
 
 class Pods {
 public:
-    // Without a DNS server, questions to nameservers are no business of ours.
+    // What answers pods' questions to nameservers: without a server, they are no business of ours.
+    struct Names {
+        dns::Server* server = nullptr;
+        std::vector<base::SocketAddress> redirected_to = dns::loopback();  // in pods whose rules send questions there
+    };
     Pods(boost::asio::io_context& io, capture::Capture& capture, tls::CertificateManager& certificates,
-         Workers& workers, dns::Server* dns, std::string network, std::chrono::milliseconds drain_deadline);
+         Workers& workers, Names names, std::string network, std::chrono::milliseconds drain_deadline);
 
     // A pod that cannot join (its netns is not there yet, say) is logged, left out, and tried again every other second.
     void join(const control::Pod& pod);
@@ -111,6 +115,7 @@ private:
     tls::CertificateManager& certificates_;
     Workers& workers_;
     dns::Server* dns_;
+    std::vector<base::SocketAddress> redirected_dns_to_;
     std::string network_;
     std::chrono::milliseconds drain_deadline_;
     policy::SetPtr policies_;

@@ -80,6 +80,8 @@ struct DnsSettings {
     std::string resolv_conf = "/etc/resolv.conf";
     std::string cluster_domain = "cluster.local";
     std::string preferred_namespace;
+    // Where in a pod it listens, whose rules send questions to an address; empty: to where istio-cni's send them.
+    std::vector<base::SocketAddress> redirected_to = {};
     friend bool operator==(const DnsSettings&, const DnsSettings&) = default;
 };
 

@@ -62,7 +62,6 @@ TEST_CASE("environment: nothing set is ztunnel's defaults") {
     CHECK(all.config.transport.stream_window == 4u << 20);
     CHECK(all.config.log.level == base::log::Level::info);
     CHECK(all.config.doors.metrics->port == 15020);
-    CHECK(all.config.doors.admin->to_string() == "127.0.0.1:15000");
     CHECK(all.config.doors.admin == base::SocketAddress::parse("127.0.0.1:15000"));
     CHECK(all.notes.empty());
     CHECK_FALSE(names_a_cluster({}));
@@ -143,6 +142,25 @@ TEST_CASE("environment: metadata that is JSON is kept apart, and what is none is
           std::map<std::string, std::string>{{"LABELS", R"({"app": "z", "n": [1, true, null]})"}});
     CHECK(all.cluster.metadata.at("LABELS") == "text");
     CHECK(all.notes == std::vector<std::string>{"ISTIO_METAJSON_BROKEN is not honoured: it is no JSON"});
+}
+
+TEST_CASE("environment: an address for DNS is both loopbacks or one, and said to be of no use where it is") {
+    auto addresses = [](const std::string& text) {
+        std::string all;
+        for (const auto& each : read({{"ISTIO_META_DNS_PROXY_ADDR", text}}).config.dns.redirected_to)
+            all += each.to_string() + " ";
+        return all;
+    };
+    CHECK(addresses("localhost:15054") == "127.0.0.1:15054 [::1]:15054 ");
+    CHECK(addresses("127.0.0.1:15053") == "127.0.0.1:15053 ");
+    CHECK(addresses("[::1]:53") == "[::1]:53 ");
+    CHECK(read({}).config.dns.redirected_to.empty());
+    CHECK(read({{"ISTIO_META_DNS_PROXY_ADDR", "localhost:15053"}}).notes.empty());
+    const auto notes = read({{"ISTIO_META_DNS_PROXY_ADDR", "127.0.0.1:5300"}}).notes;
+    REQUIRE(notes.size() == 1);
+    CHECK(notes[0].starts_with("ISTIO_META_DNS_PROXY_ADDR: 127.0.0.1:5300 has a meaning only in pods with rules"));
+    for (const char* bad : {"", "localhost", "localhost:0", "localhost:x", "15053", "1.2.3.4"})
+        CHECK(error_of({{"ISTIO_META_DNS_PROXY_ADDR", bad}}).starts_with("ISTIO_META_DNS_PROXY_ADDR: found \""));
 }
 
 TEST_CASE("environment: workers are counted as ztunnel counts its threads") {
