@@ -11,6 +11,7 @@
 #include "load.hpp"
 #include "outcome.hpp"
 #include "server.hpp"
+#include "tap.hpp"
 
 using namespace culvert::test;
 
@@ -278,6 +279,27 @@ TEST_CASE("cluster: a node proxy without its port 15008, or without a certificat
     CHECK(eventually(5s, [&] { return total(world.one.metrics(), "culvert_proxy_certificate_waiting") == 1; }));
     order(world, "identities", R"("accept": null)");
     CHECK(reader.receive_all().starts_with("HTTP/1.1 200"));
+}
+
+TEST_CASE(
+    "cluster: without IPv6 a pod's is refused, never let past, and the rest goes on" BOTH_FAMILIES EBPF_ONLY(once)) {
+    World& world = cluster();
+    Server far{world.far.netns(), 8080, apps::echo};
+    Server own{world.client.netns(), 8080, apps::echo};
+    for (const bool ipv6 : {false, true}) {
+        CAPTURE(ipv6);
+        world.one.signal(SIGTERM);
+        REQUIRE(world.one.wait_exit(10s) == 0);
+        world.one.set_variable("IPV6_ENABLED", ipv6 ? "true" : "false");
+        world.one.start();
+        Tap cable{world.lab.node_netns(1), world.client.host_link()};
+        CHECK(world.client.attempt(world.far.at(Family::v6, 8080)).error == (ipv6 ? 0 : ECONNREFUSED));
+        CHECK_MESSAGE(outside_tunnels(cable.packets()).empty(), Tap::list(outside_tunnels(cable.packets())));
+        CHECK(world.plain2.attempt(world.client.at(Family::v6, 8080)).error == (ipv6 ? 0 : ECONNREFUSED));
+        if (!ipv6) CHECK((own.guests().empty() && far.guests().empty()));
+        CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("as ever"));
+        CHECK(world.plain2.dial(world.client.at(Family::v4, 8080)).echoes("as ever"));
+    }
 }
 
 TEST_CASE("cluster: a variable that cannot be honoured ends the start with its name" IPV4 NO_CAPTURE) {

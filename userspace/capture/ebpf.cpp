@@ -157,7 +157,7 @@ Result<std::vector<Listener>> EbpfCapture::listen(const PodSpec& pod) {
     auto opened = base::in_netns(pod.netns, [&]() -> Result<std::vector<Listener>> {
         auto rules = finds_istio_rules();
         if (!rules) return rules.error();
-        return open_listeners(settings_.workers, *rules ? Bringer::rules : Bringer::programs, pod.dns);
+        return open_listeners(settings_.workers, *rules ? Bringer::rules : Bringer::programs, pod.dns, settings_.ipv6);
     });
     if (!opened) return opened.error();
     if (auto set = bequeath(*opened, settings_.keepalive); !set) return set.error();

@@ -51,7 +51,8 @@ Result<std::unique_ptr<Capture>> IptablesCapture::start(boost::asio::io_context&
 }
 
 Result<std::vector<Listener>> IptablesCapture::listen(const PodSpec& pod) {
-    auto opened = base::in_netns(pod.netns, [&] { return open_port_listeners(settings_.workers, kernel_has_ipv6()); });
+    auto opened = base::in_netns(
+        pod.netns, [&] { return open_port_listeners(settings_.workers, settings_.ipv6 && kernel_has_ipv6()); });
     if (!opened) return opened;
     if (auto set = bequeath(*opened, settings_.keepalive); !set) return set.error();
     return opened;

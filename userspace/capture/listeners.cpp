@@ -122,7 +122,7 @@ Result<> open_family(int family, std::uint16_t port, unsigned workers, Bringer b
 
 }
 
-Result<std::vector<Listener>> open_listeners(unsigned workers, Bringer bringer, bool dns) {
+Result<std::vector<Listener>> open_listeners(unsigned workers, Bringer bringer, bool dns, bool ipv6) {
     std::minstd_rand pick{std::random_device{}()};
     std::uniform_int_distribution<unsigned> ports{first_port, 65530};
     Result<> opened;
@@ -130,7 +130,7 @@ Result<std::vector<Listener>> open_listeners(unsigned workers, Bringer bringer, 
         std::vector<Listener> listeners;
         auto port = static_cast<std::uint16_t>(ports(pick));
         opened = open_family(AF_INET, port, workers, bringer, dns, listeners);
-        if (opened.has_value()) {
+        if (opened.has_value() && ipv6) {
             // Also where IPv6 is switched off: it may be switched on while the pod lives. Not where the kernel has
             // none.
             opened = open_family(AF_INET6, port, workers, bringer, dns, listeners);

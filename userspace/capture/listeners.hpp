@@ -13,7 +13,7 @@ enum class Bringer { programs, rules };
 
 // One listener per arrival, family and worker in the calling thread's namespace; for `dns` one per family, where no
 // rules take the questions.
-base::Result<std::vector<Listener>> open_listeners(unsigned workers, Bringer bringer, bool dns);
+base::Result<std::vector<Listener>> open_listeners(unsigned workers, Bringer bringer, bool dns, bool ipv6);
 Bringer bringer_of(const std::vector<Listener>& listeners);
 std::string_view to_string(Bringer bringer) noexcept;  // after "is captured"
 

@@ -171,9 +171,10 @@ std::vector<base::SocketAddress> dns_addresses(const ProxyConfig& proxy) {
     if (dual) first.replace(0, both.size(), "127.0.0.1");
     auto address = base::SocketAddress::parse(first);
     if (!address || address->port == 0)
-        throw yaml::Refused{fmt::format("ISTIO_META_DNS_PROXY_ADDR: found {}, expected localhost:PORT, or an address "
-                                        "and a port such as 127.0.0.1:15053",
-                                        yaml::quoted(found->second))};
+        throw yaml::Refused{
+            fmt::format("ISTIO_META_DNS_PROXY_ADDR: found {}, expected localhost:PORT, or an address "
+                        "and a port such as 127.0.0.1:15053",
+                        yaml::quoted(found->second))};
     std::vector<base::SocketAddress> all{*address};
     if (dual) all.push_back({*base::IpAddress::parse("::1"), address->port});
     return all;
@@ -202,10 +203,11 @@ ClusterSettings cluster(const Reading& variables, const ProxyConfig& proxy) {
     return values;
 }
 
-DoorSettings doors(const ProxyConfig& proxy) {
+DoorSettings doors(const ProxyConfig& proxy, bool ipv6) {
+    const auto any = base::IpAddress::any(ipv6 ? AF_INET6 : AF_INET);
     DoorSettings values;
-    values.metrics = base::SocketAddress{{}, proxy.stats_port.value_or(15020)};
-    values.ready = base::SocketAddress{{}, 15021};
+    values.metrics = base::SocketAddress{any, proxy.stats_port.value_or(15020)};
+    values.ready = base::SocketAddress{any, 15021};
     values.admin = base::SocketAddress{*base::IpAddress::parse("127.0.0.1"), proxy.admin_port.value_or(15000)};
     return values;
 }
@@ -240,7 +242,6 @@ std::vector<std::string> notes_of(const Reading& variables, const ProxyConfig& p
         {"PACKET_MARK", "1337", "istio-cni's rules know that mark"},
         {"ENABLE_ORIG_SRC", "true", "apps always see their client's address"},
         {"INPOD_PORT_REUSE", "true", "listeners are taken over, never shared"},
-        {"IPV6_ENABLED", "true", "what the node has is used"},
         {"LOCALHOST_APP_TUNNEL", "true", "application tunnels are not supported yet"},
         {"ENABLE_RESPONSE_BAGGAGE", "true", "answers have baggage, and a client's is read"},
         {"TLS12_ENABLED", "false", "peers speak TLS 1.3"},
@@ -251,15 +252,17 @@ std::vector<std::string> notes_of(const Reading& variables, const ProxyConfig& p
     // In a cluster it is the kernel that captures what pods send, and the rules there are istio-cni's.
     for (const auto& address : dns_addresses(proxy))
         if (address.port != istio_cni_dns_port || !address.ip.is_loopback())
-            notes.push_back(fmt::format("ISTIO_META_DNS_PROXY_ADDR: {} has a meaning only in pods with rules of "
-                                        "istio-cni, which send questions to port {}; in others we answer whatever "
-                                        "nameserver is asked",
-                                        address.to_string(), istio_cni_dns_port));
+            notes.push_back(
+                fmt::format("ISTIO_META_DNS_PROXY_ADDR: {} has a meaning only in pods with rules of "
+                            "istio-cni, which send questions to port {}; in others we answer whatever "
+                            "nameserver is asked",
+                            address.to_string(), istio_cni_dns_port));
     for (const auto& [name, value, because] : fixed)
         if (auto found = variables.text(name); found && *found != value)
             notes.push_back(fmt::format("{}={} is not honoured: {}", name, *found, because));
     for (const auto& [key, value] : variables.with_prefix(structured_prefix))
-        if (!is_json(value)) notes.push_back(fmt::format("{}{} is not honoured: it is no JSON", structured_prefix, key));
+        if (!is_json(value))
+            notes.push_back(fmt::format("{}{} is not honoured: it is no JSON", structured_prefix, key));
     return notes;
 }
 
@@ -280,7 +283,8 @@ base::Result<Environment> read_environment(const Variables& variables, const std
         if (reading.text_or("LOG_FORMAT", "") == "json") all.config.log.format = base::log::Format::json;
         all.config.workers = worker_count(reading, proxy);
         all.config.shutdown_deadline = drain_time(reading);
-        all.config.doors = doors(proxy);
+        all.config.ipv6 = reading.flag("IPV6_ENABLED", true);
+        all.config.doors = doors(proxy, all.config.ipv6);
         all.config.dns.on = captures_dns(proxy);
         all.config.dns.redirected_to = dns_addresses(proxy);
         all.config.dns.cluster_domain = reading.text_or("CLUSTER_DOMAIN", "cluster.local");

@@ -86,6 +86,7 @@ void put_control_plane(json::object& all, const control::ClusterSettings& cluste
 json::object dump_settings(const control::Config& config, const control::ClusterSettings* cluster) {
     const unsigned workers = config.workers != 0 ? config.workers : std::max(1u, std::thread::hardware_concurrency());
     const auto& keepalive = config.keepalive;
+    const std::string anywhere = config.ipv6 ? "[::]" : "0.0.0.0";
     json::object all{
         {"proxy", true},
         {"proxyMode", "Shared"},
@@ -99,12 +100,12 @@ json::object dump_settings(const control::Config& config, const control::Cluster
         {"adminAddr", on_loopback(config.doors.admin)},
         {"statsAddr", to_json(config.doors.metrics)},
         {"readinessAddr", to_json(config.doors.ready)},
-        {"inboundAddr", "[::]:15008"},
-        {"inboundPlaintextAddr", "[::]:15006"},
-        {"outboundAddr", "[::]:15001"},
+        {"inboundAddr", anywhere + ":15008"},
+        {"inboundPlaintextAddr", anywhere + ":15006"},
+        {"outboundAddr", anywhere + ":15001"},
         {"illegalPorts", {15008, 15001, 15006}},
         {"packetMark", 1337},
-        {"ipv6Enabled", true},
+        {"ipv6Enabled", config.ipv6},
         {"requireOriginalSource", true},
         {"windowSize", config.transport.stream_window},
         {"connectionWindowSize", config.transport.connection_window},

@@ -238,6 +238,7 @@ private:
                                                      .max_pods = config_.limits.max_pods,
                                                      .max_flows = config_.limits.max_flows,
                                                      .keepalive = config_.keepalive,
+                                                     .ipv6 = config_.ipv6,
                                                      .take_over = take_over_});
         if (!capture) return capture.error();
         capture_ = std::move(*capture);
@@ -275,8 +276,9 @@ private:
         if (config_.dns.on) start_dns();
         Pods::Names names{.server = dns_.get()};
         if (!config_.dns.redirected_to.empty()) names.redirected_to = config_.dns.redirected_to;
-        pods_ = std::make_unique<Pods>(io_, *capture_, *certificates_, workers_, std::move(names),
-                                       config_.node.network, config_.shutdown_deadline);
+        if (!config_.ipv6) std::erase_if(names.redirected_to, [](const auto& each) { return !each.ip.is_v4(); });
+        pods_ = std::make_unique<Pods>(io_, *capture_, *certificates_, workers_, std::move(names), config_.node.network,
+                                       config_.shutdown_deadline);
         if (auto who = OwnPod::who(source_->cluster(), config_))
             own_pod_ = std::make_unique<OwnPod>(io_, *certificates_, workers_, std::move(*who), config_.keepalive,
                                                 config_.shutdown_deadline);
@@ -286,6 +288,7 @@ private:
         dns::Settings settings;
         settings.names.cluster_domain = config_.dns.cluster_domain;
         settings.names.preferred_namespace = config_.dns.preferred_namespace;
+        settings.names.ipv6 = config_.ipv6;
         settings.resolv_conf = config_.dns.resolv_conf;
         settings.claim = [this](int fd) { return capture_->claim(fd, capture::OwnSocket::dial); };
         dns_ = std::make_unique<dns::Server>(std::move(settings));

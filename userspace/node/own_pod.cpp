@@ -42,9 +42,11 @@ bool says_no_ipv6(const base::Error& error) {
 }
 
 // Each is shared by all workers.
-base::Result<std::vector<capture::Listener>> open_listeners(std::size_t workers, const base::KeepAlive& keepalive) {
+base::Result<std::vector<capture::Listener>> open_listeners(std::size_t workers, bool ipv6,
+                                                            const base::KeepAlive& keepalive) {
     std::vector<capture::Listener> listeners;
     for (int family : {AF_INET, AF_INET6}) {
+        if (family == AF_INET6 && !ipv6) continue;
         auto fd = open_listener(family, keepalive);
         if (!fd && family == AF_INET6 && says_no_ipv6(fd.error())) continue;
         if (!fd) return fd.error();
@@ -71,7 +73,8 @@ std::optional<OwnPod::Who> OwnPod::who(const control::ClusterSettings* cluster, 
                .name = cluster->pod_namespace + "/" + cluster->pod_name,
                .network = config.node.network,
                .identity = {config.node.trust_domain, cluster->pod_namespace, cluster->service_account},
-               .metrics_port = config.doors.metrics->port};
+               .metrics_port = config.doors.metrics->port,
+               .ipv6 = config.ipv6};
 }
 
 OwnPod::OwnPod(boost::asio::io_context& io, tls::CertificateManager& certificates, Workers& workers, Who who,
@@ -123,7 +126,7 @@ void OwnPod::settle() {
 base::Result<> OwnPod::open(const state::Identity& identity) {
     auto netns = base::open_netns("/proc/thread-self/ns/net");
     if (!netns) return netns.error();
-    auto listeners = open_listeners(workers_.size(), keepalive_);
+    auto listeners = open_listeners(workers_.size(), who_.ipv6, keepalive_);
     if (!listeners) return listeners.error();
     certificates_.add(identity);
     auto local = std::make_shared<const proxy::LocalPod>(proxy::LocalPod{

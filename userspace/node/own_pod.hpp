@@ -31,6 +31,7 @@ public:
         std::string network;
         state::Identity identity;  // the trust domain is the workload's, once it is known
         std::uint16_t metrics_port;
+        bool ipv6;
     };
     // Who we are, if somebody has said it: POD_NAME, POD_NAMESPACE and SERVICE_ACCOUNT, as for ztunnel.
     static std::optional<Who> who(const control::ClusterSettings* cluster, const control::Config& config);

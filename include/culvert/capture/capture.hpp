@@ -79,6 +79,8 @@ struct Settings {
     std::uint32_t max_pods = 1024;
     std::uint32_t max_flows = 16384;
     base::KeepAlive keepalive;  // of what the listeners accept
+    // Else pods have no listeners on it. It is captured all the same, so their IPv6 is refused.
+    bool ipv6 = true;
     // Start although another daemon of the instance runs, and replace it without a gap.
     bool take_over = false;
 };

@@ -116,6 +116,7 @@ struct Config {
     CaSettings ca;
     LogSettings log;
     unsigned workers = 0;  // 0: one per core
+    bool ipv6 = true;      // else nobody listens on it, and names have no addresses of it
     std::chrono::milliseconds shutdown_deadline = std::chrono::seconds{5};
     DoorSettings doors;
     DnsSettings dns;

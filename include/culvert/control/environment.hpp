@@ -34,7 +34,7 @@ struct ClusterSettings {
     std::string pod_namespace;
     std::string service_account;
     std::string instance_ip;
-    std::map<std::string, std::string> metadata;  // of the node, for istiod
+    std::map<std::string, std::string> metadata;             // of the node, for istiod
     std::map<std::string, std::string> structured_metadata;  // more of it, whose values are JSON; these win
     std::string istio_version;
     std::string zds_socket;

@@ -27,7 +27,7 @@ enum class Interest : std::uint8_t { everything, on_demand };
 struct Node {
     std::string id;
     std::map<std::string, std::string> metadata;
-    std::string root_namespace = "istio-system";  // whose policies are for the whole mesh; istiod is not told
+    std::string root_namespace = "istio-system";         // whose policies are for the whole mesh; istiod is not told
     std::map<std::string, std::string> structured = {};  // more metadata, whose values are JSON; these win
 };
 

@@ -163,6 +163,16 @@ TEST_CASE("environment: an address for DNS is both loopbacks or one, and said to
         CHECK(error_of({{"ISTIO_META_DNS_PROXY_ADDR", bad}}).starts_with("ISTIO_META_DNS_PROXY_ADDR: found \""));
 }
 
+TEST_CASE("environment: without IPv6 nobody is to listen on it") {
+    const Environment without = read({{"IPV6_ENABLED", "false"}});
+    CHECK_FALSE(without.config.ipv6);
+    CHECK(without.config.doors.metrics->to_string() == "0.0.0.0:15020");
+    CHECK(without.config.doors.ready->to_string() == "0.0.0.0:15021");
+    CHECK(without.notes.empty());
+    CHECK(read({}).config.ipv6);
+    CHECK(read({}).config.doors.metrics->to_string() == "[::]:15020");
+}
+
 TEST_CASE("environment: workers are counted as ztunnel counts its threads") {
     auto workers = [](Variables variables) {
         variables.emplace("ZTUNNEL_CPU_LIMIT", "16");
