@@ -302,6 +302,57 @@ TEST_CASE(
     }
 }
 
+TEST_CASE(
+    "cluster: on demand a first call waits for what istiod says of an address, and is not let past without that" IPV4
+        EBPF_ONLY(once)) {
+    World& world = cluster();
+    Istiod& istiod = world.cluster->istiod;
+    Server far{world.far.netns(), 8080, apps::echo};
+    Server stranger{world.plain2.netns(), 8080, apps::echo};
+    Server other{world.tcp2.netns(), 8080, apps::echo};
+    const auto restart = [&](const std::string& on_demand) {
+        world.one.signal(SIGTERM);
+        REQUIRE(world.one.wait_exit(10s) == 0);
+        world.one.set_variable("XDS_ON_DEMAND", on_demand);
+        world.one.set_variable("ISTIO_META_DNS_CAPTURE", on_demand == "true" ? "false" : "true");
+        world.one.start();
+    };
+    Finally as_it_was{[&] {
+        istiod.resume();
+        restart("false");
+    }};
+    restart("true");
+    CHECK(istiod.says({"\"subscribed\"", "\"Address\"", "\"wildcard\": false"}));
+    world.mark();
+    CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("by its address"));
+    CHECK(istiod.says({"\"asked\"", "/" + world.far.ip(Family::v4).to_string()}));
+    CHECK(world.client.dial(world.vip("far", Family::v4)).echoes("by a service"));
+    for (int i = 0; i < 2; ++i)
+        world.one.access_log().wait_for({{"direction", "outbound"}, {"dst.identity", world.mesh.identity(world.far)}});
+    CHECK(world.client.dial(world.plain2.at(Family::v4, 8080)).echoes("to a stranger"));
+    // Asked for by one worker or both, and then remembered.
+    for (int i = 0; i < 4; ++i) CHECK(world.client.dial(world.plain2.at(Family::v4, 8080)).echoes("again"));
+    const auto asked =
+        istiod.said({"\"asked\"", "\"/" + world.plain2.ip(Family::v4).to_string() + "\"", "\"back\": []"});
+    CHECK(asked >= 1);
+    CHECK(asked <= 2);
+
+    istiod.pause();
+    world.mark();
+    CHECK(fate(world.client.netns(), {.to = world.tcp2.at(Family::v4, 8080), .from = {}, .limit = 10s}) == "reset");
+    world.one.access_log().wait_for(
+        {{"direction", "outbound"},
+         {"error", "istiod has not said who is at /" + world.tcp2.ip(Family::v4).to_string()}});
+    CHECK(other.guests().empty());
+    CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("known"));
+    CHECK(world.client.dial(world.plain2.at(Family::v4, 8080)).echoes("known before"));
+    istiod.resume();
+    CHECK(world.client.dial(world.tcp2.at(Family::v4, 8080)).echoes("now"));
+    put(world, no_client);
+    AsItWas mesh_at_end{world};
+    check_answer(world, world.client, world.far, 8080, denied + "ns/no-client");
+}
+
 TEST_CASE("cluster: a variable that cannot be honoured ends the start with its name" IPV4 NO_CAPTURE) {
     struct Row {
         std::string variable;

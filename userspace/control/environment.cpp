@@ -199,6 +199,7 @@ ClusterSettings cluster(const Reading& variables, const ProxyConfig& proxy) {
         if (is_json(value)) values.structured_metadata[key] = value;
     auto version = proxy.metadata.find("ISTIO_VERSION");
     values.istio_version = version == proxy.metadata.end() ? "unknown" : version->second;
+    values.on_demand = variables.flag("XDS_ON_DEMAND", false);
     values.zds_socket = variables.text_or("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock");
     return values;
 }
@@ -213,7 +214,7 @@ DoorSettings doors(const ProxyConfig& proxy, bool ipv6) {
 }
 
 // What would weaken or stop us, were it passed over.
-void refuse_what_we_cannot(const Reading& variables, const ClusterSettings& cluster) {
+void refuse_what_we_cannot(const Reading& variables, const ProxyConfig& proxy, const ClusterSettings& cluster) {
     if (auto mode = variables.text("PROXY_MODE"); mode && *mode != "shared")
         variables.refuse("PROXY_MODE", "shared: a node has one culvertd for all of its pods");
     if (!variables.flag("ENABLE_PROXY", true)) variables.refuse("ENABLE_PROXY", "true: the proxy is what culvertd is");
@@ -226,9 +227,9 @@ void refuse_what_we_cannot(const Reading& variables, const ClusterSettings& clus
             variables.refuse(name, "nothing: a mesh in a file is for culvertd --config FILE");
     if (cluster.xds.address.empty()) variables.refuse("XDS_ADDRESS", "the address of istiod; or use --config FILE");
     if (cluster.ca.address.empty()) variables.refuse("CA_ADDRESS", "the address of the CA; or use --config FILE");
-    // A destination that was not asked for yet would be taken for one outside the mesh.
-    if (variables.flag("XDS_ON_DEMAND", false))
-        variables.refuse("XDS_ON_DEMAND", "false: connections do not wait for names that have to be asked for");
+    if (cluster.on_demand && captures_dns(proxy))
+        variables.refuse("XDS_ON_DEMAND",
+                         "false, unless ISTIO_META_DNS_CAPTURE is false: names are answered by a mesh told of whole");
 }
 
 std::vector<std::string> notes_of(const Reading& variables, const ProxyConfig& proxy) {
@@ -274,7 +275,7 @@ base::Result<Environment> read_environment(const Variables& variables, const std
         const ProxyConfig proxy = proxy_config_of(reading, mesh_config);
         Environment all;
         all.cluster = cluster(reading, proxy);
-        refuse_what_we_cannot(reading, all.cluster);
+        refuse_what_we_cannot(reading, proxy, all.cluster);
         all.config.node = node(reading, proxy);
         all.config.ca.directory.clear();
         all.config.ca.crl = reading.text_or("CRL_PATH", "");

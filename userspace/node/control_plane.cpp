@@ -18,6 +18,9 @@ constexpr const char* pods_part = "workload proxy manager";
 // So much of the control thread's time may go into telling the workers of changes that come one after the other.
 constexpr int tenth = 10;
 
+// For an answer on demand: who waits has given up by then.
+constexpr std::chrono::seconds longest_question{5};
+
 grpc::Roots roots_of(const std::string& text) {
     if (text == "SYSTEM") return grpc::SystemRoots{};
     if (text.find("-----BEGIN") != std::string::npos) return grpc::RootsText{text};
@@ -87,8 +90,25 @@ void ControlPlane::when_known(std::function<void()> go) {
                 std::exchange(go_, nullptr)();
             },
     };
+    xds::Client::Options options;
+    if (cluster_.on_demand) options.interest = xds::Interest::on_demand;
     xds_ = std::make_unique<xds::Client>(*io_, target_of(cluster_.xds, cluster_.token, node_.cluster_id),
-                                         node_of(cluster_), std::move(callbacks));
+                                         node_of(cluster_), std::move(callbacks), options);
+}
+
+void ControlPlane::ask(const std::string& name, std::function<void(bool)> answered) {
+    if (!xds_) return answered(false);
+    xds_->ask(name, longest_question, [this, name, answered = std::move(answered)](xds::Client::Told told) {
+        using enum xds::Client::Told;
+        base::log::debug("xds", "{} was asked for: {}", name,
+                         told == found     ? "it is in the mesh"
+                         : told == missing ? "nobody is there"
+                                           : "no answer");
+        if (told != too_late && publish_waits_)
+            answered_.push_back(answered);
+        else
+            answered(told != too_late);
+    });
 }
 
 std::set<state::Identity> ControlPlane::identities() const {
@@ -127,6 +147,7 @@ void ControlPlane::stop() {
     zds_.reset();
     xds_.reset();
     next_publish_->cancel();
+    answered_.clear();
     site_ = nullptr;
 }
 
@@ -147,6 +168,7 @@ void ControlPlane::publish() {
     look_at_trust_domains();
     const auto now = steady_clock::now();
     next_publish_->expires_at(now + tenth * (now - began));
+    for (const auto& answered : std::exchange(answered_, {})) answered(true);
 }
 
 // An identity's trust domain is what the workload says; a pod may come before it is heard of.

@@ -26,6 +26,8 @@ public:
     void when_known(std::function<void()> go) override;
     std::set<state::Identity> identities() const override;
     void expose(telemetry::Metrics& metrics) override;
+    bool on_demand() const override { return cluster_.on_demand; }
+    void ask(const std::string& name, std::function<void(bool)> answered) override;
     void begin(const Site& site) override;
     void look_again() override {}  // what there is to follow is followed anyway
     void stop() override;
@@ -57,7 +59,8 @@ private:
     std::unique_ptr<control::FileWatch> roots_;
     std::optional<boost::asio::steady_timer> next_publish_;
     bool publish_waits_ = false;
-    std::map<std::string, control::Pod> pods_;  // by the agent's uid
+    std::vector<std::function<void(bool)>> answered_;  // once it is done
+    std::map<std::string, control::Pod> pods_;         // by the agent's uid
 };
 
 }

@@ -76,6 +76,7 @@ void put_control_plane(json::object& all, const control::ClusterSettings& cluste
                                               {"namespace", cluster.pod_namespace},
                                               {"serviceAccount", cluster.service_account}};
     }
+    all["xdsOnDemand"] = cluster.on_demand;
     json::object metadata;
     for (const auto& [key, value] : cluster.metadata) metadata[key] = value;
     all["proxyMetadata"] = std::move(metadata);

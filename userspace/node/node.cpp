@@ -269,6 +269,11 @@ private:
         };
         proxy::Shared shared{*capture_, *access_log_, need};
         if (source_->cluster()) shared.unknown_pod = ": istiod has not told of it";
+        if (source_->on_demand())
+            shared.ask_mesh = [this](const std::string& name, std::function<void(bool)> answered) {
+                boost::asio::post(
+                    io_, [this, name, answered = std::move(answered)] { source_->ask(name, std::move(answered)); });
+            };
         for (unsigned i = 0; i < worker_count(config_); ++i)
             workers_.push_back(std::make_unique<proxy::Worker>(i, shared, limits));
         if (credentials_)

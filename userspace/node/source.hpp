@@ -55,6 +55,10 @@ public:
     // Once it is known: those of the pods that the mesh has on this node, where certificates take time.
     virtual std::set<state::Identity> identities() const { return {}; }
     virtual void expose(telemetry::Metrics&) {}
+    // Whether it tells of addresses on demand only; then ask() for one, "<network>/<ip>". `answered` is called at most
+    // once: whether there was an answer. What it says has been published by then.
+    virtual bool on_demand() const { return false; }
+    virtual void ask(const std::string& /*name*/, std::function<void(bool)> /*answered*/) {}
     // The mesh is published, and pods join from now on.
     virtual void begin(const Site& site) = 0;
     // SIGHUP.

@@ -10,6 +10,7 @@
 #include <culvert/telemetry/connection_record.hpp>
 
 #include "enforce.hpp"
+#include "on_demand.hpp"
 #include "own_certificates.hpp"
 #include "own_workloads.hpp"
 #include "refusals.hpp"
@@ -29,6 +30,7 @@ struct Context {
     Refusals& refusals;
     OwnCertificates& certificates;
     OwnWorkloads& own_workloads;
+    OnDemand& on_demand;
     state::SnapshotPtr mesh;  // null, as the policies are, until both are published: before the first pod
     policy::SetPtr policies;
     state::Random random{std::random_device{}()};

@@ -55,6 +55,11 @@ std::optional<std::uint16_t> port_behind(const state::Snapshot& mesh, const stat
         auto mapped = service->ports.find(port);
         if (mapped != service->ports.end() && mapped->second != 0) return mapped->second;
     }
+    // Of a service that nobody has told of, on demand, its workload says as much itself.
+    for (const auto& [service, ports] : own.services) {
+        auto mapped = service.hostname == host ? ports.find(port) : ports.end();
+        if (mapped != ports.end() && mapped->second != 0) return mapped->second;
+    }
     return std::nullopt;
 }
 

@@ -131,13 +131,21 @@ Way nowhere(ConnectionRecord& record, CloseReason reason, std::string why) {
     co_return hbone::Stream{};
 }
 
+Way find_way_asked(Context& context, PodPtr pod, std::string network, base::SocketAddress target, base::Socket& app,
+                   ConnectionRecord& record, capture::Flow& flow_row);
+
+// Who is at the target may be asked for, once.
+enum class Asking { may_be, is_done };
+
 // All that is decided before bytes flow.
 Way find_way(Context& context, const PodPtr& pod, const base::SocketAddress& target, base::Socket& app,
-             ConnectionRecord& record, capture::Flow& flow_row) {
+             ConnectionRecord& record, capture::Flow& flow_row, Asking asking = Asking::may_be) {
     state::SnapshotPtr mesh = context.mesh;  // one consistent world for this connection
     auto source = mesh->workload_by_uid(pod->uid);
     if (!source) return nowhere(record, CloseReason::not_ready, context.own_workloads.why_none(pod->uid));
     record.entry.source_workload = source;
+    if (asking == Asking::may_be && context.on_demand.must_wait(*mesh, *source, target.ip)) [[unlikely]]
+        return find_way_asked(context, pod, source->network, target, app, record, flow_row);
     auto route = state::find_route(*mesh, *source, target, context.random);
     if (!route) return nowhere(record, CloseReason::no_route, route.error().to_string());
     describe(record, *route);
@@ -154,6 +162,21 @@ Way find_way(Context& context, const PodPtr& pod, const base::SocketAddress& tar
     if (auto own = context.certificates.find(identity))
         return open_tunnel(context, pod, std::move(own), std::move(source), std::move(*route), app, record, flow_row);
     return open_tunnel_later(context, pod, std::move(source), std::move(*route), app, record, flow_row);
+}
+
+// Nobody was told of at the target, which may mean that nobody has asked.
+Way find_way_asked(Context& context, PodPtr pod, std::string network, base::SocketAddress target, base::Socket& app,
+                   ConnectionRecord& record, capture::Flow& flow_row) {
+    auto waiting = context.on_demand.wait(std::move(network), target.ip);
+    auto answered = co_await std::move(waiting);
+    if (!answered) {
+        std::string why = answered.error().to_string();
+        record.close(why.starts_with("over a limit") ? CloseReason::over_limit : CloseReason::not_ready, why);
+        co_return hbone::Stream{};
+    }
+    auto way = find_way(context, pod, target, app, record, flow_row, Asking::is_done);
+    auto stream = co_await std::move(way);
+    co_return stream;
 }
 
 // The mesh does not know the pod yet.

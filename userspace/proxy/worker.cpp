@@ -122,6 +122,7 @@ public:
           shared_{std::move(shared)},
           certificates_{loop_, shared_.need_certificate, limits_, counters_},
           own_workloads_{loop_, limits_, shared_.unknown_pod},
+          on_demand_{loop_, shared_.ask_mesh, limits_},
           context_{.loop = loop_,
                    .worker = index,
                    .shared = shared_,
@@ -133,6 +134,7 @@ public:
                    .refusals = refusals_,
                    .certificates = certificates_,
                    .own_workloads = own_workloads_,
+                   .on_demand = on_demand_,
                    .mesh = {},
                    .policies = {}},
           housekeeping_{loop_},
@@ -289,6 +291,7 @@ private:
     const Shared shared_;
     OwnCertificates certificates_;
     OwnWorkloads own_workloads_;
+    OnDemand on_demand_;
     Context context_;
     std::map<std::string, PodPtr> dialling_in_;  // by enrolment; those that drain included
     std::map<std::string, std::unique_ptr<PodHere>> pods_;

@@ -176,6 +176,7 @@ private:
         std::vector<std::function<void(Told)>> waiting;
         for (auto each = first; each != last; ++each) waiting.push_back(std::move(each->second.done));
         questions_.erase(first, last);
+        if (auto request = conversation_.settle(answer.name); request && begun_) stream_->send(std::move(*request));
         for (const auto& done : waiting) done(answer.found ? Told::found : Told::missing);
     }
 

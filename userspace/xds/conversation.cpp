@@ -167,13 +167,19 @@ Question Conversation::ask(const std::string& name) {
     return {sent, subscribe({name})};
 }
 
+std::optional<std::string> Conversation::settle(const std::string& name) const {
+    if (versions_[index(Kind::address)].contains(name) || waiting_.contains(name)) return std::nullopt;
+    return unsubscribe(name);
+}
+
 std::optional<std::string> Conversation::give_up(const std::string& name) {
     if (waiting_.erase(name) == 0) return std::nullopt;
     return unsubscribe(name);
 }
 
 bool Conversation::ready() const noexcept {
-    return std::all_of(told_.begin(), told_.end(), [](bool told) { return told; });
+    const bool addresses = told_[index(Kind::address)] || interest_ == Interest::on_demand;
+    return addresses && told_[index(Kind::authorization)];
 }
 
 }

@@ -36,6 +36,7 @@ struct ClusterSettings {
     std::string instance_ip;
     std::map<std::string, std::string> metadata;             // of the node, for istiod
     std::map<std::string, std::string> structured_metadata;  // more of it, whose values are JSON; these win
+    bool on_demand = false;                                  // istiod tells of an address when it is asked, not of all
     std::string istio_version;
     std::string zds_socket;
 };

@@ -34,7 +34,18 @@ struct Limits {
     std::chrono::milliseconds own_workload{5'000};  // that the mesh does not know yet; ztunnel's
     std::uint32_t waiting_for_workload_per_worker = 1024;
     std::uint32_t waiting_for_certificate_per_worker = 1024;  // each for `connect` at most
+    // Of addresses that a control plane tells of on demand: how long a connection waits for an answer, and where there
+    // was one before; for how long that is not asked for again; how many are remembered.
+    std::chrono::milliseconds on_demand{5'000};
+    std::chrono::milliseconds on_demand_again{500};
+    std::chrono::milliseconds on_demand_kept{5'000};
+    std::uint32_t addresses_on_demand_per_worker = 4096;
+    std::uint32_t waiting_on_demand_per_worker = 1024;
 };
+
+// Asks a control plane who is at "<network>/<ip>". Called on workers. `answered` is called at most once, by any thread:
+// whether it has answered; then the mesh with what it said is published already.
+using AskMesh = std::function<void(const std::string& name, std::function<void(bool)> answered)>;
 
 struct Shared {
     capture::Capture& capture;
@@ -43,6 +54,7 @@ struct Shared {
     std::function<void(const state::Identity&)> need_certificate = {};
     // Of the uid of a pod whose workload is not in the mesh.
     std::string unknown_pod = " is not in the configuration";
+    AskMesh ask_mesh = {};  // nothing: the mesh is told of whole
 };
 
 // A pod of this node, as the data path needs it.

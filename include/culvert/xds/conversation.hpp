@@ -81,10 +81,13 @@ public:
     base::Result<Heard> hear(std::string_view response);
     // A uid, "<network>/<ip>" or "<namespace>/<hostname>".
     Question ask(const std::string& name);
+    // The request after which an answered name may be asked for again, as istiod says nothing to who subscribes to
+    // what it has subscribed to. Nothing for what is held under that very name: of that istiod goes on to tell.
+    std::optional<std::string> settle(const std::string& name) const;
     // The request that takes a question back; nothing, when none was waiting.
     std::optional<std::string> give_up(const std::string& name);
 
-    // Each kind was told of once, on any stream.
+    // Each kind of which all is told was told of once, on any stream.
     bool ready() const noexcept;
     std::size_t held(Kind kind) const noexcept { return versions_[index(kind)].size(); }
     // Of policies that nobody could read yet: denials that were told as changes in their place.

@@ -28,6 +28,7 @@ class Stream:
         self.server, self.context = server, context
         self.number = server.next_number()
         self.events = queue.Queue()
+        self.node = None
         self.subscriptions = {}
 
     def say(self, what, **more):
@@ -74,8 +75,8 @@ class Stream:
         answers = []
         for kind in KINDS:
             subscription = self.subscriptions.get(kind)
-            if subscription and subscription.wildcard:
-                answers += self._push(subscription)
+            if subscription:
+                answers += self._push(subscription) if subscription.wildcard else self._push_on_demand(subscription)
         return answers
 
     def _hear(self, request):
@@ -101,13 +102,14 @@ class Stream:
                  wildcard=subscription.wildcard, versions=len(request.initial_resource_versions))
         if subscription.wildcard:
             return self._push(subscription, first=True)
-        return [self._told(subscription, [(resource, []) for resource in self._own_pods(metadata)], [])]
+        self.node = metadata.get("NODE_NAME")
+        return [self._told(subscription, [(resource, []) for resource in self._own_pods()], [])]
 
-    def _own_pods(self, metadata):
+    def _own_pods(self):
         found = []
         for resource in self.server.mesh.held(ADDRESS).values():
             message = messages.Address.FromString(resource.value)
-            if message.workload.node and message.workload.node == metadata.get("NODE_NAME"):
+            if message.workload.node and message.workload.node == self.node:
                 found.append(resource)
         return found
 
@@ -132,6 +134,16 @@ class Stream:
             return []
         return [self._told(subscription, [(resource, []) for resource in changed], removed)]
 
+    def _push_on_demand(self, subscription):
+        """What is new of all that it was told of, of its node, and behind services that it was told of."""
+        held = self.server.mesh.held(ADDRESS)
+        meant = {resource.name for resource in self._own_pods()} | set(subscription.told)
+        for name in subscription.told:
+            meant |= {resource.name for resource, _ in self.server.mesh.behind(name)}
+        changed = [r for n, r in held.items() if n in meant and subscription.told.get(n) != self._mark(r)]
+        removed = [name for name in subscription.told if name not in held]
+        return [self._told(subscription, [(r, []) for r in changed], removed)] if changed or removed else []
+
     @staticmethod
     def _mark(resource):
         return resource.version or resource.value
@@ -141,8 +153,8 @@ class Stream:
         subscription.names -= set(request.resource_names_unsubscribe)
         found, missing = [], []
         for name in request.resource_names_subscribe:
-            if name in subscription.told:
-                continue  # istiod does not answer for what it has told
+            if name in subscription.told or name in subscription.names:
+                continue  # istiod does not answer for what it has told, nor to a subscription that it has
             subscription.names.add(name)
             answer = self.server.mesh.asked(name)
             found += answer

@@ -114,7 +114,7 @@ class Mesh:
             for resource in held.values():
                 message = messages.Address.FromString(resource.value)
                 if self._matches(message, name, network, ip):
-                    more = self._behind(resource.name) if message.WhichOneof("type") == "service" else []
+                    more = self.behind(resource.name) if message.WhichOneof("type") == "service" else []
                     return [(resource, [] if resource.name == name else [name])] + more
         return []
 
@@ -135,9 +135,9 @@ class Mesh:
             return message.workload.network == network and packed in message.workload.addresses
         return any(a.network == network and a.address == packed for a in message.service.addresses)
 
-    def _behind(self, service):
+    def behind(self, service):
         found = []
-        for resource in self.resources[ADDRESS].values():
+        for resource in self.held(ADDRESS).values():
             message = messages.Address.FromString(resource.value)
             if message.WhichOneof("type") == "workload" and service in message.workload.services:
                 found.append((resource, []))

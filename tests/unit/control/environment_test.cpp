@@ -217,6 +217,8 @@ TEST_CASE("environment: what would weaken the node is refused, what merely does 
     CHECK(error_of({{"XDS_ADDRESS", ""}}).starts_with("XDS_ADDRESS: "));
     CHECK(error_of({{"LOCAL_XDS_PATH", "/f"}}).starts_with("LOCAL_XDS_PATH: "));
     CHECK(error_of({{"XDS_ON_DEMAND", "true"}}).starts_with("XDS_ON_DEMAND: "));
+    CHECK(read({{"XDS_ON_DEMAND", "true"}, {"ISTIO_META_DNS_CAPTURE", "false"}}).cluster.on_demand);
+    CHECK_FALSE(read({}).cluster.on_demand);
     CHECK(read({{"TLS12_ENABLED", "true"}, {"PACKET_MARK", "1337"}}).notes ==
           std::vector<std::string>{"TLS12_ENABLED=true is not honoured: peers speak TLS 1.3"});
 }

@@ -185,6 +185,33 @@ TEST_CASE("conversation: on demand, a question lives until it is answered, given
     CHECK(talk.conversation.begin().size() == 2);
 }
 
+TEST_CASE("conversation: on demand, what was answered is unsubscribed, or istiod would not answer again") {
+    Talk talk{Interest::on_demand};
+    CHECK_FALSE(talk.conversation.ready());
+    for (const char* name : {"/10.1.2.3", "/8.8.8.8", "w"}) talk.conversation.ask(name);
+    CHECK_FALSE(talk.conversation.settle("/8.8.8.8"));  // not answered yet
+    auto answer = say::addresses();
+    say::add(answer, say::workload("w"))->add_aliases("/10.1.2.3");
+    answer.add_removed_resources("/8.8.8.8");
+    CHECK(talk.hear(answer).answers.size() == 3);
+    CHECK_FALSE(talk.conversation.settle("w"));
+    for (const char* name : {"/10.1.2.3", "/8.8.8.8"}) {
+        auto settled = talk.conversation.settle(name);
+        REQUIRE(settled);
+        CHECK(say::request(*settled).resource_names_unsubscribe(0) == name);
+        CHECK(talk.conversation.ask(name).state == State::sent);
+    }
+    CHECK_FALSE(talk.conversation.ready());
+    talk.hear(say::policies());
+    CHECK(talk.conversation.ready());
+}
+
+TEST_CASE("conversation: on demand, a node without pods may be told nothing of addresses, and is ready") {
+    Talk talk{Interest::on_demand};
+    talk.hear(say::policies());
+    CHECK(talk.conversation.ready());
+}
+
 TEST_CASE("conversation: on demand, what cannot be read is an answer too") {
     Talk talk{Interest::on_demand};
     talk.conversation.ask("w");
