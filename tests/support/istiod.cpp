@@ -8,6 +8,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "pause.hpp"
+
 namespace culvert::test {
 namespace {
 
@@ -45,7 +47,7 @@ std::uint16_t Istiod::number_behind(const std::string& key) const {
 }
 
 void Istiod::pause() {
-    process_.signal(SIGSTOP);
+    test::pause(process_.pid());
 }
 
 void Istiod::resume() {

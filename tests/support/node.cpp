@@ -17,6 +17,7 @@
 
 #include "janitor.hpp"
 #include "outcome.hpp"
+#include "pause.hpp"
 #include "reasons.hpp"
 
 namespace culvert::test {
@@ -172,15 +173,7 @@ void Node::kill9() {
 }
 
 void Node::pause() {
-    signal(SIGSTOP);
-    const auto stopped = [this] {
-        for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid()) + "/task")) {
-            const std::string stat = slurp(task.path() / "stat");
-            if (stat.find(") T ") == std::string::npos) return false;
-        }
-        return true;
-    };
-    if (!eventually(5s, stopped)) throw std::runtime_error(name_ + " does not stop");
+    test::pause(pid());
 }
 
 Output Node::cleanup() const {
