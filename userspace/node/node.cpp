@@ -9,19 +9,17 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
-#include <map>
 #include <optional>
 #include <thread>
 #include <utility>
 
-#include <culvert/admin/control_socket.hpp>
-#include <culvert/admin/doors.hpp>
 #include <culvert/base/log.hpp>
 #include <culvert/hbone/rehearsal.hpp>
 #include <culvert/tls/rehearsal.hpp>
 
 #include "admin_door.hpp"
 #include "control_plane.hpp"
+#include "doors.hpp"
 #include "file_source.hpp"
 #include "first_certificates.hpp"
 #include "inspect.hpp"
@@ -39,10 +37,6 @@
 
 namespace culvert::node {
 namespace {
-
-// Between tries to open what somebody else has; doubled from one to the next.
-constexpr std::chrono::milliseconds first_doors_pause{100};
-constexpr std::chrono::milliseconds longest_doors_pause{10'000};
 
 proxy::Limits limits_of(const control::Config& config) {
     proxy::Limits limits;
@@ -93,7 +87,6 @@ public:
           take_over_{setup.take_over},
           source_{source_of(setup, config_)},
           signals_{io_},
-          doors_later_{io_},
           last_handshakes_{io_} {}
 
     base::Result<> start() {
@@ -109,7 +102,7 @@ public:
         if (!outcome_ || went_) return outcome_;
         // There is time until then, but nobody is to wait only to hear that this kernel cannot do it.
         if (auto able = capture::Capture::check(capture_mode()); !able) return able;
-        return open_doors();
+        return doors_.open(false);
     }
 
     bool replaced() const noexcept { return replaced_; }
@@ -158,7 +151,7 @@ private:
 
     base::Result<> go() {
         if (auto opened = open_capture(); !opened) return opened;  // first: it says best who else runs here
-        if (auto opened = open_doors(); !opened) return opened;
+        if (auto opened = doors_.open(true); !opened) return opened;
         if (auto opened = open_revocations(); !opened) return opened;
         start_workers();
         istio_metrics_.expose(metrics_);
@@ -173,61 +166,20 @@ private:
         return {};
     }
 
-    // Those that are not open yet. The daemon that we replace closes its own when it hears that we are settled.
-    base::Result<> open_doors() {
-        auto opened = open_doors_now();
-        if (opened || !take_over_) return opened;
-        std::string why = opened.error().to_string();
-        if (std::exchange(doors_said_, why) != why) base::log::info("node", "trying until it works: {}", why);
-        base::log::debug("node", "doors: the next try comes in {} ms", doors_pause_.count());
-        doors_later_.expires_after(doors_pause_);
-        doors_pause_ = std::min(2 * doors_pause_, longest_doors_pause);
-        doors_later_.async_wait([this](boost::system::error_code cancelled) {
-            if (!cancelled) (void)open_doors();
-        });
-        return {};
-    }
-
-    base::Result<> open_doors_now() {
-        auto refresh = [this](std::function<void()> done) { istio_metrics_.refresh(std::move(done)); };
-        auto metrics =
-            open_door("metrics", config_.doors.metrics, [&] { return admin::metrics_routes(metrics_, refresh); });
-        if (!metrics) return metrics;
-        auto ready = open_door("ready", config_.doors.ready, [&] { return admin::readiness_routes(readiness_); });
-        if (!ready) return ready;
-        auto admin = open_door("admin", config_.doors.admin, [this] {
-            return admin_routes({inspected(), source_->cluster()}, [this] { end(); });
-        });
-        if (!admin || !capture_) return admin;  // the other shows what is not there before
-        return open_control_door();
-    }
-
-    template <class MakeRoutes>
-    base::Result<> open_door(const char* name, const std::optional<base::SocketAddress>& address, MakeRoutes routes) {
-        if (!address || doors_.contains(name)) return {};
-        auto door = admin::Door::open(io_, *address, routes());
-        if (!door) return door.error();
-        doors_[name] = std::move(*door);
-        return {};
-    }
-
     Inspected inspected() {
         return {io_,      *source_,      config_,  readiness_, reloads_, access_log_,
                 capture_, certificates_, workers_, pods_,      mesh_,    tracing_};
     }
 
-    // Nobody asked for the usual one: without it the node works all the same.
-    base::Result<> open_control_door() {
-        auto path = config_.doors.control.value_or(admin::control_socket(config_.node.name));
-        if (path.empty() || doors_.contains("control")) return {};
-        auto door = admin::Door::open_local(io_, path, control_routes(inspected()));
-        if (door)
-            doors_["control"] = std::move(*door);
-        else if (config_.doors.control || take_over_)
-            return door.error();
-        else
-            base::log::warn("node", "no culvertctl: {}", door.error().to_string());
-        return {};
+    Doors::Behind behind_the_doors() {
+        auto refresh = [this](std::function<void()> done) { istio_metrics_.refresh(std::move(done)); };
+        return {.metrics = [this, refresh] { return admin::metrics_routes(metrics_, refresh); },
+                .ready = [this] { return admin::readiness_routes(readiness_); },
+                .admin =
+                    [this] {
+                        return admin_routes({inspected(), source_->cluster()}, [this] { end(); });
+                    },
+                .control = [this] { return control_routes(inspected()); }};
     }
 
     base::Result<> open_capture() {
@@ -321,8 +273,7 @@ private:
         capture_->settled();
         settled_ = true;
         first_certificates_.reset();  // each pod has its own by now
-        doors_pause_ = first_doors_pause;
-        if (take_over_) (void)open_doors();
+        doors_.open_soon();
     }
 
     void say_ready(const std::string& part) {
@@ -383,8 +334,7 @@ private:
     void hand_over() {
         replaced_ = true;
         readiness_.pending("a successor has taken over");
-        doors_.clear();
-        doors_later_.cancel();
+        doors_.close();
         source_->stop();
         pods_->leave_to_successor();
         if (own_pod_) own_pod_->close();
@@ -426,7 +376,6 @@ private:
     boost::asio::io_context io_{1};
     std::unique_ptr<Source> source_;
     boost::asio::signal_set signals_;
-    boost::asio::steady_timer doors_later_;
     boost::asio::steady_timer last_handshakes_;
     SpareMemory spare_memory_{io_};
     admin::Readiness readiness_;
@@ -448,7 +397,7 @@ private:
     IstioMetrics istio_metrics_{io_, workers_, pods_, mesh_, config_.node.network, istio_version()};
     std::optional<Site> site_;
     std::unique_ptr<FirstCertificates> first_certificates_;
-    std::map<std::string, std::unique_ptr<admin::Door>> doors_;
+    Doors doors_{io_, config_, take_over_, behind_the_doors()};
     base::Result<> outcome_;
     bool went_ = false;
     bool ready_said_ = false;
@@ -456,8 +405,6 @@ private:
     bool settled_ = false;
     bool replaced_ = false;
     bool told_to_end_ = false;
-    std::string doors_said_;  // why they are not all open
-    std::chrono::milliseconds doors_pause_ = first_doors_pause;
     std::size_t draining_ = 0;
 };
 
