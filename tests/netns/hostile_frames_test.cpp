@@ -69,8 +69,8 @@ std::vector<Wrong> wrong_frames(const std::string& request) {
         {"HEADERS with an even number", frame(HEADERS, END_HEADERS, 2, request), false, 1},
         {"CONTINUATION of nothing", frame(CONTINUATION, END_HEADERS, 1, request), false, 1},
         {"DATA inside a header block", frame(HEADERS, 0, 3, request) + frame(DATA, 0, 1, "x"), true, 1},
-        {"WINDOW_UPDATE inside a header block",
-         frame(HEADERS, 0, 3, request) + frame(WINDOW_UPDATE, 0, 1, number(1)), true, 1},
+        {"WINDOW_UPDATE inside a header block", frame(HEADERS, 0, 3, request) + frame(WINDOW_UPDATE, 0, 1, number(1)),
+         true, 1},
         {"headers that do not unpack", frame(HEADERS, END_HEADERS, 1, "\xff\xff\xff\xff\xff\xff\xff"), false, 9},
         {"PUSH_PROMISE of a client", frame(PUSH_PROMISE, END_HEADERS, 1, number(2) + request), true, 1},
         {"RST_STREAM of a stream that nobody opened", frame(RST_STREAM, 0, 99, number(8)), false, 1},
@@ -190,7 +190,8 @@ TEST_CASE("hostile: who does not begin as HTTP/2 begins is cut off" IPV4) {
     bystander.check();
 }
 
-TEST_CASE("hostile: requests that we do not serve are answered, or their stream is reset, and the tunnel goes on" IPV4) {
+TEST_CASE(
+    "hostile: requests that we do not serve are answered, or their stream is reset, and the tunnel goes on" IPV4) {
     World& world = World::shared();
     Bystander bystander{world};
     Client client{world};
@@ -258,16 +259,14 @@ TEST_CASE("hostile: a server that goes away in the middle of a stream" IPV4) {
         bool goes_on;
         std::string error;
     };
-    for (const Row& row : {Row{"in order", frame(GOAWAY, 0, 0, number(1) + number(0)), true, ""},
-                           Row{"with an error", frame(GOAWAY, 0, 0, number(1) + number(2) + "because"), false,
-                               "h2 failed: "},
-                           Row{"that never took the stream", frame(GOAWAY, 0, 0, number(0) + number(0)), false,
-                               "REFUSED_STREAM"},
-                           Row{"by a reset", frame(RST_STREAM, 0, 1, number(2)), false, "INTERNAL_ERROR"},
-                           Row{"with a promise", frame(PUSH_PROMISE, END_HEADERS, 1, number(2) + "\x88"), false,
-                               "PROTOCOL_ERROR"},
-                           Row{"with a second answer that is none",
-                               frame(HEADERS, END_HEADERS, 1, block({{":status", "200"}})), false, "PROTOCOL_ERROR"}}) {
+    for (const Row& row :
+         {Row{"in order", frame(GOAWAY, 0, 0, number(1) + number(0)), true, ""},
+          Row{"with an error", frame(GOAWAY, 0, 0, number(1) + number(2) + "because"), false, "h2 failed: "},
+          Row{"that never took the stream", frame(GOAWAY, 0, 0, number(0) + number(0)), false, "REFUSED_STREAM"},
+          Row{"by a reset", frame(RST_STREAM, 0, 1, number(2)), false, "INTERNAL_ERROR"},
+          Row{"with a promise", frame(PUSH_PROMISE, END_HEADERS, 1, number(2) + "\x88"), false, "PROTOCOL_ERROR"},
+          Row{"with a second answer that is none", frame(HEADERS, END_HEADERS, 1, block({{":status", "200"}})), false,
+              "PROTOCOL_ERROR"}}) {
         CAPTURE(row.name);
         world.mark();
         Connection app = world.client.dial(target);

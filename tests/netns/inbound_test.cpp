@@ -105,8 +105,7 @@ TEST_CASE("inbound: a client calls two ports of a pod from one port of its own, 
             Connection first = caller->dial(
                 {.to = world.near.at(family, 8080), .from = SocketAddress{caller->ip(family), 0}, .limit = 3s});
             CHECK(first.echoes("first"));
-            Connection second =
-                caller->dial({.to = world.near.at(family, 8081), .from = first.local(), .limit = 3s});
+            Connection second = caller->dial({.to = world.near.at(family, 8081), .from = first.local(), .limit = 3s});
             CHECK(second.echoes("second"));
             CHECK(first.echoes("first still"));
             CHECK(one.last_guest().to.port == 8080);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What open connections cost a daemon in memory, and what is left when they are gone. A test of release builds: no other
-// has the sizes that count.
+// What open connections cost a daemon in memory, and what is left when they are gone. A test of release builds: no
+// other has the sizes that count.
 #include <doctest/doctest.h>
 
 #include <sys/socket.h>
@@ -134,11 +134,11 @@ TEST_CASE("memory: what the backlogs of stalled readers took goes back when they
     World world;
     std::atomic<bool> goes{false};
     Server stalled{world.far.netns(), port, [&goes](Connection& app) {
-        app.send(app.receive(1));
-        // Held until it is told to go; what it has not read is lost then.
-        while (!goes) std::this_thread::sleep_for(10ms);
-        app.reset();
-    }};
+                       app.send(app.receive(1));
+                       // Held until it is told to go; what it has not read is lost then.
+                       while (!goes) std::this_thread::sleep_for(10ms);
+                       app.reset();
+                   }};
     const SocketAddress target = world.far.at(Family::v4, port);
     CHECK(world.client.dial(target).echoes("x"));
     const std::size_t before = world.two.resident_bytes();

@@ -21,7 +21,7 @@ struct Papers {
 
 struct Wish {
     std::vector<std::string> names = {"spiffe://cluster.local/ns/ns/sa/stranger"};  // URIs
-    long from = -60, until = 3600;                                                   // seconds from now
+    long from = -60, until = 3600;                                                  // seconds from now
     const char* usage = "serverAuth,clientAuth";
     long serial = 4711;
 };

@@ -21,7 +21,8 @@ public:
     const std::string& socket() const noexcept { return socket_; }
 
     void order(const std::string& line);
-    // "add" of a pod of the lab; `rules`: iptables, legacy, or none; with " no-dns" as where a pod's DNS is not captured.
+    // "add" of a pod of the lab; `rules`: iptables, legacy, or none; with " no-dns" as where a pod's DNS is not
+    // captured.
     void add(const Pod& pod, const std::string& service_account, const std::string& rules = "",
              const std::string& namespace_ = "ns");
     void del(const Pod& pod) { order("del " + uid(pod)); }

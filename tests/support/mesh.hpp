@@ -21,8 +21,8 @@ struct Workload {
     std::vector<std::string> virtual_interfaces = {};
     std::string exclude = "{}";  // YAML, as in the file
     std::string namespace_ = "ns";
-    std::string rules = "";  // that its node's agent of Istio's CNI writes into it: iptables, legacy; "... no-dns"
-    std::string dns;  // YAML, as in the file; empty: as the node's
+    std::string rules = "";     // that its node's agent of Istio's CNI writes into it: iptables, legacy; "... no-dns"
+    std::string dns;            // YAML, as in the file; empty: as the node's
     std::string policies = {};  // that it names, as a JSON list's content; for a control plane
 };
 

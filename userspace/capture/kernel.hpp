@@ -28,7 +28,8 @@ base::Result<std::uint64_t> netns_cookie();
 // The netns that the kubelet's calls come from: this thread's where no path is given.
 base::Result<base::Fd> open_node_netns(const std::string& path);
 
-// Its cookie. Of "initial", the kernel's first, which a container has no path to: 0, and the programs ask for it themselves.
+// Its cookie. Of "initial", the kernel's first, which a container has no path to: 0, and the programs ask for it
+// themselves.
 base::Result<std::uint64_t> node_netns_cookie(const std::string& path);
 
 // libbpf's own messages go through our logger; a refused program prints the verifier's last lines.

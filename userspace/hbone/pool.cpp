@@ -57,7 +57,7 @@ public:
     bool retired = false;
     bool asked = false;  // somebody has used it: if it ends now, it may have been about to for a while
     base::Loop::Clock::time_point good_until{};  // then the peer's certificate ends
-    base::Loop::Clock::time_point looked_at{};  // when the pod was last asked for the address it came from
+    base::Loop::Clock::time_point looked_at{};   // when the pod was last asked for the address it came from
     base::intrusive::list<Waiter, base::intrusive::constant_time_size<false>> waiters;
 
 private:

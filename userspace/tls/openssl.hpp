@@ -44,6 +44,6 @@ std::string decimal(const ASN1_INTEGER* serial);
 
 std::chrono::sys_seconds to_seconds(const ASN1_TIME* time) noexcept;
 SystemTime to_system_time(const ASN1_TIME* time) noexcept;  // 2262 is its last year
-std::string to_text(SystemTime time);  // "2026-01-02 03:04:05 UTC"
+std::string to_text(SystemTime time);                       // "2026-01-02 03:04:05 UTC"
 
 }
