@@ -140,7 +140,7 @@ TEST_CASE("admin door: a connection is in the dumps of both ends while it lives"
         CHECK(text(outbound[0].at("protocol")) == "HBONE");
         const array inbound = connections(world.two, world.far, "inbound");
         REQUIRE(inbound.size() == 1);
-        CHECK(text(inbound[0].at("originalDst")) == "null");
+        CHECK(text(inbound[0].at("originalDst")) == "far.ns.svc.cluster.local");
         CHECK(text(inbound[0].at("actualDst")) == app.to_string());
         CHECK(text(inbound[0].at("protocol")) == "HBONE");
         call.end_sending();
