@@ -27,7 +27,7 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::string_view scope = "xds";
+constexpr std::string_view log_scope = "xds";
 constexpr std::size_t most_refusals_logged = 10;  // of a response
 constexpr const char* method = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
@@ -121,7 +121,7 @@ private:
     void miss_answer() {
         stats_.last_failure =
             fmt::format("istiod took our stream and has not answered for {} ms: is it overloaded?", patience_.count());
-        log::warn(scope, "connection {} to {}: {}", stats_.connection, istiod_.address, stats_.last_failure);
+        log::warn(log_scope, "connection {} to {}: {}", stats_.connection, istiod_.address, stats_.last_failure);
     }
 
     void hear(std::string_view bytes) {
@@ -136,9 +136,9 @@ private:
         count(*heard, bytes.size());
         const bool changes = !heard->changes_nothing();
         store_.take(heard->kind, std::move(heard->changed), heard->removed);
-        log::info(scope, "received response type_url=\"{}\" size={} removes={}", type_url(heard->kind),
+        log::info(log_scope, "received response type_url=\"{}\" size={} removes={}", type_url(heard->kind),
                   heard->resources, heard->removed.size());
-        log::debug(scope, "response of {} bytes taken on in {} ms", bytes.size(), since(began).count());
+        log::debug(log_scope, "response of {} bytes taken on in {} ms", bytes.size(), since(began).count());
 
         // The owner may end us at any of these.
         auto self = shared_from_this();
@@ -152,7 +152,8 @@ private:
     }
 
     void count(const Heard& heard, std::size_t bytes) {
-        if (!stats_.connected) log::info(scope, "connected to {} (connection {})", istiod_.address, stats_.connection);
+        if (!stats_.connected)
+            log::info(log_scope, "connected to {} (connection {})", istiod_.address, stats_.connection);
         stats_.connected = true;
         stats_.last_failure.clear();
         stats_.stale_since.reset();
@@ -165,10 +166,11 @@ private:
         of.refused_resources += heard.refused.size();
         stats_.last_refusal = fmt::format("{}: {}", heard.refused.back().name, heard.refused.back().reason);
         for (std::size_t i = 0; i < std::min(heard.refused.size(), most_refusals_logged); ++i)
-            log::warn(scope, "{} {} of the control plane is refused: {}", to_string(heard.kind), heard.refused[i].name,
-                      heard.refused[i].reason);
+            log::warn(log_scope, "{} {} of the control plane is refused: {}", to_string(heard.kind),
+                      heard.refused[i].name, heard.refused[i].reason);
         if (heard.refused.size() > most_refusals_logged)
-            log::warn(scope, "and {} more of this response are refused", heard.refused.size() - most_refusals_logged);
+            log::warn(log_scope, "and {} more of this response are refused",
+                      heard.refused.size() - most_refusals_logged);
     }
 
     void answered(const Answer& answer) {
@@ -204,11 +206,11 @@ private:
         const auto wait = backoff_.after(why, lived);
         const bool as_usual = why == Termination::complete || why == Termination::reconnect;
         if (as_usual && status.silence == std::chrono::milliseconds{0}) {
-            log::info(scope, "connection {} to {} ended, as connections do: {}; the next one comes in {} ms",
+            log::info(log_scope, "connection {} to {} ended, as connections do: {}; the next one comes in {} ms",
                       stats_.connection, istiod_.address, status.to_string(), wait.count());
         } else {
             stats_.last_failure = garbage_.empty() ? advice(status, istiod_) : garbage_;
-            log::warn(scope, "connection {} to {} failed: {}; {}the next try comes in {} ms", stats_.connection,
+            log::warn(log_scope, "connection {} to {} failed: {}; {}the next try comes in {} ms", stats_.connection,
                       istiod_.address, stats_.last_failure,
                       stats_.last_message ? "what the mesh was told stays in force; " : "", wait.count());
         }
