@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include <culvert/base/counted.hpp>
 #include <culvert/base/log.hpp>
 #include <culvert/base/shortage.hpp>
 
@@ -20,17 +21,6 @@ namespace {
 
 // Then the others have their turn.
 constexpr int per_round = 32;
-
-class Count {
-public:
-    explicit Count(unsigned& number) noexcept : number_{number} { ++number_; }
-    ~Count() { --number_; }
-    Count(const Count&) = delete;
-    Count& operator=(const Count&) = delete;
-
-private:
-    unsigned& number_;
-};
 
 void tell(const Pod& pod, const Query& query, std::string_view result, std::size_t addresses) {
     base::log::debug("dns", "{}: {} {}: {}, {} addresses", pod.name, type_name(query.type),
@@ -183,7 +173,7 @@ PodHere::Asked PodHere::look_up(View request, Transport transport) {
 }
 
 base::Task<Result<Bytes>> PodHere::ask(Transport transport, Bytes request, Row& row) {
-    Count one_more{asking_};
+    base::Counted one_more{asking_};
     const auto begun = Clock::now();
     row.upstream.add();
     auto asking = transport == Transport::udp ? ask_by_udp(context_, pod_.netns, std::move(request))
@@ -210,7 +200,7 @@ base::Task<> PodHere::answer_later(std::shared_ptr<UdpDoor> door, Parties partie
 
 // One question after the other, until the client has no more.
 base::Task<> PodHere::converse(Fd connection) {
-    Count one_more{conversations_};
+    base::Counted one_more{conversations_};
     auto watched = base::Socket::watch(context_.loop, std::move(connection));
     if (!watched) co_return;
     base::Socket& socket = **watched;

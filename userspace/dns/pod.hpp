@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One pod's questions, from their arrival to their answers. Lives on: the server's loop.
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -43,8 +44,8 @@ private:
 
     Context& context_;
     Pod pod_;
-    unsigned asking_ = 0;
-    unsigned conversations_ = 0;
+    std::uint32_t asking_ = 0;
+    std::uint32_t conversations_ = 0;
     bool leaving_ = false;
     std::vector<std::shared_ptr<UdpDoor>> udp_;  // shared with questions that are still to be answered through them
     std::vector<std::unique_ptr<TcpDoor>> tcp_;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <culvert/base/counted.hpp>
+
 namespace culvert::proxy {
 namespace {
 
@@ -12,17 +14,6 @@ using Clock = base::Timer::Clock;
 std::string name_of(const std::string& network, const base::IpAddress& ip) {
     return network + "/" + ip.to_string();
 }
-
-class Counted {
-public:
-    explicit Counted(std::uint32_t& count) : count_{count} { ++count_; }
-    ~Counted() { --count_; }
-    Counted(const Counted&) = delete;
-    Counted& operator=(const Counted&) = delete;
-
-private:
-    std::uint32_t& count_;
-};
 
 }
 
@@ -67,7 +58,7 @@ base::Task<base::Result<>> OnDemand::wait(std::string network, base::IpAddress t
         if (was_answered) co_return base::Result<>{};
         co_return base::problem("over a limit: connections that wait for what istiod knows of an address");
     }
-    Counted counted{waiting_};
+    base::Counted counted{waiting_};
     Waiter waiter{loop_, name};
     waiters_.push_back(waiter);
     ask(name);
