@@ -217,8 +217,12 @@ TEST_CASE("instances: who was replaced stands by until it is told to end, or nob
         Cleaned after;
         Daemon successor{where, after.instance};
         auto replaced = [&] {
+            auto doctests = std::signal(SIGTERM, SIG_DFL);  // or it would have a handler from its birth
             pid_t child = ::fork();
-            if (child != 0) return child;
+            if (child != 0) {
+                std::signal(SIGTERM, doctests);
+                return child;
+            }
             ::close_range(3, ~0u, 0);  // the successor's lock is among them
             node::stand_by(after.instance);
             ::_exit(7);
