@@ -3,6 +3,8 @@
 from .measures import HIGHER_IS_BETTER, UNITS
 
 LOOSE = 1.3  # for --quick, which is for finding what broke, not for figures
+# Of these a short run only says that we are not behind: TCP's pacing decides whether the opponent's small writes are joined.
+QUICK = {"stream1k_gbit": 1.0}
 
 # ratio, column, bar; at most, but for columns where higher is better: at least
 RATIOS = [
@@ -43,7 +45,8 @@ def bulk_bar(openssl):
 
 def judge(results):
     """A verdict for each bar that the result has a figure for, and the names of those that it has none for."""
-    loose = LOOSE if results["machine"].get("quick") else 1.0
+    quick = results["machine"].get("quick")
+    loose = LOOSE if quick else 1.0
     verdicts, missing = [], []
 
     def put(what, value, bar, higher=False, unit=""):
@@ -55,6 +58,8 @@ def judge(results):
     ratios = results["ratios"]
     for pair, column, bar in RATIOS:
         bar = bar or bulk_bar(results["machine"]["openssl"].get("ebpf"))
+        if quick and column in QUICK:
+            bar = QUICK[column] * loose
         put(f"{pair} {column}", ratios.get(pair, {}).get(column), bar, column in HIGHER_IS_BETTER)
     barred = {(pair, column) for pair, column, _ in RATIOS}
     pair, most = NEVER_WORSE

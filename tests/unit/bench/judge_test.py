@@ -85,6 +85,13 @@ class Judge(unittest.TestCase):
         self.assertEqual(missed(results), [])
         self.assertEqual(len(missed(changed(direct__rr16_cpu_us=3.2))), 1)
 
+    def test_a_rate_that_moves_with_pacing_is_not_to_be_behind_in_a_quick_run(self):
+        for ratio, expected in ((1.01, []), (0.99, ["ebpf/iptables stream1k_gbit"])):
+            results = changed(iptables__stream1k_gbit=ratio)
+            results["machine"]["quick"] = True
+            with self.subTest(ratio=ratio):
+                self.assertEqual(missed(results), expected)
+
     def test_what_was_not_measured_is_named_and_nothing_at_all_is_no_success(self):
         for nothing in ({}, {"ebpf/direct": {}}, {"ebpf/direct": {"rr16_cpu_us": None}}):
             results = {"machine": {"openssl": {}}, "rows": {}, "ratios": nothing}
