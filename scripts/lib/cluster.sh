@@ -56,14 +56,15 @@ start_agent() {
     promise "the agent of node $1 listens" eventually 10 said "$run/cni-$1.log" listening
 }
 
-# As the DaemonSet of manifests/kubernetes sets them.
-node_variables() {
+node_variables() { ambient_variables "$1" "https://$istiod_address:15012" "$run/istiod/root-cert.pem" "$run/token"; }
+
+# ambient_variables NODE ISTIOD ROOT TOKEN: as the DaemonSet of manifests/kubernetes sets them.
+ambient_variables() {
     local kind
     for kind in XDS CA; do
-        printf '%s\n' "${kind}_ADDRESS=https://$istiod_address:15012" "${kind}_ROOT_CA=$run/istiod/root-cert.pem" \
-            "ALT_${kind}_HOSTNAME=istiod.istio-system.svc"
+        printf '%s\n' "${kind}_ADDRESS=$2" "${kind}_ROOT_CA=$3" "ALT_${kind}_HOSTNAME=istiod.istio-system.svc"
     done
-    printf '%s\n' "AUTH_TOKEN=$run/token" "INPOD_UDS=$run/cni-$1.sock" "NODE_NAME=$lab-n$1" "POD_NAME=ztunnel-$1" \
+    printf '%s\n' "AUTH_TOKEN=$4" "INPOD_UDS=$run/cni-$1.sock" "NODE_NAME=$lab-n$1" "POD_NAME=ztunnel-$1" \
         POD_NAMESPACE=istio-system SERVICE_ACCOUNT=ztunnel "INSTANCE_IP=10.71.$1.1" ISTIO_META_CLUSTER_ID=Kubernetes \
         ZTUNNEL_WORKER_THREADS=2
 }

@@ -33,10 +33,7 @@ void take_lookup_off(const Namespaces& where, const Daemon& daemon) {
 TEST_SUITE("answer") {
 
 TEST_CASE("answer: with cv_lookup gone the app answers no stranger, but still a probe") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         take_lookup_off(where, daemon);
         Tap wire{where};
         for (const FamilyRow& row : families) {
@@ -58,10 +55,7 @@ TEST_CASE("answer: with cv_lookup gone the app answers no stranger, but still a 
 }
 
 TEST_CASE("answer: an app that answers before the handshake is over (TFO) is stopped, too") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         take_lookup_off(where, daemon);
         where.run(
             "ip netns exec $POD sysctl -q -w net.ipv4.tcp_fastopen=0x203; "
@@ -88,10 +82,7 @@ TEST_CASE("answer: an app that answers before the handshake is over (TFO) is sto
 }
 
 TEST_CASE("answer: our listeners do, with SYN cookies and again when it was lost") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         for (int cookies : {1, 2 /* always */}) {
             CAPTURE(cookies);
             where.run("ip netns exec $POD sysctl -q -w net.ipv4.tcp_syncookies=" + std::to_string(cookies));
@@ -121,10 +112,7 @@ TEST_CASE("answer: our listeners do, with SYN cookies and again when it was lost
 }
 
 TEST_CASE("answer: an app's mark, put on its listener after it began to listen, does not let the leg's answer out") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         Tap wire{where};
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
@@ -141,10 +129,7 @@ TEST_CASE("answer: an app's mark, put on its listener after it began to listen, 
 
 TEST_CASE(
     "answer: the app's end of a leg sends nothing to the real client, whatever it does to its socket or the rules") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         Tap wire{where};
         struct End {
             Fd leg;

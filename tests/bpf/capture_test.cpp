@@ -7,10 +7,7 @@ namespace culvert::test {
 TEST_SUITE("capture") {
 
 TEST_CASE("outbound: a connect to an address that nobody owns reaches the proxy, which sees where it was going") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         Tap wire{where};
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
@@ -33,10 +30,7 @@ TEST_CASE("outbound: a connect to an address that nobody owns reaches the proxy,
 }
 
 TEST_CASE("outbound: a socket bound to the pod's interface is captured too") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         Tap wire{where};
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
@@ -49,10 +43,7 @@ TEST_CASE("outbound: a socket bound to the pod's interface is captured too") {
 }
 
 TEST_CASE("inbound: a plain connection and a tunnel reach their listeners, also when the app listens there") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         // Of another node: seen from here its sockets are nobody's probes.
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
@@ -83,10 +74,7 @@ TEST_CASE("inbound: a plain connection and a tunnel reach their listeners, also 
 }
 
 TEST_CASE("loopback and own address: left alone") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         for (auto [any, to] : {std::pair{"0.0.0.0", "127.0.0.1"}, std::pair{"0.0.0.0", ipv4.pod},
                                std::pair{"::", "::1"}, std::pair{"::", ipv6.pod}}) {
             CAPTURE(to);
@@ -102,10 +90,7 @@ TEST_CASE("loopback and own address: left alone") {
 }
 
 TEST_CASE("probe: a socket of the node's namespace reaches the app itself") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
             Fd app = listen_in(where.pod(), row.at.pod, 8080);
@@ -120,10 +105,7 @@ TEST_CASE("probe: a socket of the node's namespace reaches the app itself") {
 }
 
 TEST_CASE("own sockets: a dial leaves the pod unmarked, a leg in the client's name reaches the app and comes home") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
             Fd server = listen_in(where.node(), row.at.node, 80);

@@ -145,6 +145,16 @@ struct Cleaned {
     ~Cleaned() { CHECK(Capture::cleanup(instance).has_value()); }
 };
 
+// With the pod enrolled.
+inline void on_enrolled(const std::function<void(Namespaces&, Daemon&)>& scenario) {
+    on_node([&](Namespaces& where) {
+        Cleaned after;
+        Daemon daemon{where, after.instance};
+        daemon.enrol();
+        scenario(where, daemon);
+    });
+}
+
 struct FamilyRow {
     std::string name;
     int family;

@@ -49,10 +49,7 @@ void send_frame(int netns, const char* device, const std::string& frame) {
 TEST_SUITE("escape") {
 
 TEST_CASE("escape: a captured socket that is bound or marked anew in mid-flow puts nothing on the wire") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         Tap wire{where};
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
@@ -71,10 +68,7 @@ TEST_CASE("escape: a captured socket that is bound or marked anew in mid-flow pu
 }
 
 TEST_CASE("escape: raw SYNs do not leave the pod") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         Tap wire{where};
         for (const FamilyRow& row : families)
             send_frame(where.pod(), "eth0", syn_frame("\2\0\0\0\x77\1", row.at.pod, row.at.node));
@@ -84,10 +78,7 @@ TEST_CASE("escape: raw SYNs do not leave the pod") {
 }
 
 TEST_CASE("escape: a raw SYN in a stranger's name does not make the pod send that stranger a reset") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         where.run("ip netns exec $POD sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
         Tap wire{where};
         for (auto [from, to] : {std::pair{"198.51.100.9", ipv4.vip}, std::pair{"fd99::9", ipv6.vip}}) {
@@ -102,10 +93,7 @@ TEST_CASE("escape: a raw SYN in a stranger's name does not make the pod send tha
 }
 
 TEST_CASE("escape: a SYN from outside in the pod's own name is dropped at the door") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         Fd app = listen_in(where.pod(), "::", 80);
         for (const FamilyRow& row : families)
             send_frame(where.node(), "veth0", syn_frame("\2\0\0\0\x77\2", row.at.pod, row.at.pod));
@@ -115,10 +103,7 @@ TEST_CASE("escape: a SYN from outside in the pod's own name is dropped at the do
 }
 
 TEST_CASE("escape: a SYN from outside that copies a leg's tuple is dropped at the door") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
             const char* client = row.family == AF_INET ? "198.51.100.7" : "fd99::7";
@@ -135,10 +120,7 @@ TEST_CASE("escape: a SYN from outside that copies a leg's tuple is dropped at th
 }
 
 TEST_CASE("escape: a listener with a mark of its own still answers the leg") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         Tap wire{where};
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
@@ -154,10 +136,7 @@ TEST_CASE("escape: a listener with a mark of its own still answers the leg") {
 }
 
 TEST_CASE("escape: a v4-mapped socket is an IPv4 one") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         auto made = base::in_netns(where.pod(), [] { return Fd{::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)}; });
         sockaddr_in6 to{};
         to.sin6_family = AF_INET6;
@@ -190,10 +169,7 @@ TEST_CASE("escape: a v4-mapped socket is an IPv4 one") {
 }
 
 TEST_CASE("escape: a captured socket that disconnects and connects again is captured again") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         Fd app_server4 = listen_in(where.pod(), "0.0.0.0", 8080), app_server6 = listen_in(where.pod(), ipv6.pod, 8080);
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
@@ -210,10 +186,7 @@ TEST_CASE("escape: a captured socket that disconnects and connects again is capt
 }
 
 TEST_CASE("escape: an app that closes with a reset is heard by the proxy, and by nobody on the wire") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         Tap wire{where};
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
@@ -234,10 +207,7 @@ TEST_CASE("escape: an app that closes with a reset is heard by the proxy, and by
 }
 
 TEST_CASE("own dial to the own pod: comes in by the front door") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         for (const FamilyRow& row : families) {
             CAPTURE(row.name);
             auto dial =

@@ -21,10 +21,7 @@ std::string dump(const Namespaces& where, const Daemon& daemon) {
 TEST_SUITE("flows") {
 
 TEST_CASE("flow: a captured connection has a row that reads well, and takes it along when it ends") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         auto& flows = daemon->flows();
         auto app = connect_in(where.pod(), ipv4.vip, 80);
         Fd proxy = daemon.accept(Arrival::outbound, AF_INET);
@@ -55,10 +52,7 @@ TEST_CASE("flow: a captured connection has a row that reads well, and takes it a
 }
 
 TEST_CASE("flow: a row that nobody claims is free again in time; tunnels and plain legs have none") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         auto& flows = daemon->flows();
         auto app = connect_in(where.pod(), ipv6.vip, 80);
         Fd proxy = daemon.accept(Arrival::outbound, AF_INET6);
@@ -84,10 +78,7 @@ TEST_CASE("flow: a row that nobody claims is free again in time; tunnels and pla
 }
 
 TEST_CASE("flow: when the table is full connections go on without a row, and it is counted") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         std::vector<Fd> open;
         for (int i = 0; i < 80; ++i) {
             auto app = connect_in(where.pod(), ipv4.vip, 80);
@@ -104,10 +95,7 @@ TEST_CASE("flow: when the table is full connections go on without a row, and it 
 }
 
 TEST_CASE("flow: neighbours that stay for long cost nobody a row while there are free ones") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         const auto connect = [&] {
             auto app = connect_in(where.pod(), ipv4.vip, 80);
             Fd proxy = daemon.accept(Arrival::outbound, AF_INET);

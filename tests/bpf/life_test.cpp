@@ -125,10 +125,7 @@ TEST_CASE("cleanup: with no daemon running, every trace in a living pod goes") {
 }
 
 TEST_CASE("interfaces: an address that comes later is the pod's own, and routes that vanish with a link come back") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         std::string routes = where.run("ip -n $POD route show table 100; ip -n $POD -6 route show table 100");
         where.run("ip -n $POD link set eth0 down");
         daemon.handle_events();

@@ -58,10 +58,7 @@ TEST_CASE("listeners: the walk takes the mark off every app's listener of the na
 }
 
 TEST_CASE("listeners: after the walk a leg is answered by an app that marked its listener behind our back") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         Programs programs;
         Tap wire{where};
         for (const FamilyRow& row : families) {

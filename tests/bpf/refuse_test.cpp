@@ -116,10 +116,7 @@ TEST_CASE("refuse: by an interface without a link header, a plain SYN that polic
 }
 
 TEST_CASE("refuse: by clsact as by TCX") {
-    on_node([](Namespaces& where) {
-        Cleaned after;
-        Daemon daemon{where, after.instance};
-        daemon.enrol();
+    on_enrolled([](Namespaces& where, Daemon& daemon) {
         take_sockops_off(where, daemon);
         use_clsact(where, daemon);
         Tap wire{where};

@@ -45,14 +45,8 @@ apply_all() { { basic_objects; mesh_objects; } | apply 2>"$run/kube.err" || { wh
 
 # In the place of cluster.sh's: the real control plane's addresses and secrets, and certificates that are soon renewed.
 node_variables() {
-    local kind
-    for kind in XDS CA; do
-        printf '%s\n' "${kind}_ADDRESS=https://10.71.1.1:15012" "${kind}_ROOT_CA=$run/root-cert.pem" \
-            "ALT_${kind}_HOSTNAME=istiod.istio-system.svc"
-    done
-    printf '%s\n' "AUTH_TOKEN=$run/token-$1" "INPOD_UDS=$run/cni-$1.sock" "NODE_NAME=$lab-n$1" "POD_NAME=ztunnel-$1" \
-        POD_NAMESPACE=istio-system SERVICE_ACCOUNT=ztunnel "INSTANCE_IP=10.71.$1.1" ISTIO_META_CLUSTER_ID=Kubernetes \
-        ZTUNNEL_WORKER_THREADS=2 ISTIO_META_ISTIO_VERSION=1.0.0 "SECRET_TTL=$certificate_ttl"
+    ambient_variables "$1" https://10.71.1.1:15012 "$run/root-cert.pem" "$run/token-$1"
+    printf '%s\n' ISTIO_META_ISTIO_VERSION=1.0.0 "SECRET_TTL=$certificate_ttl"
 }
 
 enrol_pods() {

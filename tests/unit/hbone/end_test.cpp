@@ -6,19 +6,8 @@ using namespace fixtures;
 
 namespace {
 
-struct Opening {
-    std::string error;
-    hbone::Stream stream;
-    bool over = false;
-};
-
 Task<> open(World& w, Opening& opening) {
-    auto stream = co_await w.open();
-    if (stream)
-        opening.stream = std::move(*stream);
-    else
-        opening.error = stream.error().to_string();
-    opening.over = true;
+    return opening.wait(w.open());
 }
 
 // A stream to a peer made by hand, which has answered 200.

@@ -14,20 +14,9 @@ std::vector<std::byte> some(std::size_t count) {
     return bytes;
 }
 
-struct Opening {
-    std::string error;
-    hbone::Stream stream;
-    bool over = false;
-};
-
 Task<> open(World& w, Opening& opening, std::size_t first) {
-    auto asked = w.pool->open(w.key(), w.client_credentials, hbone::Request{.authority = "10.0.0.7:80"}, some(first));
-    auto stream = co_await std::move(asked);
-    if (stream)
-        opening.stream = std::move(*stream);
-    else
-        opening.error = stream.error().to_string();
-    opening.over = true;
+    return opening.wait(
+        w.pool->open(w.key(), w.client_credentials, hbone::Request{.authority = "10.0.0.7:80"}, some(first)));
 }
 
 // Opens a tunnel, whose server says these settings.

@@ -217,4 +217,13 @@ Task<> World::serve(base::Fd fd) {
     server_ends.push_back(ended ? "" : ended.error().to_string());
 }
 
+Task<> Opening::wait(Task<base::Result<hbone::Stream>> asked) {
+    auto answer = co_await std::move(asked);
+    if (answer)
+        stream = std::move(*answer);
+    else
+        error = answer.error().to_string();
+    over = true;
+}
+
 }

@@ -126,4 +126,13 @@ private:
     bool over_ = false;
 };
 
+// Who has asked for a stream, and what came of it.
+struct Opening {
+    std::string error;
+    hbone::Stream stream;
+    bool over = false;
+
+    Task<> wait(Task<base::Result<hbone::Stream>> asked);
+};
+
 }

@@ -11,23 +11,11 @@ using namespace fixtures;
 
 namespace {
 
-struct Opening {
-    std::string error;
-    hbone::Stream stream;
-    bool over = false;
-};
-
 Task<> open(World& w, Opening& opening, std::string pod = "pod-1", tls::CredentialsPtr own = nullptr,
             std::vector<std::byte> first = {}) {
     if (!own) own = w.client_credentials;
-    // Ready before the co_await: GCC 12 destroys temporaries of its expression twice.
-    auto asked = w.pool->open(w.key(pod), std::move(own), hbone::Request{.authority = "10.0.0.7:80"}, std::move(first));
-    auto stream = co_await std::move(asked);
-    if (stream)
-        opening.stream = std::move(*stream);
-    else
-        opening.error = stream.error().to_string();
-    opening.over = true;
+    return opening.wait(
+        w.pool->open(w.key(pod), std::move(own), hbone::Request{.authority = "10.0.0.7:80"}, std::move(first)));
 }
 
 std::string error_of(const base::Result<hbone::Stream>& result) {

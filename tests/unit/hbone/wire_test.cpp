@@ -35,19 +35,8 @@ std::vector<std::string> headers_of(const std::string& block) {
     return headers;
 }
 
-struct Opening {
-    std::string error;
-    hbone::Stream stream;
-    bool over = false;
-};
-
 Task<> open(World& w, Opening& opening) {
-    auto stream = co_await w.open("10.71.2.30:8080");
-    if (stream)
-        opening.stream = std::move(*stream);
-    else
-        opening.error = stream.error().to_string();
-    opening.over = true;
+    return opening.wait(w.open("10.71.2.30:8080"));
 }
 
 Task<> client_hello(World& w) {

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "play.hpp"
+
 using namespace culvert;
 using namespace std::chrono_literals;
 
@@ -43,14 +45,7 @@ struct Worker {
         source.namespace_ = "ns";
         return on_demand.must_wait(mesh, source, ip(target));
     }
-    void play(base::Task<> story) {
-        connections.spawn(end_after(*this, std::move(story)));
-        loop.run();
-    }
-    static base::Task<> end_after(Worker& worker, base::Task<> story) {
-        co_await std::move(story);
-        worker.loop.stop();
-    }
+    void play(base::Task<> story) { ::play(loop, connections, std::move(story)); }
     // What was posted has come, and who it woke has gone on.
     base::Task<> settle() {
         for (int round = 0; round < 3; ++round) {

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "play.hpp"
+
 using namespace culvert;
 using namespace std::chrono_literals;
 using state::Identity;
@@ -51,14 +53,7 @@ struct Worker {
             waiter.error = answer.error().to_string();
         waiter.over = true;
     }
-    void play(base::Task<> story) {
-        connections.spawn(end_after(*this, std::move(story)));
-        loop.run();
-    }
-    static base::Task<> end_after(Worker& worker, base::Task<> story) {
-        co_await std::move(story);
-        worker.loop.stop();
-    }
+    void play(base::Task<> story) { ::play(loop, connections, std::move(story)); }
 
     base::Loop loop;
     proxy::Limits limits;
