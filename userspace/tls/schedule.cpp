@@ -70,7 +70,8 @@ void Schedule::issued(const state::Identity& identity, const Now& now, const Cre
     item.urgency = Urgency::refresh;
     item.due = now.steady + wait;
     item.renew_at = now.wall + wait;
-    item.not_before = certificate.not_before;
+    // By a clock that is behind the CA's, one that has just been made has yet to begin, and so would the next.
+    item.not_before = std::min<SystemTime>(certificate.not_before, now.wall);
     item.next_wait = first_wait;
     item.failing = false;
 }

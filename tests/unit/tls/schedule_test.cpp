@@ -161,6 +161,20 @@ TEST_CASE("schedule: a wall clock that jumps past the half, or before the beginn
     }
 }
 
+TEST_CASE("schedule: by a clock that is behind the CA's, a certificate is asked for once") {
+    Schedule schedule{1};
+    schedule.add(alice, begin);
+    auto ticket = schedule.take(begin);
+    REQUIRE(ticket);
+    REQUIRE(schedule.answered(*ticket));
+    tls::Credentials ahead = until(begin, 24h);
+    ahead.not_before = begin.wall + 1h;
+    schedule.issued(alice, begin, ahead);
+    CHECK(!schedule.take(begin));
+    CHECK(!schedule.take(after(11h)));
+    CHECK(schedule.take(after(13h)));
+}
+
 TEST_CASE("schedule: the answer for one that has gone, or has come back since, is not wanted") {
     Schedule schedule{1};
     schedule.add(alice, begin);
