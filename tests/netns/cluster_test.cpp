@@ -161,6 +161,37 @@ TEST_CASE(
     CHECK(agent.complaints() == "");
 }
 
+TEST_CASE("cluster: an old pod that could not join takes nothing from the one that has its name by now" IPV4 EBPF_ONLY(
+    once)) {
+    World& world = cluster();
+    IstioCni& agent = world.cluster->agent(1);
+    const std::string no_netns = "add old plain1 ns late /proc/self/ns/uts";
+    agent.order(no_netns);
+    CHECK(agent.says("add old: error"));
+    agent.add(world.plain1, "late");
+    CHECK(agent.says("add " + IstioCni::uid(world.plain1) + ": ok"));
+    CHECK(world.one.says({world.plain1.name(), "is in the mesh"}));
+    agent.order(no_netns);  // as after a new connection; we try by ourselves, too
+    CHECK(agent.says("add old: ok"));
+    CHECK_FALSE(left_in(world.plain1) == "");
+    CHECK(world.one.ready());
+
+    // The end of the one that came last leaves the other.
+    agent.order("add last plain1 ns late /proc/self/ns/uts");
+    CHECK(agent.says("add last: ok"));  // it joins when the other has left, or would
+    CHECK(world.one.says({world.plain1.name(), "has left the mesh"}));
+    agent.order("del last");
+    CHECK(agent.says("del last: ok"));
+    CHECK(world.one.says({world.plain1.name(), "is in the mesh"}));
+    agent.order("del old");
+    CHECK(agent.says("del old: ok"));
+    CHECK_FALSE(left_in(world.plain1) == "");
+    agent.del(world.plain1);
+    CHECK(world.one.says({world.plain1.name(), "has left the mesh"}));
+    CHECK(left_in(world.plain1) == "");
+    CHECK(agent.complaints() == "");
+}
+
 TEST_CASE("cluster: a workload that istiod removes is no more of the mesh, and is again when it is back" IPV4 EBPF_ONLY(
     once)) {
     World& world = cluster();

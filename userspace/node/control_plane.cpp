@@ -187,34 +187,52 @@ control::Pod ControlPlane::pod_of(const zds::WorkloadInfo& info, zds::Netns netn
 }
 
 void ControlPlane::look_at_trust_domains() {
-    for (auto& [uid, pod] : pods_) {
+    for (auto& [uid, handed] : pods_) {
+        control::Pod& pod = handed.pod;
         auto workload = site_->mesh.snapshot()->workload_by_uid(pod.uid);
         if (!workload || workload->identity().trust_domain == pod.identity.trust_domain) continue;
         const control::Pod before = pod;
         pod.identity.trust_domain = workload->identity().trust_domain;
-        site_->pods.replace(before, pod);
+        if (last_of(pod.uid) == &handed) site_->pods.replace(before, pod);
     }
+}
+
+const ControlPlane::Handed* ControlPlane::last_of(const std::string& name) const {
+    const Handed* last = nullptr;
+    for (const auto& [uid, handed] : pods_)
+        if (handed.pod.uid == name && (!last || handed.number > last->number)) last = &handed;
+    return last;
 }
 
 base::Result<> ControlPlane::added(const std::string& uid, const zds::WorkloadInfo& info, zds::Netns netns) {
     const control::Pod pod = pod_of(info, std::move(netns));
-    // Of a pod that was made anew under its name, the old one's end may be told later, and means nothing then.
-    std::erase_if(pods_, [&](const auto& other) { return other.first != uid && other.second.uid == pod.uid; });
-    pods_.insert_or_assign(uid, pod);
+    // One that could not join is tried again, also when another has its name by now.
+    auto known = pods_.find(uid);
+    if (known != pods_.end() && last_of(pod.uid) != &known->second && in_one_netns(known->second.pod, pod)) return {};
+    pods_.insert_or_assign(uid, Handed{pod, ++handed_});
     return site_->pods.take(pod);
 }
 
+// Of a pod that was made anew under its name, the old one's end may be told later, and means nothing then. The new
+// one's end leaves the old one, if that is still there.
 void ControlPlane::removed(const std::string& uid) {
-    auto pod = pods_.extract(uid);
-    if (!pod.empty() && site_) site_->pods.leave(pod.mapped().uid);
+    auto gone = pods_.extract(uid);
+    if (gone.empty() || !site_) return;
+    const Handed& pod = gone.mapped();
+    const Handed* left = last_of(pod.pod.uid);
+    if (left && left->number > pod.number) return;
+    site_->pods.leave(pod.pod.uid);
+    if (!left) return;
+    if (auto taken = site_->pods.take(left->pod); !taken)
+        base::log::debug("node", "{} waits: {}", uid, taken.error().to_string());
 }
 
 void ControlPlane::named_all(const std::set<std::string>& uids) {
     // Of a pod that the agent only wants kept we may not know the netns: then nobody can say whose leftovers are whose.
     if (!std::ranges::all_of(uids, [&](const auto& uid) { return pods_.contains(uid); })) return site_->settled({});
     std::vector<std::string> all;
-    for (const auto& [uid, pod] : pods_)
-        if (uids.contains(uid)) all.push_back(pod.uid);
+    for (const auto& [uid, handed] : pods_)
+        if (uids.contains(uid)) all.push_back(handed.pod.uid);
     site_->settled(all);
 }
 

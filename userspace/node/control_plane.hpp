@@ -60,7 +60,14 @@ private:
     std::optional<boost::asio::steady_timer> next_publish_;
     bool publish_waits_ = false;
     std::vector<std::function<void(bool)>> answered_;  // once it is done
-    std::map<std::string, control::Pod> pods_;         // by the agent's uid
+    struct Handed {
+        control::Pod pod;
+        std::uint64_t number;  // greater than of those that came before
+    };
+    // Of several pods of one name, made anew one after the other, the one that came last has the mesh.
+    const Handed* last_of(const std::string& name) const;
+    std::map<std::string, Handed> pods_;  // by the agent's uid
+    std::uint64_t handed_ = 0;
 };
 
 }

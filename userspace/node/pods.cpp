@@ -40,6 +40,11 @@ base::Result<base::Fd> open_netns(const control::Pod& pod) {
 
 }
 
+bool in_one_netns(const control::Pod& one, const control::Pod& other) {
+    const auto inode = inode_of(one);
+    return inode != 0 && inode == inode_of(other);
+}
+
 Pods::Pods(boost::asio::io_context& io, capture::Capture& capture, tls::CertificateManager& certificates,
            Workers& workers, Names names, std::string network, std::chrono::milliseconds drain_deadline)
     : io_{io},

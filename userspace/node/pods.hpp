@@ -25,6 +25,9 @@ namespace culvert::node {
 
 using Workers = std::vector<std::unique_ptr<proxy::Worker>>;
 
+// False also where there is none.
+bool in_one_netns(const control::Pod& one, const control::Pod& other);
+
 class Pods {
 public:
     // What answers pods' questions to nameservers: without a server, they are no business of ours.
