@@ -171,7 +171,7 @@ Result<std::vector<Listener>> EbpfCapture::listen(const PodSpec& pod) {
 }
 
 Result<> EbpfCapture::enrol(const PodSpec& pod, const std::vector<Listener>& listeners) {
-    if (pods_.contains(pod.uid)) return base::problem(pod.name + " is enrolled already");
+    if (pods_.find(pod.uid)) return base::problem(pod.name + " is enrolled already");
     if (others_word()) return base::problem("another culvertd is taking over, " + pod.name + " is left to it");
     auto its_cookie = base::in_netns(pod.netns, netns_cookie);
     if (!its_cookie) return its_cookie.error();
@@ -189,56 +189,24 @@ Result<> EbpfCapture::enrol(const PodSpec& pod, const std::vector<Listener>& lis
         end_expedited(old + "/pods/" + std::to_string(cookie));
         remove_tree(old + "/pods/" + std::to_string(cookie));
     }
-    pods_.emplace(pod.uid, std::move(*enrolled));
+    pods_.add(pod.uid, std::move(*enrolled));
     refused_->watch();
     base::log::info("capture", "{} is captured{}", pod.name, to_string(bringer_of(listeners)));
     return {};
 }
 
 Result<> EbpfCapture::refill(const std::string& uid, const std::vector<Listener>& listeners) {
-    auto pod = pods_.find(uid);
-    if (pod == pods_.end()) return base::problem(uid + " is not enrolled");
-    return pod->second->refill(listeners);
-}
-
-Result<> EbpfCapture::exclude(const std::string& uid, const state::Exclusions& exclusions) {
-    auto pod = pods_.find(uid);
-    if (pod == pods_.end()) return base::problem(uid + " is not enrolled");
-    return pod->second->exclude(exclusions);
+    Pod* pod = pods_.find(uid);
+    if (!pod) return base::problem(uid + " is not enrolled");
+    return pod->refill(listeners);
 }
 
 Result<> EbpfCapture::judge(const std::string& uid, const policy::Plaintext& plaintext) {
-    auto pod = pods_.find(uid);
-    if (pod == pods_.end()) return {};
-    auto judged = pod->second->judge(plaintext);
+    Pod* pod = pods_.find(uid);
+    if (!pod) return {};
+    auto judged = pod->judge(plaintext);
     refused_->watch();
     return judged;
-}
-
-Result<> EbpfCapture::stop_capturing(const std::string& uid) {
-    auto pod = pods_.find(uid);
-    if (pod == pods_.end()) return {};
-    return pod->second->stop_capturing();
-}
-
-Result<> EbpfCapture::close(const std::string& uid) {
-    auto pod = pods_.find(uid);
-    if (pod == pods_.end()) return {};
-    return pod->second->close();
-}
-
-Result<> EbpfCapture::release(const std::string& uid) {
-    auto found = pods_.find(uid);
-    if (found == pods_.end()) return {};
-    auto pod = std::move(found->second);
-    pods_.erase(found);
-    auto released = pod->release();
-    base::log::info("capture", "{} is released", pod->name());
-    return released;
-}
-
-void EbpfCapture::let_go(const std::string& uid) {
-    pods_.erase(uid);
 }
 
 Result<> EbpfCapture::release_all_but(const std::vector<std::string>& uids) {

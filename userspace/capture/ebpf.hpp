@@ -6,7 +6,6 @@
 #pragma once
 #include <boost/asio/steady_timer.hpp>
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +16,7 @@
 
 #include "pins.hpp"
 #include "pod.hpp"
+#include "pod_map.hpp"
 #include "programs.hpp"
 #include "refused_ring.hpp"
 #include "repairs.hpp"
@@ -32,12 +32,14 @@ public:
     base::Result<std::vector<Listener>> listen(const PodSpec& pod) override;
     base::Result<> enrol(const PodSpec& pod, const std::vector<Listener>& listeners) override;
     base::Result<> refill(const std::string& uid, const std::vector<Listener>& listeners) override;
-    base::Result<> exclude(const std::string& uid, const state::Exclusions& exclusions) override;
+    base::Result<> exclude(const std::string& uid, const state::Exclusions& exclusions) override {
+        return pods_.exclude(uid, exclusions);
+    }
     base::Result<> judge(const std::string& uid, const policy::Plaintext& plaintext) override;
-    base::Result<> stop_capturing(const std::string& uid) override;
-    base::Result<> close(const std::string& uid) override;
-    base::Result<> release(const std::string& uid) override;
-    void let_go(const std::string& uid) override;
+    base::Result<> stop_capturing(const std::string& uid) override { return pods_.stop_capturing(uid); }
+    base::Result<> close(const std::string& uid) override { return pods_.close(uid); }
+    base::Result<> release(const std::string& uid) override { return pods_.release(uid); }
+    void let_go(const std::string& uid) override { pods_.let_go(uid); }
     base::Result<> release_all_but(const std::vector<std::string>& uids) override;
     void refuse_new() noexcept override;
     base::Result<> claim(int fd, OwnSocket kind) noexcept override;
@@ -97,11 +99,11 @@ private:
     bool superseded_ = false;
     unsigned checks_ = 0;
     bool refusing_ = false;
-    std::map<std::string, std::unique_ptr<Pod>> pods_;  // by uid
-    std::unique_ptr<RefusedRing> refused_;              // asks the pods
-    base::Fd sockops_;                                  // beside its pin, as all links
-    base::Fd alive_;                                    // goes before the pods: from then on connects are refused
-    boost::asio::steady_timer twice_a_second_;          // last: calls back into all of the above
+    PodMap<Pod> pods_;
+    std::unique_ptr<RefusedRing> refused_;      // asks the pods
+    base::Fd sockops_;                          // beside its pin, as all links
+    base::Fd alive_;                            // goes before the pods: from then on connects are refused
+    boost::asio::steady_timer twice_a_second_;  // last: calls back into all of the above
 };
 
 }

@@ -59,61 +59,29 @@ Result<std::vector<Listener>> IptablesCapture::listen(const PodSpec& pod) {
 }
 
 Result<> IptablesCapture::enrol(const PodSpec& pod, const std::vector<Listener>&) {
-    if (pods_.contains(pod.uid)) return base::problem(pod.name + " is enrolled already");
+    if (pods_.find(pod.uid)) return base::problem(pod.name + " is enrolled already");
     if (pods_.size() >= settings_.max_pods)
         return base::problem("there are " + std::to_string(pods_.size()) + " pods already; raise limits.maxPods");
     auto enrolled = RuledPod::enrol({io_, tables_, records_, node_, node_netns_.get()}, pod);
     if (!enrolled) return enrolled.error();
-    pods_.emplace(pod.uid, std::move(*enrolled));
+    pods_.add(pod.uid, std::move(*enrolled));
     base::log::info("capture", "{} is captured by iptables", pod.name);
     return {};
 }
 
 // Rules name a port, not a socket.
 Result<> IptablesCapture::refill(const std::string& uid, const std::vector<Listener>&) {
-    if (!pods_.contains(uid)) return base::problem(uid + " is not enrolled");
+    if (!pods_.find(uid)) return base::problem(uid + " is not enrolled");
     return {};
-}
-
-Result<> IptablesCapture::exclude(const std::string& uid, const state::Exclusions& exclusions) {
-    auto pod = pods_.find(uid);
-    if (pod == pods_.end()) return base::problem(uid + " is not enrolled");
-    return pod->second->exclude(exclusions);
-}
-
-Result<> IptablesCapture::stop_capturing(const std::string& uid) {
-    auto pod = pods_.find(uid);
-    if (pod == pods_.end()) return {};
-    return pod->second->stop_capturing();
-}
-
-Result<> IptablesCapture::close(const std::string& uid) {
-    auto pod = pods_.find(uid);
-    if (pod == pods_.end()) return {};
-    return pod->second->close();
-}
-
-Result<> IptablesCapture::release(const std::string& uid) {
-    auto found = pods_.find(uid);
-    if (found == pods_.end()) return {};
-    auto pod = std::move(found->second);
-    pods_.erase(found);
-    auto released = pod->release();
-    base::log::info("capture", "{} is released", pod->name());
-    return released;
-}
-
-void IptablesCapture::let_go(const std::string& uid) {
-    pods_.erase(uid);
 }
 
 Result<> IptablesCapture::release_all_but(const std::vector<std::string>& uids) {
     Result<> undone;
     for (const Record& record : records_.all()) {
-        auto here = pods_.find(record.uid);
-        if (here != pods_.end() && here->second->netns() == record.netns) continue;
+        const RuledPod* here = pods_.find(record.uid);
+        if (here && here->netns() == record.netns) continue;
         // A pod that is wanted but could not be enrolled stays closed; a namespace that is gone is nobody's pod.
-        bool wanted = here == pods_.end() && std::ranges::find(uids, record.uid) != uids.end();
+        bool wanted = !here && std::ranges::find(uids, record.uid) != uids.end();
         base::Fd netns = find_netns(record.netns);
         if (wanted && netns) continue;
         keep_first(undone, undo(records_, record, std::move(netns)));

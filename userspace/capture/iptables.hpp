@@ -4,13 +4,13 @@
 //
 // Lives on: the control thread, as Capture says.
 #pragma once
-#include <map>
 #include <memory>
 #include <string>
 
 #include <culvert/base/fd.hpp>
 #include <culvert/capture/capture.hpp>
 
+#include "pod_map.hpp"
 #include "records.hpp"
 #include "ruled_pod.hpp"
 #include "tables.hpp"
@@ -24,12 +24,14 @@ public:
     base::Result<std::vector<Listener>> listen(const PodSpec& pod) override;
     base::Result<> enrol(const PodSpec& pod, const std::vector<Listener>& listeners) override;
     base::Result<> refill(const std::string& uid, const std::vector<Listener>& listeners) override;
-    base::Result<> exclude(const std::string& uid, const state::Exclusions& exclusions) override;
+    base::Result<> exclude(const std::string& uid, const state::Exclusions& exclusions) override {
+        return pods_.exclude(uid, exclusions);
+    }
     base::Result<> judge(const std::string&, const policy::Plaintext&) override { return {}; }
-    base::Result<> stop_capturing(const std::string& uid) override;
-    base::Result<> close(const std::string& uid) override;
-    base::Result<> release(const std::string& uid) override;
-    void let_go(const std::string& uid) override;
+    base::Result<> stop_capturing(const std::string& uid) override { return pods_.stop_capturing(uid); }
+    base::Result<> close(const std::string& uid) override { return pods_.close(uid); }
+    base::Result<> release(const std::string& uid) override { return pods_.release(uid); }
+    void let_go(const std::string& uid) override { pods_.let_go(uid); }
     base::Result<> release_all_but(const std::vector<std::string>& uids) override;
     void refuse_new() noexcept override;
     base::Result<> claim(int fd, OwnSocket kind) noexcept override;
@@ -56,7 +58,7 @@ private:
     base::Fd node_netns_;
     NetnsName node_;
     FlowTable no_flows_;
-    std::map<std::string, std::unique_ptr<RuledPod>> pods_;  // by uid
+    PodMap<RuledPod> pods_;
 };
 
 }

@@ -61,8 +61,9 @@ void EbpfCapture::check() {
     for (auto& [uid, pod] : pods_)
         if (walks < walks_per_check && pod->take_marks_off()) ++walks;
     for (const std::string& uid : deaf) {
-        if (refusing_ || !pods_.contains(uid)) continue;
-        repairs_.add(Part::listener, pods_.at(uid)->name());
+        const Pod* pod = pods_.find(uid);
+        if (refusing_ || !pod) continue;
+        repairs_.add(Part::listener, pod->name());
         notices_.listeners_lost(uid);
     }
 }
