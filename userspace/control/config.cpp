@@ -2,7 +2,6 @@
 #include <culvert/control/config.hpp>
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <limits>
@@ -10,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <culvert/base/fd.hpp>
+#include <culvert/base/file.hpp>
 
 #include "schema.hpp"
 
@@ -21,6 +21,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::uint32_t int_max = std::numeric_limits<std::int32_t>::max();
+constexpr std::size_t any_size = std::numeric_limits<std::size_t>::max();
 
 Reader node(NodeSettings& into, state::Exclusions& excluded) {
     return section([&into, &excluded](const Cursor& at) {
@@ -237,20 +238,6 @@ void read_all(Draft& draft, const Cursor& root) {
             fmt::format("found {} pods, but limits.maxPods is {}; raise it", c.pods.size(), c.limits.max_pods));
 }
 
-base::Result<std::string> read_file(const std::string& file) {
-    base::Fd fd{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
-    if (!fd) return base::errno_while("read " + file);
-    std::string text;
-    char buffer[65536];
-    for (;;) {
-        ssize_t got = ::read(fd.get(), buffer, sizeof buffer);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return base::errno_while("read " + file);
-        if (got == 0) return text;
-        text.append(buffer, static_cast<std::size_t>(got));
-    }
-}
-
 // The library repeats what it met, whatever that was.
 std::string printable(std::string text) {
     std::ranges::replace_if(
@@ -282,7 +269,9 @@ base::Result<Config> parse_config(const std::string& text, const std::string& fi
 }
 
 base::Result<Config> load_config(const std::string& file) {
-    auto text = read_file(file);
+    base::Fd fd{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!fd) return base::errno_while("read " + file);
+    auto text = base::read_to_end(fd.get(), file, any_size);
     if (!text) return text.error();
     return parse_config(*text, file);
 }

@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <thread>
 
+#include <culvert/base/file.hpp>
+
 namespace culvert::tls {
 namespace {
 
@@ -48,16 +50,7 @@ base::Result<> make_directory(const std::string& directory) {
 base::Result<std::string> read_file(const std::string& path) {
     base::Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
     if (!fd) return base::errno_while("read CA file " + path);
-    std::string text;
-    char buffer[4096];
-    for (;;) {
-        ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return base::errno_while("read CA file " + path);
-        if (n == 0) return text;
-        text.append(buffer, static_cast<std::size_t>(n));
-        if (text.size() > largest_file) return base::problem("CA file " + path + ": larger than 1 MiB, not a PEM file");
-    }
+    return base::read_to_end(fd.get(), "CA file " + path, largest_file);
 }
 
 bool others_may_read(const std::string& path) noexcept {
