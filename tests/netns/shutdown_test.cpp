@@ -86,6 +86,18 @@ TEST_CASE("shutdown: after the deadline what is still open is cut, never with a 
     world.two.access_log().wait_for({{"direction", "inbound"}});
 }
 
+TEST_CASE("shutdown: a pod that is made anew while the daemon drains is the next daemon's" IPV4) {
+    World world{[](Mesh& mesh) { mesh.settings.deadline = "3s"; }};  // it looks after pods every other second
+    Server far{world.far.netns(), 8080, apps::echo};
+    Connection open = world.client.dial(world.far.at(Family::v4, 8080));
+    CHECK(open.echoes("before"));
+    world.one.signal(SIGTERM);
+    CHECK(world.one.says({"draining"}));
+    world.lab.remake_pod(world.client);
+    CHECK(world.one.wait_exit(10s) == 0);
+    CHECK_FALSE(world.one.says({"another netns"}, 0ms));
+}
+
 TEST_CASE("shutdown: a second SIGTERM ends it now" IPV4) {
     World world{[](Mesh& mesh) { mesh.settings.deadline = "1h"; }};
     Server far{world.far.netns(), 8080, apps::echo};

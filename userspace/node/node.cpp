@@ -355,6 +355,7 @@ private:
         if (!went_) return io_.stop();
         readiness_.pending("draining");
         notify("STOPPING=1");
+        pods_->stop();
         if (own_pod_) own_pod_->stop();
         capture_->refuse_new();  // before the listeners go, or a SYN would wait for one of them
         base::log::info("node", "draining: connections have {} ms to finish", config_.shutdown_deadline.count());

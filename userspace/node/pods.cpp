@@ -86,7 +86,7 @@ void Pods::join(const control::Pod& pod) {
 void Pods::look_after() {
     every_other_second_.expires_after(std::chrono::seconds{2});
     every_other_second_.async_wait([this](boost::system::error_code cancelled) {
-        if (cancelled || left_to_successor_) return;
+        if (cancelled || stopped_) return;
         follow_netns();
         auto again = waiting_;
         for (auto& [uid, entry] : again) join(entry.pod);
@@ -250,6 +250,11 @@ void Pods::publish(policy::SetPtr policies) {
 
 void Pods::leave_to_successor() {
     left_to_successor_ = true;
+    stop();
+}
+
+void Pods::stop() {
+    stopped_ = true;
     every_other_second_.cancel();
     waiting_.clear();
 }
@@ -318,7 +323,7 @@ void Pods::gone(const control::Pod& pod) {
     }
     certificates_.remove(pod.identity);
     base::log::info("node", "pod {}/{} ({}) has left the mesh", pod.identity.namespace_, pod.name, pod.uid);
-    if (next) join(*next);
+    if (next && !stopped_) join(*next);
     changed_();
 }
 

@@ -62,6 +62,8 @@ public:
     void renew_listeners(const std::string& uid);
     // From now on the pods are somebody else's: nothing is joined, followed or released any more.
     void leave_to_successor();
+    // The daemon drains: nothing is joined or followed any more, and who is leaving leaves.
+    void stop();
 
     // A pod whose path leads to another netns (the pod was made anew) follows it; one whose path leads nowhere is let
     // go and tried again, as above.
@@ -134,6 +136,7 @@ private:
     boost::asio::steady_timer every_other_second_;
     std::function<void()> changed_ = [] {};
     std::uint64_t enrolments_ = 0;
+    bool stopped_ = false;
     bool left_to_successor_ = false;
     prometheus::Histogram enrolment_seconds_;
 };

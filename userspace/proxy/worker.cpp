@@ -173,7 +173,7 @@ public:
     const telemetry::WorkerCounters& counters() const noexcept { return counters_; }
 
     void add_pod(std::shared_ptr<const LocalPod> pod, std::vector<capture::Listener> listeners) {
-        auto here = std::make_unique<PodHere>(context_, pod);
+        auto here = std::make_shared<PodHere>(context_, pod);
         here->listen(std::move(listeners));
         dialling_in_[pod->enrolment] = pod;
         pods_[pod->uid] = std::move(here);
@@ -224,11 +224,13 @@ private:
 
     base::Task<> let_all_go(std::chrono::milliseconds deadline, std::function<void()> drained) {
         auto until = base::Loop::Clock::now() + deadline;
-        for (auto& [uid, pod] : pods_) pod->wind_down();
-        for (auto& [uid, pod] : pods_) {
+        auto all = pods_;  // some may be removed meanwhile
+        for (auto& [uid, pod] : all) pod->wind_down();
+        for (auto& [uid, pod] : all) {
             auto left = until - base::Loop::Clock::now();
             co_await finished_or_late(pod->connections(), std::max(left, base::Loop::Clock::duration::zero()));
         }
+        all.clear();
         pods_.clear();
         pool_.drain();
         // What says goodbye to the peers leaves at the end of a round.
@@ -294,7 +296,7 @@ private:
     OnDemand on_demand_;
     Context context_;
     std::map<std::string, PodPtr> dialling_in_;  // by enrolment; those that drain included
-    std::map<std::string, std::unique_ptr<PodHere>> pods_;
+    std::map<std::string, std::shared_ptr<PodHere>> pods_;
     std::vector<std::function<void(telemetry::TrafficReport)>> ask_traffic_;
     base::TaskGroup housekeeping_;
     base::Timer count_pool_;
