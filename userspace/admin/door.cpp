@@ -2,6 +2,7 @@
 // The only file that sees Beast.
 #include <fcntl.h>
 
+#include <map>
 #include <optional>
 #include <set>
 
@@ -121,6 +122,18 @@ public:
 
 private:
     using Self = std::shared_ptr<Impl>;
+    // Counts a connection of this source among those that are served. Users of a unix socket are one and the same.
+    struct Place {
+        Place(Impl& d, const base::IpAddress& s) : door{d}, source{s} { ++door.served_[source]; }
+        ~Place() {
+            auto here = door.served_.find(source);
+            if (--here->second == 0) door.served_.erase(here);
+        }
+        Place(const Place&) = delete;
+        Place& operator=(const Place&) = delete;
+        Impl& door;
+        const base::IpAddress source;
+    };
     // An open connection, known to the door while it lives.
     struct Connection {
         Connection(Impl& d, std::size_t& as, ClientSocket socket) : door{d}, counted_as{as}, stream{std::move(socket)} {
@@ -156,7 +169,10 @@ private:
     const DoorLimits limits_;
     const std::string path_;
     const base::SocketAddress address_;
+    bool has_room_for(const base::IpAddress& source) const;
+
     std::set<Stream*> streams_;
+    std::map<base::IpAddress, std::size_t> served_;
     std::size_t serving_ = 0;
     std::size_t refusing_ = 0;  // bounded as well; what comes beyond is closed without a word
     bool closed_ = false;
@@ -182,14 +198,21 @@ asio::awaitable<void> Door::Impl::accept(Self door) {
         }
         ClientSocket socket{std::move(accepted)};
         ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);  // Asio does not ask for it
-        if (door->serving_ < door->limits_.connections)
+        if (door->has_room_for(base::peer_address(socket.native_handle()).ip))
             door->spawn(serve(door, std::move(socket)));
         else if (door->refusing_ < door->limits_.connections)
             door->spawn(refuse(door, std::move(socket)));
     }
 }
 
+bool Door::Impl::has_room_for(const base::IpAddress& source) const {
+    if (serving_ >= limits_.connections) return false;
+    auto here = served_.find(source);
+    return !path_.empty() || here == served_.end() || here->second < limits_.connections_of_one;
+}
+
 asio::awaitable<void> Door::Impl::serve(Self door, ClientSocket socket) {
+    Place place{*door, base::peer_address(socket.native_handle()).ip};
     Connection connection{*door, door->serving_, std::move(socket)};
     auto& stream = connection.stream;
     beast::flat_buffer buffer{door->limits_.header_bytes + body_bytes};

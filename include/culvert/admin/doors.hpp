@@ -61,7 +61,8 @@ struct DoorLimits {
     std::chrono::milliseconds idle = std::chrono::seconds{30};    // between two requests
     std::chrono::milliseconds stalled = std::chrono::minutes{5};  // to take some more of a feed
     std::size_t header_bytes = 8192;
-    std::size_t connections = 64;  // one more is told to come back later
+    std::size_t connections = 64;         // one more is told to come back later
+    std::size_t connections_of_one = 16;  // the same for one address, so that no pod takes all places
 };
 
 // HTTP/1.1 with keep-alive. Lives on: the io_context, which one thread runs; made and destroyed there.

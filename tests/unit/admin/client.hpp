@@ -54,13 +54,15 @@ struct OpenDoor {
 
 class Client {
 public:
-    explicit Client(const culvert::base::SocketAddress& to, int receive_buffer = 0)
+    explicit Client(const culvert::base::SocketAddress& to, int receive_buffer = 0, const char* from = "127.0.0.1")
         : socket_{::socket(to.ip.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)} {
         if (receive_buffer) ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
         timeval limit{10, 0};
         ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
         sockaddr_storage raw;
-        auto length = to.to(raw);
+        auto length = culvert::base::SocketAddress{*culvert::base::IpAddress::parse(from)}.to(raw);
+        REQUIRE(::bind(socket_.get(), reinterpret_cast<sockaddr*>(&raw), length) == 0);
+        length = to.to(raw);
         REQUIRE(::connect(socket_.get(), reinterpret_cast<sockaddr*>(&raw), length) == 0);
     }
     // False when the door has cut us off.

@@ -175,6 +175,22 @@ TEST_CASE("door: one connection too many is told to come back, and served when a
     CHECK(served);
 }
 
+TEST_CASE("door: one address has so many connections, and leaves room for others") {
+    OpenDoor door{hello(), {.connections = 8, .connections_of_one = 2}};
+    std::vector<std::unique_ptr<Client>> idle;
+    for (int i = 0; i < 2; ++i) {
+        idle.push_back(std::make_unique<Client>(door.address, 0, "127.0.0.2"));
+        CHECK(idle.back()->get("/hello").ends_with("hi\n"));
+    }
+    CHECK(Client{door.address, 0, "127.0.0.2"}.get("/hello").starts_with("HTTP/1.1 503"));
+    CHECK(Client{door.address}.get("/hello").ends_with("hi\n"));
+    idle.pop_back();
+    bool served = false;
+    for (int tries = 0; tries < 500 && !served; ++tries)
+        served = Client{door.address, 0, "127.0.0.2"}.get("/hello").ends_with("hi\n");
+    CHECK(served);
+}
+
 TEST_CASE("door: a crowd that is refused takes no place from others, and beyond as many again it says nothing") {
     OpenDoor door{hello(), {.request = 300ms, .connections = 4}};
     std::vector<std::unique_ptr<Client>> crowd;
