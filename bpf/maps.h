@@ -42,8 +42,8 @@ struct {
     __uint(max_entries, 1);
 } cv_own_ips __weak SEC(".maps");
 
-/* Whose a global address is. key: family, address. writer: userspace. reader: sockops, for probes. At the bound:
- * as cv_own_ips; probes of that address are captured like any other traffic. */
+/* Whose a global address is. key: family, address. writer: userspace. reader: sockops, for probes and for
+ * what stays on the node. At the bound: as cv_own_ips; probes of that address are captured like any other traffic. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);

@@ -12,6 +12,7 @@
 #include "lib/count.h"
 #include "lib/exclude.h"
 #include "lib/flow.h"
+#include "lib/local.h"
 #include "lib/pod.h"
 #include "maps.h"
 
@@ -182,6 +183,7 @@ static __always_inline void hold_to_proxy(struct bpf_sock_ops* ctx, struct bpf_s
     struct cv_sock* known;
 
     if ((sk->mark & CV_MARK_MASK) != CV_MARK_LOOP || !find_pod(bpf_get_netns_cookie(ctx))) return;
+    use_reno(ctx);
     known = bpf_sk_storage_get(&cv_socks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
     if (known) known->note = CV_SOCK_CAPTURED;
 }
@@ -196,11 +198,14 @@ static __always_inline void on_established(struct bpf_sock_ops* ctx, struct bpf_
             hold_to_proxy(ctx, sk);
             return;
         }
+        if (listener->arrival == CV_ARRIVAL_OUTBOUND || peer_is_here(ctx)) use_reno(ctx);
         if (listener->arrival == CV_ARRIVAL_INBOUND_TUNNEL) return; /* a tunnel is not a flow, its streams are */
         open_flow(ctx, listener->arrival == CV_ARRIVAL_OUTBOUND ? CV_FLOW_OUTBOUND : CV_FLOW_INBOUND_PLAIN);
     } else {
         own = bpf_sk_storage_get(&cv_own_socks, sk, 0, 0);
-        if (!own || own->kind != CV_OWN_LEG) return;
+        if (!own) return;
+        if (own->kind != CV_OWN_DIAL || peer_is_here(ctx)) use_reno(ctx);
+        if (own->kind != CV_OWN_LEG) return;
         open_flow(ctx, CV_FLOW_INBOUND_TUNNEL);
     }
 }
@@ -214,6 +219,7 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx, struct bpf_sock* 
     known = bpf_sk_storage_get(&cv_socks, sk, 0, 0);
     if (!known || known->note != CV_SOCK_CAPTURED) return;
     if (now != BPF_TCP_CLOSE) {
+        use_reno(ctx);
         /* What is still to come concerns nobody, unless somebody else had asked for it before us. */
         if (known->asked_for_states)
             bpf_sock_ops_cb_flags_set(ctx, READ(ctx->bpf_sock_ops_cb_flags) & ~BPF_SOCK_OPS_STATE_CB_FLAG);

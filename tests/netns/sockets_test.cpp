@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
+#include <sstream>
 
 #include "app_socket.hpp"
 #include "finally.hpp"
@@ -46,6 +48,15 @@ int connect_at_first_write(int fd, const sockaddr* to, socklen_t length) {
     ::setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &one, sizeof one);
     ::setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &one, sizeof one);
     return ::connect(fd, to, length) == 0 ? 0 : errno;
+}
+
+// Which congestion control the pod's connections have that fit the filter, theirs and the proxy's: one word for all.
+std::string control_of(const Pod& pod, const std::string& filter) {
+    std::istringstream words{must({"ss", "-HtniO", "state", "established", filter}, pod.netns())};
+    std::set<std::string> found;
+    for (std::string word; words >> word;)
+        if (word == "reno" || word == "cubic" || word == "bbr") found.insert(word);
+    return found.size() == 1 ? *found.begin() : std::to_string(found.size()) + " controls";
 }
 
 }
@@ -190,6 +201,32 @@ TEST_CASE("socket: connected by an io_uring, by the app or by a kernel thread, i
         CAPTURE(to_string(family));
         check_sealed(world, family, {.connect = uring_connect});
         check_sealed(world, family, {.connect = sqpoll_connect});
+    }
+}
+
+TEST_CASE(
+    "socket: what stays on the node has reno, whatever the pods' default is; what leaves it has that" BOTH_FAMILIES
+        EBPF_ONLY("it is cv_sockops that chooses")) {
+    World world;
+    for (const Pod* pod : {&world.client, &world.near, &world.far})
+        must({"sysctl", "-qw", "net.ipv4.tcp_congestion_control=cubic"}, pod->netns());
+    for (Family family : families()) {
+        CAPTURE(to_string(family));
+        Server far{world.far.netns(), 8080, apps::echo};
+        Server near{world.near.netns(), 8081, apps::echo};
+        auto to_far = world.client.dial(world.far.at(family, 8080));
+        auto to_near = world.client.dial(world.near.at(family, 8081));
+        REQUIRE(to_far.echoes("away"));
+        REQUIRE(to_near.echoes("around the corner"));
+        for (const char* end : {"dport = 8080", "sport = 8080"}) {
+            CHECK(control_of(world.client, end) == "reno");  // the app's, and the one that the proxy accepted
+            CHECK(control_of(world.far, end) == "reno");     // the leg, and the one that the app accepted
+        }
+        const std::string to = world.far.at(family, 15008).to_string(), by = world.near.at(family, 15008).to_string();
+        CHECK(control_of(world.client, "dst " + to) == "cubic");
+        CHECK(control_of(world.far, "src " + to) == "cubic");
+        CHECK(control_of(world.client, "dst " + by) == "reno");
+        CHECK(control_of(world.near, "src " + by) == "reno");
     }
 }
 
