@@ -75,6 +75,7 @@ private:
     std::size_t pods_taken() const;
     void take_back();
     base::Result<> say_who(bool settled);
+    void give_up_what_loading_read();
     void repair_links();
     void repair_pins();
 

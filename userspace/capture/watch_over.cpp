@@ -60,6 +60,7 @@ void EbpfCapture::check() {
     unsigned walks = 0;
     for (auto& [uid, pod] : pods_)
         if (walks < walks_per_check && pod->take_marks_off()) ++walks;
+    if (walks > 0) give_up_what_loading_read();  // to attach the walk is to load
     for (const std::string& uid : deaf) {
         const Pod* pod = pods_.find(uid);
         if (refusing_ || !pod) continue;
@@ -122,6 +123,10 @@ void EbpfCapture::take_back() {
 
 void EbpfCapture::settled() {
     if (auto said = say_who(true); !said) base::log::error("capture", "{}", said.error().to_string());
+    give_up_what_loading_read();
+}
+
+void EbpfCapture::give_up_what_loading_read() {
     unmap_what_loading_read(Programs::object());
     // What every check needs of it comes again now, not in a moment.
     (void)others_word();
