@@ -9,6 +9,8 @@
 #include <culvert/base/log.hpp>
 #include <culvert/bpf/pod.h>
 
+#include "pod.hpp"
+
 namespace culvert::capture {
 
 namespace {
@@ -58,6 +60,12 @@ std::vector<Row<Key, Value>> rows(int map) {
     }
 }
 
+bool is_anothers(const Programs& node, int whose, const cv_pod_ip_key& key, std::uint64_t cookie) {
+    cv_pod_key holder{};
+    return bpf_map_lookup_elem(whose, &key, &holder) == 0 && holder.netns_cookie != cookie &&
+           find_row(node.map("cv_pods"), holder.netns_cookie);
+}
+
 template <class Key>
 bool same(const Key& a, const Key& b) {
     return std::memcmp(&a, &b, sizeof a) == 0;
@@ -66,7 +74,7 @@ bool same(const Key& a, const Key& b) {
 }
 
 void publish_addresses(const Programs& node, std::uint64_t cookie, const std::string& pod_name,
-                       const std::vector<InterfaceAddress>& now) {
+                       const std::vector<InterfaceAddress>& now, Claim claim) {
     int own = node.map("cv_own_ips"), whose = node.map("cv_pod_ips");
     std::vector<cv_own_ip_key> own_now;
     std::vector<cv_pod_ip_key> global_now;
@@ -80,6 +88,7 @@ void publish_addresses(const Programs& node, std::uint64_t cookie, const std::st
         cv_own_ip value{static_cast<__u32>(address.interface)};
         bpf_map_update_elem(own, &own_now.back(), &value, BPF_ANY);
         if (!address.global || address.ip.is_loopback()) continue;
+        if (claim == Claim::the_rest && is_anothers(node, whose, pod_key(address), cookie)) continue;
         global_now.push_back(pod_key(address));
         cv_pod_key pod{cookie};
         bpf_map_update_elem(whose, &global_now.back(), &pod, BPF_ANY);

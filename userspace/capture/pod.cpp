@@ -257,7 +257,8 @@ Result<> Pod::follow() {
         return {};
     };
     if (auto done = base::in_netns(netns_.get(), visit); !done) return done;
-    publish_addresses(node_.programs, cookie_, name_, around_.addresses);
+    publish_addresses(node_.programs, cookie_, name_, around_.addresses,
+                      installed_ || taken_over_ ? Claim::the_rest : Claim::as_new);
     note_virtual(around_.interfaces);
     auto routing = route();
     if (!routing) return routing.error();
