@@ -3,13 +3,17 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <optional>
 
+#include "ctl.hpp"
 #include "finally.hpp"
 #include "in_cluster.hpp"
 #include "kernel_traces.hpp"
 #include "load.hpp"
 #include "outcome.hpp"
+#include "process.hpp"
 #include "server.hpp"
 #include "tap.hpp"
 
@@ -276,17 +280,48 @@ TEST_CASE("cluster: of a node proxy the mesh reads metrics and nothing else, as 
         world.two.access_log().wait_for({{"direction", "inbound"}, {"error", "attempted recursive call to ourselves"}});
     }
     const SocketAddress door = on_node(2, Family::v4, 15020);
+    const auto explained = [&](const Node& node, const std::string& from, const std::string& port) {
+        return ask(world, node, {"explain", from, "istio-system/ztunnel-2", port});
+    };
+    CHECK(explained(world.two, "far", "15020").status == 0);
+    CHECK(explained(world.two, "client", "15020").status == 0);
+    CHECK(holds(explained(world.two, "client", "15000"), "tunnels to a node proxy of ours lead to port 15020 alone"));
+    CHECK(explained(world.two, "client", "15000").status == 4);
+    CHECK(holds(ask(world, world.two, {"explain", "ztunnel-2", "far", "80"}), "nothing of a node proxy's own pod"));
+    const auto pods = ask_json(world, world.two, {"pods", "--pod", "ztunnel-2"}).at("pods").as_array();
+    REQUIRE(pods.size() == 1);
+    CHECK(text(pods[0].at("state")) == "in the mesh");
+    CHECK(text(pods[0].at("identity")) == "spiffe://cluster.local/ns/istio-system/sa/ztunnel");
+    CHECK(pods[0].at("listeners").to_number<int>() > 0);
+    CHECK(text(pods[0].at("certificate_expires")).ends_with("Z"));
+    CHECK(holds(ask(world, world.two, {"pods"}), "istio-system/ztunnel-2: the daemon's own pod: port 15020 "));
+    const std::string events = world.lab.folder() / "trace-own";
+    Process trace({ctl(), "--node", name_of(world, world.two), "trace", "ztunnel-2", "-o", "json"}, -1, events);
+    const auto traced = [&](const std::string& event) {
+        const std::string wanted = "\"event\":\"" + event + "\"";
+        return eventually(5s, [&] {
+            std::ifstream file{events};
+            const std::string said{std::istreambuf_iterator<char>{file}, {}};
+            return said.find(wanted) != std::string::npos;
+        });
+    };
+    CHECK(traced("tracing"));
+    CHECK(scrape(world.client, door).status == 200);
+    CHECK(traced("verdict"));
     std::string policy = no_client;
     put(world, policy.replace(policy.find(R"("ns")"), 4, R"("istio-system")"));
     CHECK(eventually(5s, [&] { return scrape(world.client, door).status == 0; }));
     CHECK(scrape(world.client, door).status == 0);  // the first may have been cut as it came
     world.two.access_log().wait_for({{"direction", "inbound"}, {"error", denied + "istio-system/no-client"}});
     CHECK(scrape(world.near, door).status == 200);
+    CHECK(explained(world.two, "client", "15020").status == 4);
+    CHECK(explained(world.two, "near", "15020").status == 0);
 
     const SocketAddress tunnel = on_node(2, Family::v4, 15008);
     CHECK(world.plain1.attempt(tunnel).error == 0);
     take_away(world, "Kubernetes//Pod/istio-system/ztunnel-2");
     CHECK(eventually(5s, [&] { return world.plain1.attempt(tunnel).error == ECONNREFUSED; }));
+    CHECK_FALSE(holds(ask(world, world.two, {"pods"}), "ztunnel"));
 }
 
 TEST_CASE("cluster: a node proxy without its port 15008, or without a certificate, says so and goes on" IPV4 EBPF_ONLY(
@@ -301,6 +336,10 @@ TEST_CASE("cluster: a node proxy without its port 15008, or without a certificat
     tell_of_node_proxy(world, 1);
     CHECK(world.one.says({"metrics cannot be read through the mesh", "15008: Address already in use", "Trying again"}));
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("all the same"));
+    const auto taken = ask(world, world.one, {"explain", "client", "ztunnel-1", "15020"});
+    CHECK(taken.status == 4);
+    CHECK(holds(taken, "nobody takes tunnels to it: listen on 0.0.0.0:15008: Address already in use"));
+    CHECK(holds(ask(world, world.one, {"pods"}), "\nmetrics cannot be read through the mesh: listen on 0.0.0.0:15008"));
     taker.reset();
     CHECK(world.one.says({"own pod istio-system/ztunnel-1: port 15020 is in the mesh"}));
     CHECK(world.one.says({"no certificate for spiffe://cluster.local/ns/istio-system/sa/ztunnel yet"}));
@@ -328,6 +367,11 @@ TEST_CASE(
         CHECK_MESSAGE(outside_tunnels(cable.packets()).empty(), Tap::list(outside_tunnels(cable.packets())));
         CHECK(world.plain2.attempt(world.client.at(Family::v6, 8080)).error == (ipv6 ? 0 : ECONNREFUSED));
         if (!ipv6) CHECK((own.guests().empty() && far.guests().empty()));
+        const int refused = ipv6 ? 0 : 4;
+        const auto six = [](const Pod& pod) { return pod.ip(Family::v6).to_string(); };
+        CHECK(ask(world, world.one, {"explain", "client", six(world.far), "8080"}).status == refused);
+        CHECK(ask(world, world.one, {"explain", six(world.plain2), six(world.client), "8080"}).status == refused);
+        CHECK(ask(world, world.one, {"explain", "client", "far", "8080"}).status == 0);
         CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("as ever"));
         CHECK(world.plain2.dial(world.client.at(Family::v4, 8080)).echoes("as ever"));
     }
@@ -355,7 +399,14 @@ TEST_CASE(
     restart("true");
     CHECK(istiod.says({"\"subscribed\"", "\"Address\"", "\"wildcard\": false"}));
     world.mark();
+    const std::vector<std::string> why{"explain", "client", world.far.ip(Family::v4).to_string(), "8080"};
+    auto said = ask(world, world.one, why);
+    CHECK(said.status == 0);
+    CHECK(holds(said, "goes to      not known here, istiod has not told who is at /"));
+    CHECK(istiod.said({"\"asked\"", "/" + world.far.ip(Family::v4).to_string()}) == 0);
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("by its address"));
+    said = ask(world, world.one, why);
+    CHECK(holds(said, "by HBONE to " + world.far.at(Family::v4, 15008).to_string()));
     CHECK(istiod.says({"\"asked\"", "/" + world.far.ip(Family::v4).to_string()}));
     CHECK(world.client.dial(world.vip("far", Family::v4)).echoes("by a service"));
     for (int i = 0; i < 2; ++i)

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "ctl.hpp"
 #include "istio_rules.hpp"
 #include "kernel_traces.hpp"
 #include "nested.hpp"
@@ -281,6 +282,23 @@ TEST_CASE("prepared: a pod that leaves, and cleanup, leave the rules and nothing
     world.one.access_log().wait_for(
         {{"direction", "inbound"}, {"src.identity", ""}, {"dst.addr", world.near.at(Family::v4, 8080).to_string()}});
     CHECK(world.client.dial(world.near.at(Family::v4, 8080)).echoes("legacy rules"));
+    const std::vector<std::string> why{"explain", world.plain1.ip(Family::v4).to_string(), "near", "8080"};
+    Output said = ask(world, world.one, why);
+    CHECK(said.status == 0);
+    CHECK(holds(said, "inbound port 8080 is excluded in vain: istio-cni's rules in the pod bring it to the proxy"));
+    const std::string without = world.mesh.settings.extra;
+    world.mesh.settings.extra +=
+        "policies:\n- {name: sealed, namespace: ns, scope: Namespace, action: Deny, dryRun: false, rules: "
+        "[[[{notPrincipals: [!Presence []]}]]]}\n";
+    world.reconfigure();
+    CHECK(world.one.says({"applied"}));
+    said = ask(world, world.one, why);
+    CHECK(said.status == 4);
+    CHECK(holds(said, "no, denied by ns/sealed"));
+    CHECK(fate(world.plain1.netns(), {.to = world.near.at(Family::v4, 8080)}) == "reset");
+    world.mesh.settings.extra = without;
+    world.reconfigure();
+    CHECK(world.one.says({"applied"}));
     // What a pod excludes goes past the rules, too.
     Server excluded{world.plain1.netns(), 8082, apps::echo};
     const ReasonCount past{world.one, "CONNECT_EXCLUDED_PORT"};

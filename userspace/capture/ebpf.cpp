@@ -209,6 +209,11 @@ Result<> EbpfCapture::judge(const std::string& uid, const policy::Plaintext& pla
     return judged;
 }
 
+bool EbpfCapture::by_rules(const std::string& uid) const {
+    const Pod* pod = pods_.find(uid);
+    return pod && pod->by_rules();
+}
+
 Result<> EbpfCapture::release_all_but(const std::vector<std::string>& uids) {
     std::vector<std::uint64_t> keep;
     for (const auto& [uid, pod] : pods_) keep.push_back(pod->cookie());

@@ -36,6 +36,7 @@ public:
         return pods_.exclude(uid, exclusions);
     }
     base::Result<> judge(const std::string& uid, const policy::Plaintext& plaintext) override;
+    bool by_rules(const std::string& uid) const override;
     base::Result<> stop_capturing(const std::string& uid) override { return pods_.stop_capturing(uid); }
     base::Result<> close(const std::string& uid) override { return pods_.close(uid); }
     base::Result<> release(const std::string& uid) override { return pods_.release(uid); }

@@ -28,6 +28,7 @@ public:
         return pods_.exclude(uid, exclusions);
     }
     base::Result<> judge(const std::string&, const policy::Plaintext&) override { return {}; }
+    bool by_rules(const std::string&) const override { return false; }  // those are ours
     base::Result<> stop_capturing(const std::string& uid) override { return pods_.stop_capturing(uid); }
     base::Result<> close(const std::string& uid) override { return pods_.close(uid); }
     base::Result<> release(const std::string& uid) override { return pods_.release(uid); }

@@ -51,6 +51,8 @@ public:
     base::Result<> exclude(const state::Exclusions&);
     // As refused before it reaches the proxy. What fails is left to the proxy, and check() tries again.
     base::Result<> judge(const policy::Plaintext&);
+    // Of Istio's CNI, which judge what comes to the pod, and bring home the answers to our legs.
+    bool by_rules() const noexcept { return row_.by_rules != 0; }
     bool refuses() const noexcept { return policy_ && !policy_->empty(); }
     base::Result<> stop_capturing();
     // After it, for a pod that is wanted again: its new connections are refused until it is enrolled anew.
@@ -81,8 +83,6 @@ private:
           may_follow_{node.io} {}
 
     base::Result<> enter(const PodSpec&, const std::vector<Listener>&);
-    // Of Istio's CNI, which judge what comes to the pod, and bring home the answers to our legs.
-    bool by_rules() const noexcept { return row_.by_rules != 0; }
     base::Result<> install(const std::vector<Listener>&);
     base::Result<> fill_slots(const std::vector<Listener>&);
     base::Result<> attach();

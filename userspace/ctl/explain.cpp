@@ -40,11 +40,17 @@ std::string who(const json::value& party) {
 }
 
 std::string source(const json::value& party) {
-    auto text = who(party);
+    auto text = who(party), identity = short_identity(text_at(party, "identity"));
     if (text_at(party, "pod").empty()) return text + ", whom the mesh does not know";
-    if (!is_set(party, "here"))
-        return text + ", not a pod of this node, as " + short_identity(text_at(party, "identity"));
-    return text + ", " + text_at(party, "state") + " here as " + short_identity(text_at(party, "identity"));
+    if (identity.empty()) return text + ", not in the mesh";
+    if (!is_set(party, "here")) return text + ", not a pod of this node, as " + identity;
+    return text + ", " + text_at(party, "state") + " here as " + identity;
+}
+
+// Of a flag; without one nobody here can say.
+std::string yes_or_no(const json::value& answer, std::string_view flag, std::string_view why) {
+    if (!at(answer, flag).is_bool()) return fmt::format("not known here, {}", why);
+    return fmt::format("{}, {}", is_set(answer, flag) ? "yes" : "no", why);
 }
 
 std::string joined(const json::array& list) {
@@ -65,9 +71,9 @@ std::string way(const json::value& endpoint) {
 
 std::string decision(const json::value& endpoint) {
     auto by = text_at(endpoint, "decided_by");
-    if (by == "nobody") return "yes, no policy is asked: " + text_at(endpoint, "why");
-    auto text = (is_set(endpoint, "allowed") ? "yes, " : "no, ") + text_at(endpoint, "why");
-    if (by == "this node") return text;
+    auto text = yes_or_no(endpoint, "allowed", text_at(endpoint, "why"));
+    if (by == "nobody" && is_set(endpoint, "allowed")) return "yes, no policy is asked: " + text_at(endpoint, "why");
+    if (by == "nobody" || by == "this node") return text;
     auto node = text_at(endpoint, "node");
     return text + " (its own node decides" + (node.empty() ? "" : ", " + node) + ": this is by what this node has)";
 }
@@ -79,13 +85,16 @@ std::string show(const json::value& answer, const Options&, const Screen&) {
     };
     line("source", source(at(answer, "source")));
     line("destination", who(at(answer, "destination")));
-    line("captured", (is_set(answer, "captured") ? "yes, " : "no, ") + text_at(answer, "why"));
+    line("captured", yes_or_no(answer, "captured", text_at(answer, "why")));
     if (auto error = text_at(answer, "error"); !error.empty()) line("goes nowhere", error);
+    if (auto unknown = text_at(answer, "unknown"); !unknown.empty()) line("goes to", "not known here, " + unknown);
+    if (auto by = text_at(answer, "answered"); !by.empty()) line("answered by", by);
     const auto& endpoints = list_at(answer, "endpoints");
     if (endpoints.size() > 1) line("goes to", fmt::format("one of {}, by chance and capacity", endpoints.size()));
     for (const auto& endpoint : endpoints) {
         line(endpoints.size() > 1 ? "" : "goes to", way(endpoint));
         line(endpoints.size() > 1 ? "  allowed" : "allowed", decision(endpoint));
+        for (const auto& note : list_at(endpoint, "notes")) line("  note", text_at(note, ""));
         for (const auto& dry : list_at(endpoint, "dry_runs"))
             line("  dry run", text_at(dry, "policy") + " would match: " + text_at(dry, "action"));
         if (auto names = joined(list_at(endpoint, "unknown_policies")); !names.empty())

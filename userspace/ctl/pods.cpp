@@ -52,6 +52,8 @@ std::string show(const json::value& answer, const Options&, const Screen& screen
         table.add({name, text_at(pod, "state"), short_identity(text_at(pod, "identity")), certificate(pod),
                    count_at(pod, "listeners"), count_at(pod, "connections"), text_at(pod, "netns")});
         if (auto why = text_at(pod, "why"); !why.empty()) reasons += why + "\n";
+        if (auto port = count_at(pod, "only_port"); number_at(pod, "only_port") > 0)
+            exclusions += name + ": the daemon's own pod: port " + port + " can be reached by tunnels, nothing else\n";
         if (excludes(pod)) exclusions += name + ": " + text_at(pod, "exclude.text") + "\n";
     }
     if (table.empty()) return "this node has no pods in the mesh\n";

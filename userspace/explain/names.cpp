@@ -83,6 +83,8 @@ Result<Party> of_service(state::ServicePtr service, const std::string& network) 
     Party party{nullptr, service, {}};
     for (const auto& vip : service->vips)
         if (vip.network == network) party.ips.push_back(vip.ip);
+    if (party.ips.empty() && !service->cidr_vips.empty())
+        return problem(service->hostname + " has ranges of addresses: name one of them");
     if (party.ips.empty())
         return problem(service->hostname + " has no address of its own here: name one of its workloads instead");
     return party;
@@ -109,11 +111,16 @@ Result<Party> find_destination(const state::Snapshot& mesh, const std::string& n
     return nobody(text, "workload and no service", names(mesh, true));
 }
 
-std::optional<Addresses> common_family(const Party& source, const Party& destination) {
-    for (const auto& from : source.ips)
-        for (const auto& to : destination.ips)
-            if (from.is_v4() == to.is_v4()) return Addresses{from, to};
-    return std::nullopt;
+std::optional<Addresses> common_family(const Party& source, const Party& destination, bool ipv6) {
+    std::optional<Addresses> common;
+    for (const auto& from : source.ips) {
+        for (const auto& to : destination.ips) {
+            if (from.is_v4() != to.is_v4()) continue;
+            if (ipv6 || from.is_v4()) return Addresses{from, to};
+            if (!common) common = Addresses{from, to};
+        }
+    }
+    return common;
 }
 
 std::string did_you_mean(const std::string& text, const std::vector<std::string>& known) {

@@ -120,7 +120,7 @@ struct Dump {
 
 json::object pods_of(const Pods& pods) {
     json::object all;
-    for (const auto& [pod, state, why] : pods.view()) {
+    for (const auto& [pod, state, why, closed, dns] : pods.view()) {
         all[pod.uid] = {{"state", state == "in the mesh" ? "Up"
                                   : state == "waiting"   ? "Pending"
                                                          : "Draining"},

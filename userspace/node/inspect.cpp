@@ -107,6 +107,25 @@ json::value to_json(const state::Exclusions& exclude) {
             {"text", exclude.to_string()}};
 }
 
+// The daemon's own, as if it were one of the others.
+struct OwnPodHere {
+    control::Pod pod;
+    std::uint16_t port;
+    std::string why;
+};
+
+std::optional<OwnPodHere> own_pod_of(const Inspected& node) {
+    auto own = node.own_pod ? node.own_pod->view() : std::nullopt;
+    if (!own) return std::nullopt;
+    control::Pod pod{.uid = own->who.uid,
+                     .name = own->who.name.substr(own->who.name.find('/') + 1),
+                     .identity = own->who.identity,
+                     .netns = "the daemon's own",
+                     .virtual_interfaces = {},
+                     .exclude = {}};
+    return OwnPodHere{std::move(pod), own->who.metrics_port, std::move(own->why)};
+}
+
 using Uses = std::map<std::string, proxy::PodUse>;
 
 json::value pods(const Inspected& node, const Uses& uses) {
@@ -116,7 +135,7 @@ json::value pods(const Inspected& node, const Uses& uses) {
             expiry[certificate.identity] =
                 rfc3339(std::chrono::time_point_cast<system_clock::duration>(certificate.not_after));
     json::array all;
-    for (const auto& [pod, state, why] : node.pods->view()) {
+    auto add = [&](const control::Pod& pod, const std::string& state, const std::string& why, json::value only_port) {
         auto use = uses.find(pod.uid);
         auto expires = expiry.find(pod.identity);
         all.push_back({
@@ -128,11 +147,16 @@ json::value pods(const Inspected& node, const Uses& uses) {
             {"state", state},
             {"why", why},
             {"exclude", to_json(pod.exclude)},
+            {"only_port", std::move(only_port)},
             {"listeners", use == uses.end() ? 0 : use->second.listeners},
             {"connections", use == uses.end() ? 0 : use->second.connections},
             {"certificate_expires", expires == expiry.end() ? json::value{} : json::value(expires->second)},
         });
-    }
+    };
+    for (const auto& one : node.pods->view()) add(one.pod, one.state, one.why, nullptr);
+    if (auto own = own_pod_of(node))
+        add(own->pod, own->why.empty() ? "in the mesh" : "waiting",
+            own->why.empty() ? "" : "metrics cannot be read through the mesh: " + own->why, own->port);
     return {{"pods", all}};
 }
 
@@ -229,7 +253,10 @@ void ask_connections(const Inspected& node, const Query& query, const Reply& rep
 Answer trace(const Inspected& node, const Query& query) {
     const std::string name = query.value("pod").value_or("");
     std::vector<std::string> known;
-    for (const auto& [pod, state, why] : node.pods->view()) {
+    std::vector<control::Pod> pods;
+    for (const auto& one : node.pods->view()) pods.push_back(one.pod);
+    if (auto own = own_pod_of(node)) pods.push_back(own->pod);
+    for (const auto& pod : pods) {
         known.push_back(pod.identity.namespace_ + "/" + pod.name);
         if (pod.uid != name && pod.name != name && known.back() != name) continue;
         auto workload = node.mesh.snapshot()->workload_by_uid(pod.uid);
@@ -247,7 +274,7 @@ admin::AskedRoutes control_routes(const Inspected& node) {
         {"/reasons", [node](const Query&, const Reply& reply) { reply(answer(reasons(node))); }},
         {"/explain",
          [node](const Query& query, const Reply& reply) {
-             auto told = tell_explanation(node.config, *node.pods, *node.mesh.snapshot(), *node.mesh.policies(), query);
+             auto told = tell_explanation(node, query);
              reply(told ? answer(*told) : complaint(told.error().to_string()));
          }},
         {"/trace", [node](const Query& query, const Reply& reply) { reply(trace(node, query)); }},

@@ -2,7 +2,7 @@
 // What the control socket tells of this node, as JSON: culvertctl makes tables of it.
 //
 //   GET /status        the daemon, its configuration, what it waits for
-//   GET /pods          each pod, where it is, what it has
+//   GET /pods          each pod, where it is, what it has; the daemon's own, while that is in the mesh
 //   GET /connections   what lives, a page at a time: ?limit=N&pod=NAME&from=CURSOR, the next page's cursor is in "next"
 //   GET /reasons       how often the kernel programs decided what
 //   GET /explain       what would become of a connection: ?source=WHO&destination=WHOM&port=NUMBER
@@ -16,6 +16,7 @@
 
 #include "mesh.hpp"
 #include "metrics.hpp"
+#include "own_pod.hpp"
 #include "pods.hpp"
 #include "source.hpp"
 #include "tracing.hpp"
@@ -35,6 +36,7 @@ struct Inspected {
     const std::unique_ptr<tls::CertificateManager>& certificates;
     const Workers& workers;
     const std::unique_ptr<Pods>& pods;
+    const std::unique_ptr<OwnPod>& own_pod;  // null where nobody said who we are
     const Mesh& mesh;
     Tracing& tracing;
 };

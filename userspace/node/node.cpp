@@ -167,8 +167,8 @@ private:
     }
 
     Inspected inspected() {
-        return {io_,      *source_,      config_,  readiness_, reloads_, access_log_,
-                capture_, certificates_, workers_, pods_,      mesh_,    tracing_};
+        return {io_,           *source_, config_, readiness_, reloads_, access_log_, capture_,
+                certificates_, workers_, pods_,   own_pod_,   mesh_,    tracing_};
     }
 
     Doors::Behind behind_the_doors() {

@@ -96,6 +96,13 @@ void OwnPod::publish(const state::Snapshot& mesh) {
     settle();
 }
 
+std::optional<OwnPod::View> OwnPod::view() const {
+    if (!wanted_) return std::nullopt;
+    View view{who_, here_ == wanted_ ? "" : said_.empty() ? "its listener is not open yet" : said_};
+    view.who.identity = *wanted_;
+    return view;
+}
+
 void OwnPod::close() {
     stop();
     wanted_.reset();

@@ -42,6 +42,12 @@ public:
     // Opens, closes or renews, as this mesh says. A port that is taken is named once and tried again every second: a
     // daemon that this one replaces in the same netns closes its own.
     void publish(const state::Snapshot& mesh);
+    // For people, while the mesh says that it speaks HBONE.
+    struct View {
+        Who who;
+        std::string why;  // its listener is not open; empty: it is
+    };
+    std::optional<View> view() const;
     // The pods are a successor's, and so is the port: accepts nothing any more, and what is open may finish.
     void close();
     // The workers end: nothing is opened any more.

@@ -306,9 +306,12 @@ void Pods::end_connections(const control::Pod& pod, std::uint64_t netns_inode, s
 
 std::vector<Pods::View> Pods::view() const {
     std::vector<View> all;
-    for (const auto& [uid, here] : here_) all.push_back({here.pod, "in the mesh", here.not_excluding});
-    for (const auto& [uid, leaving] : leaving_) all.push_back({leaving.pod, "leaving", ""});
-    for (const auto& [uid, waiting] : waiting_) all.push_back({waiting.pod, "waiting", waiting.said});
+    auto add = [&](const control::Pod& pod, const char* state, const std::string& why, bool closed) {
+        all.push_back({pod, state, why, closed, has_dns(pod)});
+    };
+    for (const auto& [uid, here] : here_) add(here.pod, "in the mesh", here.not_excluding, false);
+    for (const auto& [uid, leaving] : leaving_) add(leaving.pod, "leaving", "", leaving.closed);
+    for (const auto& [uid, waiting] : waiting_) add(waiting.pod, "waiting", waiting.said, false);
     return all;
 }
 

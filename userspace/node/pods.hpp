@@ -73,6 +73,8 @@ public:
         control::Pod pod;
         std::string state;  // "in the mesh", "waiting", "leaving"
         std::string why;    // of one that waits, or whose exclusions do
+        bool closed;        // leaves to join again: until then it is refused, not let past us
+        bool dns;           // its questions to nameservers are answered by us
     };
     std::vector<View> view() const;
     // In the mesh; and those that could not join yet.

@@ -4,15 +4,11 @@
 #include <boost/json/value.hpp>
 
 #include <culvert/admin/query.hpp>
-#include <culvert/control/config.hpp>
-#include <culvert/policy/set.hpp>
 
-#include "pods.hpp"
+#include "inspect.hpp"
 
 namespace culvert::node {
 
-base::Result<boost::json::value> tell_explanation(const control::Config& config, const Pods& pods,
-                                                  const state::Snapshot& mesh, const policy::Set& policies,
-                                                  const admin::Query& query);
+base::Result<boost::json::value> tell_explanation(const Inspected& node, const admin::Query& query);
 
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "on_demand.hpp"
 
-#include <algorithm>
-
 #include <culvert/base/counted.hpp>
+#include <culvert/state/route.hpp>
 
 namespace culvert::proxy {
 namespace {
@@ -17,13 +16,9 @@ std::string name_of(const std::string& network, const base::IpAddress& ip) {
 
 }
 
-// A range is not enough: somebody nearer may be in it.
 bool OnDemand::must_wait(const state::Snapshot& mesh, const state::Workload& source,
                          const base::IpAddress& target) const {
-    if (!ask_ || target.is_loopback() || mesh.workload_by_ip(source.network, target)) return false;
-    if (auto service = mesh.service_by_vip(source.network, target, source.namespace_))
-        if (std::ranges::find(service->vips, state::NetworkAddress{source.network, target}) != service->vips.end())
-            return false;
+    if (!ask_ || target.is_loopback() || state::is_told_of(mesh, source, target)) return false;
     auto answered = answered_.find(name_of(source.network, target));
     return answered == answered_.end() || Clock::now() - answered->second > limits_.on_demand_kept;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <culvert/state/route.hpp>
 
+#include <algorithm>
+
 #include "balance.hpp"
 
 namespace culvert::state {
@@ -37,6 +39,12 @@ base::Error unknown_waypoint(const GatewayAddress& waypoint) {
     return base::problem("unknown waypoint: " + waypoint.to_string() + " (waypoints are not supported yet)");
 }
 
+}
+
+bool is_told_of(const Snapshot& mesh, const Workload& source, const base::IpAddress& ip) {
+    if (mesh.workload_by_ip(source.network, ip)) return true;
+    const ServicePtr service = mesh.service_by_vip(source.network, ip, source.namespace_);
+    return service && std::ranges::find(service->vips, NetworkAddress{source.network, ip}) != service->vips.end();
 }
 
 bool is_mesh_port(std::uint16_t port) noexcept {

@@ -143,6 +143,8 @@ public:
     // Of an enrolled pod, from now on. What is not refused by it, or after a failure, the proxy decides. So it does all
     // where capture has no programs of its own.
     virtual base::Result<> judge(const std::string& uid, const policy::Plaintext& plaintext) = 0;
+    // Whether rules of Istio's CNI bring what comes to this enrolled pod, so that its inbound exclusions are in vain.
+    virtual bool by_rules(const std::string& uid) const = 0;
     // First step of leaving: new connections are no longer captured; those that live go on.
     virtual base::Result<> stop_capturing(const std::string& uid) = 0;
     // Takes the first step back, for a pod that is wanted again before it was released: its new connections are refused

@@ -22,11 +22,12 @@ base::Result<Party> find_source(const state::Snapshot& mesh, const std::string& 
 // A service as well: its hostname, namespace/hostname, namespace/name, name or address. Workloads first.
 base::Result<Party> find_destination(const state::Snapshot& mesh, const std::string& network, const std::string& text);
 
-// Of both ends, in one family: the source's first address that the destination has a counterpart for.
+// Of both ends, in one family: the source's first address that the destination has a counterpart for. Without `ipv6`
+// IPv4 goes first.
 struct Addresses {
     base::IpAddress source, destination;
 };
-std::optional<Addresses> common_family(const Party& source, const Party& destination);
+std::optional<Addresses> common_family(const Party& source, const Party& destination, bool ipv6 = true);
 
 // "; did you mean shop/web or shop/web-2?", or nothing when no name resembles it.
 std::string did_you_mean(const std::string& text, const std::vector<std::string>& known);

@@ -42,6 +42,10 @@ base::Result<Route> find_route(const Snapshot& mesh, const Workload& source, con
 base::Result<std::vector<Route>> possible_routes(const Snapshot& mesh, const Workload& source,
                                                  const base::SocketAddress& target);
 
+// Whether the mesh has somebody at the very address, as this workload sees it: of a service that has a range, somebody
+// nearer may not have been told of yet.
+bool is_told_of(const Snapshot& mesh, const Workload& source, const base::IpAddress& ip);
+
 // Ports of the mesh's own that no call to loopback may name, and no inbound CONNECT may reach (ztunnel's
 // illegal_ports).
 bool is_mesh_port(std::uint16_t port) noexcept;  // 15001, 15006, 15008
