@@ -92,30 +92,6 @@ TEST_CASE("admin: a rule that an app puts before ours closes the pod, and opens 
             check_nothing_leaks(world, {both("rule add " + rule), both("rule del " + rule), false}, family);
 }
 
-TEST_CASE("admin: another pod's address that an app takes as its own takes no probe from that pod" BOTH_FAMILIES
-              EBPF_ONLY("there the node's processes have an address of their own")) {
-    World& world = World::shared();
-    const std::string addresses = "culvert_map_entries{map=\"cv_own_ips\"}";
-    for (Family family : families()) {
-        Server echo{world.near.netns(), 8080, apps::echo};
-        const SocketAddress target = world.near.at(family, 8080);
-        const std::string theirs = target.ip.to_string() + (family == Family::v4 ? "/32" : "/128") + " dev lo";
-        const double before = world.one.metrics()[addresses];
-        must({"sh", "-c", "ip address add " + theirs}, world.client.netns());
-        CHECK(eventually(5s, [&] { return world.one.metrics()[addresses] == before + 1; }));
-        world.mark();
-        CHECK(Connection::open(world.lab.node_netns(1), {.to = target}).echoes("alive?"));
-        must({"sh", "-c", "ip address del " + theirs}, world.client.netns());
-        CHECK(eventually(5s, [&] { return world.one.metrics()[addresses] == before; }));
-        CHECK(Connection::open(world.lab.node_netns(1), {.to = target}).echoes("still alive?"));
-        Connection carried = world.plain1.dial(target);
-        const std::string from = carried.local().to_string();
-        carried.close();
-        world.one.access_log().wait_for({{"src.addr", from}});
-        for (const auto& line : world.one.access_log().since_mark()) CHECK(line["src.addr"] == from);
-    }
-}
-
 TEST_CASE("admin: packet filters that an app adds change no way" BOTH_FAMILIES EBPF_ONLY(who_may_change_rules)) {
     World& world = World::shared();
     const std::string off = "-t mangle -D OUTPUT -p tcp -j MARK --set-mark ";

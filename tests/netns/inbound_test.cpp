@@ -182,6 +182,29 @@ TEST_CASE("inbound: a probe from any address of the node reaches the app and no 
     }
 }
 
+TEST_CASE("inbound: another pod's address that an app takes as its own takes no probe from that pod" BOTH_FAMILIES) {
+    World& world = World::shared();
+    must({"sh", "-c", "ip link add other type bridge; ip link set other up"}, world.client.netns());
+    Finally no_more{[&] { run({"ip", "link", "del", "other"}, world.client.netns()); }};
+    for (Family family : families()) {
+        CAPTURE(to_string(family));
+        Server echo{world.near.netns(), 8080, apps::echo};
+        const SocketAddress target = world.near.at(family, 8080);
+        const std::string theirs = target.ip.to_string() + (family == Family::v4 ? "/32" : "/128 nodad") + " dev other";
+        world.mark();
+        auto is_carried = [&] {
+            CHECK(Connection::open(world.lab.node_netns(1), {.to = target}).echoes("alive?"));
+            return !world.one.access_log().since_mark().empty();
+        };
+        for (const char* change : {"add ", "del "}) {
+            must({"sh", "-c", "ip address " + std::string{change} + theirs}, world.client.netns());
+            CHECK_FALSE(eventually(400ms, is_carried));
+        }
+        world.plain1.dial(target).echoes("this one is");
+        CHECK(eventually(5s, is_carried));
+    }
+}
+
 TEST_CASE("inbound: a probe whose first packets were lost is a probe still" BOTH_FAMILIES) {
     World& world = World::shared();
     for (Family family : families()) {

@@ -18,6 +18,22 @@ namespace culvert::capture {
 using base::Fd;
 using base::Result;
 
+namespace {
+
+// An address may be another pod's by now, or all the time.
+std::vector<std::string> but_for_others(const Records& records, const Record& record,
+                                        std::vector<std::string> addresses) {
+    for (const Record& other : records.all()) {
+        if (other.netns == record.netns || other.node != record.node) continue;
+        std::erase_if(addresses, [&](const std::string& address) {
+            return std::ranges::find(other.addresses, address) != other.addresses.end();
+        });
+    }
+    return addresses;
+}
+
+}
+
 RuledPod::RuledPod(const RulesSide& node, const PodSpec& spec)
     : node_{node}, rules_{spec.virtual_interfaces, spec.exclusions, spec.dns} {
     record_.node = node.node;
@@ -115,7 +131,7 @@ Result<> RuledPod::follow_addresses() {
     record_.addresses = now;
     HostProbes probes{node_.tables, node_.node_netns, node_.node};
     if (auto done = probes.add(now, record_.uid); !done) return done;
-    if (auto done = probes.remove(gone); !done) return done;
+    if (auto done = probes.remove(but_for_others(node_.records, record_, std::move(gone))); !done) return done;
     in_set_ = now;
     return node_.records.put(record_);
 }
@@ -161,14 +177,7 @@ Result<> undo(Records& records, const Record& record, Fd netns) {
     Tables tables = Tables::of(record.tables, records.lock_file());
     Result<> undone;
     if (netns) undone = base::in_netns(netns.get(), [&] { return remove_redirect(tables); });
-    // An address may be another pod's by now.
-    std::vector<std::string> addresses = record.addresses;
-    for (const Record& other : records.all()) {
-        if (other.netns == record.netns || other.node != record.node) continue;
-        std::erase_if(addresses, [&](const std::string& address) {
-            return std::ranges::find(other.addresses, address) != other.addresses.end();
-        });
-    }
+    const auto addresses = but_for_others(records, record, record.addresses);
     if (Fd node = find_netns(record.node))
         keep_first(undone, HostProbes{tables, node.get(), record.node}.remove(addresses));
     else
