@@ -10,6 +10,7 @@
 
 #include <dns/nameserver.hpp>
 
+#include "ctl.hpp"
 #include "istio_rules.hpp"
 #include "outcome.hpp"
 #include "reasons.hpp"
@@ -182,6 +183,12 @@ TEST_CASE("dns: services have names, whichever nameserver an app asks, and which
                   vip);
         }
         CHECK(taken.rises(8));
+        const auto answered = [&](const Pod& pod) {
+            return holds(ask(world, world.one, {"explain", pod.name(), nowhere(family).ip.to_string(), "53"}),
+                         "answered by  this node's DNS server\n");
+        };
+        CHECK(answered(world.client));
+        CHECK_FALSE(answered(world.near));
         CHECK(said(ask(world.client, nowhere(family), request({.name = "nobody.ns", .type = 16}))) != "silence");
         CHECK(upstream->asked() > 0);
     }
@@ -337,6 +344,11 @@ TEST_CASE(
             CHECK(said(ask_by_tcp(world.client, nameserver, known)) == vip);
             CHECK(said(ask_by_tcp(world.client, nameserver, outside)) == "192.0.2.77");
         }
+        // The rules take this, too.
+        const SocketAddress itself = world.client.at(family, 53);
+        CHECK(said(ask_by_tcp(world.client, itself, known)) == vip);
+        CHECK(holds(ask(world, world.one, {"explain", "client", itself.ip.to_string(), "53"}),
+                    "answered by  this node's DNS server, where istio-cni has written rules for DNS\n"));
         CHECK(met(world.client, family, "ISTIO_OUTPUT", "--to-ports 15053") == by_rule + 6);  // UDP's
         CHECK(upstream->client().ip == world.client.ip(Family::v4));
         world.mark();

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 
+#include "ctl.hpp"
 #include "kernel_traces.hpp"
 #include "outcome.hpp"
 #include "process.hpp"
@@ -53,6 +54,8 @@ TEST_CASE("shutdown: draining, open connections finish in peace and new ones are
         }
     }
     for (Connection& app : open) CHECK(app.echoes("while it drains"));
+    for (const char* from : {"client", "far"})
+        CHECK(holds(ask(world, world.one, {"explain", from, "near", "8080"}), "this daemon is ending"));
     CHECK(world.one.running());
 
     Stopwatch watch;

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <thread>
 
+#include "ctl.hpp"
 #include "outcome.hpp"
 #include "server.hpp"
 #include "tap.hpp"
@@ -40,9 +41,14 @@ TEST_CASE("wanted: a pod that is put back into the file while it drains lets not
     world.mesh.workload(world.client).enrolled = false;
     world.reconfigure();
     REQUIRE(world.one.says({"applied"}));
+    const std::vector<std::string> why{"explain", "client", "far", "8080"};
+    CHECK(holds(ask(world, world.one, why), "captured     no, the pod is leaving\n"));
     world.mesh.workload(world.client).enrolled = true;
     world.reconfigure();
     REQUIRE(world.one.says({"applied"}));
+    const Output closed = ask(world, world.one, why);
+    CHECK(closed.status == 4);
+    CHECK(holds(closed, "goes nowhere the pod is leaving, to join again: until then it is refused\n"));
     Tap cable{world.lab.node_netns(1), world.client.host_link()};
     bool back = false;
     while (!back) {

@@ -25,6 +25,12 @@ Judgement unknown(std::string why) {
     return {"nobody", std::nullopt, std::move(why)};
 }
 
+bool would_allow(const json::array& dry_runs) {
+    for (const auto& dry : dry_runs)
+        if (dry.at("action") == "Allow") return true;
+    return false;
+}
+
 json::array dry_runs(const policy::Compiled& compiled, const policy::Connection& connection) {
     json::array all;
     compiled.for_each_dry_run(connection, [&](const policy::Named& named) {
@@ -63,6 +69,8 @@ Judgement ask_policies(const Node& node, const state::Workload& workload, const 
     if (!decision.allowed()) details["error"] = decision.refusal();
     Judgement said{"this node", decision.allowed(), in_words(decision, compiled, connection), std::move(details)};
     if (decision.may_change()) said.allowed.reset();
+    if (compiled && compiled->only_rehearses_allows() && !would_allow(said.details["dry_runs"].as_array()))
+        said.notes.emplace_back("dry run: allow policies exist, and none of them would allow it");
     return said;
 }
 

@@ -96,6 +96,11 @@ TEST_CASE("explain: before a pod that is not enrolled nobody stands, and a dry r
     CHECK(end.at("allowed").as_bool());
     CHECK(text(end.at("dry_runs").at(0).at("policy")) == "bench/p");
     CHECK(text(scene.endpoint("shop", "plain", 8080).at("decided_by")) == "nobody");
+    dry.action = policy::Action::allow;
+    Scene rehearsed{{dry}};
+    CHECK(rehearsed.endpoint("shop", "near", 8080).at("notes").as_array().empty());
+    CHECK(text(rehearsed.endpoint("shop", "near", 8081).at("notes").at(0)) ==
+          "dry run: allow policies exist, and none of them would allow it");
 }
 
 }
