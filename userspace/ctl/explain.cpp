@@ -40,9 +40,9 @@ std::string who(const json::value& party) {
 }
 
 std::string source(const json::value& party) {
-    auto text = who(party), identity = short_identity(text_at(party, "identity"));
+    const auto text = who(party), identity = short_identity(text_at(party, "identity"));
     if (text_at(party, "pod").empty()) return text + ", whom the mesh does not know";
-    if (identity.empty()) return text + ", not in the mesh";
+    if (text_at(party, "identity").empty()) return text + ", not in the mesh";
     if (!is_set(party, "here")) return text + ", not a pod of this node, as " + identity;
     return text + ", " + text_at(party, "state") + " here as " + identity;
 }

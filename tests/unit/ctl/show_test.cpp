@@ -134,6 +134,30 @@ TEST_CASE("explain: the way and the word of each endpoint, and a no is told from
               "goes nowhere no healthy upstream: 10.96.0.1:81\n"));
 }
 
+TEST_CASE("explain: what nobody here can say is neither yes nor no, and notes are told") {
+    constexpr std::string_view answer = R"({"captured": null, "why": "the pod is waiting", "error": null,
+        "unknown": "istiod has not told who is at /10.0.0.9", "allowed": null,
+        "source": {"pod": "ns/plain", "address": "10.0.0.1", "here": false, "identity": null},
+        "endpoints": [{"pod": "ns/b", "address": "10.0.0.2:80", "path": "plaintext", "decided_by": "nobody",
+                       "allowed": null, "why": "its pod is waiting", "notes": ["one", "two"]}]})";
+    auto text = shown(explain_command, answer);
+    CHECK(has(text, "source       ns/plain 10.0.0.1, not in the mesh\n"));
+    CHECK(has(text, "captured     not known here, the pod is waiting\n"));
+    CHECK(has(text, "goes to      not known here, istiod has not told who is at /10.0.0.9\n"));
+    CHECK(has(text, "allowed      not known here, its pod is waiting\n  note       one\n  note       two\n"));
+    CHECK_FALSE(has(text, "goes nowhere"));
+    CHECK(has(shown(explain_command, R"({"captured": true, "answered": "this node's DNS server"})"),
+              "answered by  this node's DNS server\n"));
+}
+
+TEST_CASE("pods: the daemon's own is told from the others") {
+    auto text = shown(pods_command, R"({"pods": [
+        {"name": "a", "namespace": "ns", "state": "in the mesh", "only_port": null},
+        {"name": "zt", "namespace": "istio-system", "state": "in the mesh", "only_port": 15020}]})");
+    CHECK(has(text, "\nistio-system/zt: the daemon's own pod: port 15020 can be reached by tunnels, nothing else\n"));
+    CHECK_FALSE(has(text, "ns/a: the daemon's own"));
+}
+
 TEST_CASE("status: a node that is not ready says what it waits for, and is told from the exit status") {
     constexpr std::string_view answer = R"({"ready": false, "pending": ["pods", "certificates"],
         "pods": {"in_mesh": 1, "waiting": 2}, "config": {"file": "/etc/c.yaml", "error": "/etc/c.yaml:3: nonsense"},
