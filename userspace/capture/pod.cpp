@@ -12,17 +12,14 @@
 
 #include <culvert/base/log.hpp>
 #include <culvert/base/netns.hpp>
-#include <culvert/bpf/marks.h>
-#include <culvert/bpf/sock.h>
 
 #include "addresses.hpp"
 #include "exclusions.hpp"
-#include "expedite.hpp"
-#include "istio_rules.hpp"
 #include "kernel.hpp"
 #include "listeners.hpp"
 #include "netns_search.hpp"
 #include "sock_diag.hpp"
+#include "undo.hpp"
 
 namespace culvert::capture {
 
@@ -30,8 +27,6 @@ using base::Fd;
 using base::Result;
 
 namespace {
-
-constexpr unsigned checks_per_follow = 20;
 
 template <std::size_t N>
 void copy_cut(char (&to)[N], const std::string& from) {
@@ -194,196 +189,11 @@ Result<> Pod::write_row() const {
     return {};
 }
 
-// Behind a virtual interface, and among the ports of a virtual bridge, nothing leaves the pod.
-std::vector<Interface> Pod::guarded(const std::vector<Interface>& interfaces) const {
-    auto is_virtual = [&](const Interface& one) {
-        return std::find(virtual_interfaces_.begin(), virtual_interfaces_.end(), one.name) != virtual_interfaces_.end();
-    };
-    std::vector<Interface> rest;
-    for (const Interface& interface : interfaces) {
-        bool inside =
-            is_virtual(interface) || std::any_of(interfaces.begin(), interfaces.end(), [&](const Interface& master) {
-                return master.index == interface.master && is_virtual(master);
-            });
-        if (!inside) rest.push_back(interface);
-    }
-    return rest;
-}
-
-void Pod::note_virtual(const std::vector<Interface>& interfaces) {
-    std::size_t n = 0;
-    std::memset(row_.virtual_interfaces, 0, sizeof row_.virtual_interfaces);
-    for (const Interface& interface : interfaces)
-        if (std::find(virtual_interfaces_.begin(), virtual_interfaces_.end(), interface.name) !=
-                virtual_interfaces_.end() &&
-            n < std::size(row_.virtual_interfaces))
-            row_.virtual_interfaces[n++] = static_cast<std::uint32_t>(interface.index);
-}
-
-Sysctls::Values Pod::wanted_sysctls() const {
-    return {1, 1, 1, row_.dns ? std::uint8_t{1} : Sysctls::untouched};
-}
-
-// An earlier daemon, or enrolment, may have left it as it is not wanted now.
-Result<> Pod::change_dns(const cv_pod& before, bool wanted) {
-    auto now = sysctls_->read();
-    if (!now) return now.error();
-    if (!before.dns) row_.src_valid_mark_was = now->src_valid_mark;
-    if (!before.dns || wanted) return {};
-    now->src_valid_mark = before.src_valid_mark_was;
-    return sysctls_->write(*now);
-}
-
-// Questions are looped only while there is somebody to take them, or while they must be lost.
-Result<RoutingChanges> Pod::route() {
-    // Istio's rules redirect what comes by virtual interfaces.
-    static const std::vector<std::string> none;
-    if (by_rules()) return sync_routing(*netlink_, around_, {none, CV_ROUTE_TABLE_BESIDE});
-    return sync_routing(*netlink_, around_,
-                        {virtual_interfaces_, CV_ROUTE_TABLE, row_.dns != 0 && row_.state == CV_POD_CAPTURING});
-}
-
-Result<> Pod::follow() {
-    if (auto made = make_directory(pins()); !made) return made;
-    Surroundings before = std::exchange(around_, {});
-    unsigned guards = 0;
-    auto visit = [&]() -> Result<> {
-        auto now = look_around(*netlink_);
-        if (!now) return now.error();
-        around_ = std::move(*now);
-        auto put = guards_.put(*programs_, pins(), guarded(around_.interfaces), around_.interfaces, node_.guard_hook);
-        if (!put) return put.error();
-        guards = *put;
-        return {};
-    };
-    if (auto done = base::in_netns(netns_.get(), visit); !done) return done;
-    publish_addresses(node_.programs, cookie_, name_, around_.addresses,
-                      installed_ || taken_over_ ? Claim::the_rest : Claim::as_new);
-    note_virtual(around_.interfaces);
-    auto routing = route();
-    if (!routing) return routing.error();
-    if (!by_rules())
-        if (auto done = sysctls_->write(wanted_sysctls()); !done) return done;
-    if (!installed_ || before != around_) return installed_ ? say(row_.state) : Result<>{};
-    if (guards > 0) node_.repairs.add(Part::guard, name_, guards);
-    if (routing->rules > 0) node_.repairs.add(Part::rule, name_, routing->rules);
-    if (routing->routes > 0) node_.repairs.add(Part::route, name_, routing->routes);
-    return {};
-}
-
-// A burst of events is answered once, and one that does not end (a router's routes) twenty times a second.
-void Pod::on_change() {
-    if (follow_waits_) return;
-    follow_waits_ = true;
-    may_follow_.async_wait([this, here = std::weak_ptr{here_}](boost::system::error_code cancelled) {
-        if (cancelled || here.expired()) return;
-        follow_waits_ = false;
-        auto row = find_row(node_.programs.map("cv_pods"), cookie_);
-        // A successor follows; or check() repairs the row first.
-        if (installed_ && (!row || row->daemon != node_.daemon)) {
-            follow_due_ = true;
-            return;
-        }
-        if (auto done = follow(); !done)
-            base::log::warn("capture", "{}: its network changed, and: {}", name_, done.error().to_string());
-        may_follow_.expires_after(std::chrono::milliseconds{50});
-    });
-}
-
-Pod::Health Pod::check() {
-    if (closed_) return Health::fine;
-    auto found = find_row(node_.programs.map("cv_pods"), cookie_);
-    if (found && found->daemon != node_.daemon) return Health::taken_over;
-    repair_row(found);
-    repair_policy();
-    repair_links();
-    repair_sysctls();
-    repair_pins();
-    if (++checks_ % checks_per_follow == 0) follow_due_ = true;  // events may be lost
-    if (std::exchange(follow_due_, false)) {
-        if (auto done = follow(); !done) base::log::warn("capture", "{}: {}", name_, done.error().to_string());
-        // Nobody would bring us what comes to it: it would meet the app.
-        if (by_rules() && !rules_are_there()) return Health::listeners_lost;
-    }
-    return slots_filled() ? Health::fine : Health::listeners_lost;
-}
-
-// Of listeners that were there before the pod was enrolled. Not within enrol(): the kernel walks all its sockets for
-// this, and until then the guard drops what such a listener would answer to a stranger.
-bool Pod::take_marks_off() {
-    int program = node_.programs.program("cv_unmark_listeners");
-    if (!std::exchange(look_for_marks_, false) || program < 0) return false;
-    auto walk = [program]() -> Result<> {
-        Fd link{bpf_link_create(program, 0, BPF_TRACE_ITER, nullptr)};
-        Fd listeners{link ? bpf_iter_create(link.get()) : -1};
-        char nothing[64];
-        ssize_t got = -1;
-        while (listeners && (got = ::read(listeners.get(), nothing, sizeof nothing)) > 0) continue;
-        if (got < 0) return base::errno_while("look for listeners with a mark");
-        return {};
-    };
-    if (auto done = base::in_netns(netns_.get(), walk); !done)
-        base::log::warn("capture", "{}: {}", name_, done.error().to_string());
-    return true;
-}
-
-Result<> Pod::take_back() {
-    if (auto done = attach(); !done) return done;
-    follow_due_ = true;
-    return write_row();
-}
-
-void Pod::repair_row(const std::optional<cv_pod>& found) {
-    if (found && std::memcmp(&*found, &row_, sizeof row_) == 0) return;
-    follow_due_ = true;
-    if (say(row_.state)) node_.repairs.add(Part::row, name_);
-}
-
-void Pod::repair_policy() {
-    if (policy_->repair()) node_.repairs.add(Part::policy, name_);
-}
-
-void Pod::repair_links() {
-    if (!runs(lookup_.get(), programs_->program("cv_lookup")) && attach()) node_.repairs.add(Part::lookup, name_);
-    if (!guards_.whole()) on_change();
-}
-
-void Pod::repair_sysctls() {
-    if (by_rules()) return;
-    auto now = sysctls_->read();
-    Sysctls::Values wanted = wanted_sysctls();
-    if (now && now->fwmark_reflect6 == 0 && around_.ipv6_on_lo == Ipv6::absent) wanted.fwmark_reflect6 = 0;
-    if (now && row_.dns == 0) wanted.src_valid_mark = now->src_valid_mark;
-    if (!now || *now == wanted) return;
-    if (sysctls_->write(wanted_sysctls())) node_.repairs.add(Part::sysctl, name_);
-}
-
-void Pod::repair_pins() {
-    unsigned restored = guards_.restore_pins(pins());
-    if (restore_pin(lookup_.get(), pins() + "/lookup")) ++restored;
-    if (restored > 0) node_.repairs.add(Part::pin, name_, restored);
-}
-
 // To which port it came is known to those rules alone: they bring it all to one of ours.
 void Pod::say_what_rules_decide() const {
     if (by_rules() && (row_.excludes & CV_EXCLUDES_INBOUND) != 0)
         base::log::warn("capture", "{}: inbound ports do not bypass the mesh: istio-cni's rules bring all to the proxy",
                         name_);
-}
-
-bool Pod::rules_are_there() const {
-    auto found = base::in_netns(netns_.get(), finds_istio_rules);
-    return !found || *found;
-}
-
-// A listener that was closed, by whomever, is out of its slot.
-bool Pod::slots_filled() const {
-    if (row_.state != CV_POD_CAPTURING) return true;
-    int map = programs_->map("cv_listeners");
-    return std::all_of(slots_.begin(), slots_.end(), [map](std::uint32_t slot) {
-        std::uint64_t cookie = 0;
-        return bpf_map_lookup_elem(map, &slot, &cookie) == 0;
-    });
 }
 
 Result<> Pod::close() {
@@ -434,37 +244,6 @@ std::optional<cv_pod> find_row(int pods_map, std::uint64_t cookie) {
 void delete_row(int pods_map, std::uint64_t cookie) {
     cv_pod_key key{cookie};
     if (pods_map >= 0) bpf_map_delete_elem(pods_map, &key);
-}
-
-Fd find_netns_of(const std::string& pod_pins, const std::optional<cv_pod>& row) {
-    std::uint32_t inode = row ? row->netns_inode : 0;
-    if (Fd link = pinned(pod_pins + "/lookup")) inode = netns_of_link(link.get());
-    Fd netns = find_netns(inode);
-    if (!netns && inode != 0)
-        base::log::warn("capture", "network namespace {} lives but cannot be entered; its rules stay", inode);
-    return netns;
-}
-
-Result<> undo(const std::string& pod_pins, const std::optional<cv_pod>& row, Fd netns) {
-    Result<> undone;
-    if (netns) {
-        undone = base::in_netns(netns.get(), [&]() -> Result<> {
-            unpin(pod_pins + "/lookup");
-            remove_guards(pod_pins);
-            auto netlink = Rtnetlink::open();
-            if (!netlink) return netlink.error();
-            if (auto removed = remove_routing(*netlink); !removed) return removed;
-            if (!row) return {};
-            auto sysctls = Sysctls::open();
-            if (!sysctls) return sysctls.error();
-            return sysctls->write({row->tcp_fwmark_accept_was, row->fwmark_reflect_was, row->fwmark_reflect6_was,
-                                   row->dns ? row->src_valid_mark_was : Sysctls::untouched});
-        });
-    }
-    if (!undone) return undone;  // the pins are what a second try needs
-    end_expedited(pod_pins);
-    remove_tree(pod_pins);
-    return undone;
 }
 
 }

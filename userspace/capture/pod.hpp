@@ -84,10 +84,15 @@ private:
 
     base::Result<> enter(const PodSpec&, const std::vector<Listener>&);
     base::Result<> install(const std::vector<Listener>&);
+    void end_connecting();
     base::Result<> fill_slots(const std::vector<Listener>&);
     base::Result<> attach();
     base::Result<> say(cv_pod_state);
     base::Result<> write_row() const;
+    void say_what_rules_decide() const;
+    std::string pins() const { return node_.pins.pod(cookie_); }
+
+    // pod_network.cpp
     // Addresses, guards, rules and routes as the namespace wants them now. What was right before and is not any more,
     // although nothing around it has changed, is a repair.
     base::Result<> follow();
@@ -97,7 +102,8 @@ private:
     std::vector<Interface> guarded(const std::vector<Interface>&) const;
     void note_virtual(const std::vector<Interface>&);
     void on_change();
-    void end_connecting();
+
+    // pod_health.cpp
     void repair_row(const std::optional<cv_pod>& found);
     void repair_policy();
     void repair_links();
@@ -105,8 +111,6 @@ private:
     void repair_pins();
     bool slots_filled() const;
     bool rules_are_there() const;
-    void say_what_rules_decide() const;
-    std::string pins() const { return node_.pins.pod(cookie_); }
 
     NodeSide node_;
     std::string uid_;
@@ -138,12 +142,5 @@ private:
 
 std::optional<cv_pod> find_row(int pods_map, std::uint64_t cookie);
 void delete_row(int pods_map, std::uint64_t cookie);
-
-// Takes out of a pod what its pins, or an earlier daemon, put in; `netns` is empty where it is gone. Rules and routes
-// go last. With no row, the sysctls stay as they are.
-base::Result<> undo(const std::string& pod_pins, const std::optional<cv_pod>& row, base::Fd netns);
-// By its inode, among the namespaces that have a name or a process; empty where it is gone, or held by descriptors
-// only.
-base::Fd find_netns_of(const std::string& pod_pins, const std::optional<cv_pod>& row);
 
 }
