@@ -8,8 +8,6 @@
 #include <net/if.h>
 #include <netinet/in.h>
 
-#include <cstring>
-
 namespace culvert::test {
 
 namespace {

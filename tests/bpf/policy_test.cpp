@@ -4,7 +4,6 @@
 #include <linux/pkt_cls.h>
 
 #include <map>
-#include <optional>
 
 #include <capture/policy_row.hpp>
 

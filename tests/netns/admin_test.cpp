@@ -3,8 +3,6 @@
 // is put right, and opens nothing. What repair_test has is not here again.
 #include <doctest/doctest.h>
 
-#include <algorithm>
-
 #include "nested.hpp"
 #include "outcome.hpp"
 #include "process.hpp"

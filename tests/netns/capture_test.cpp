@@ -2,9 +2,6 @@
 // Who else gets to a pod's apps and listeners, and what the kernel side does when it is short of something.
 #include <doctest/doctest.h>
 
-#include <signal.h>
-#include <sys/resource.h>
-
 #include "app_socket.hpp"
 #include "outcome.hpp"
 #include "raw_packets.hpp"

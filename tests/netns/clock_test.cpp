@@ -3,7 +3,6 @@
 // a preloaded library tells each daemon what time it is.
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <string>
 
 #include "bystander.hpp"

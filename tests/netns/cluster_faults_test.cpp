@@ -3,7 +3,6 @@
 // and whoever looks finds out why it knows no more. docs/DEBUGGING.md has a row for each.
 #include <doctest/doctest.h>
 
-#include <signal.h>
 #include <sys/socket.h>
 
 #include <algorithm>

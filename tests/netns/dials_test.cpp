@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -14,7 +13,6 @@
 #include "outcome.hpp"
 #include "process.hpp"
 #include "server.hpp"
-#include "tap.hpp"
 #include "visit.hpp"
 #include "world.hpp"
 

@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 

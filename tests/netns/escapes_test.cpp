@@ -7,8 +7,6 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include <system_error>
-
 #include "app_socket.hpp"
 #include "outcome.hpp"
 #include "persona.hpp"

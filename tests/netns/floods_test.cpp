@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <iterator>
 
-#include "kernel_traces.hpp"
 #include "load.hpp"
 #include "outcome.hpp"
 #include "raw_packets.hpp"

@@ -2,8 +2,6 @@
 // The ground the other cases stand on, without a daemon: when these fail, nothing else means anything.
 #include <doctest/doctest.h>
 
-#include <thread>
-
 #include "access_log.hpp"
 #include "outcome.hpp"
 #include "pattern.hpp"

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <sstream>
-#include <system_error>
 
 #include "outcome.hpp"
 #include "process.hpp"

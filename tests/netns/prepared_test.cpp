@@ -5,8 +5,6 @@
 
 #include <sys/socket.h>
 
-#include <algorithm>
-
 #include "ctl.hpp"
 #include "istio_rules.hpp"
 #include "kernel_traces.hpp"

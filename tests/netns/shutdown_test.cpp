@@ -12,7 +12,6 @@
 #include "outcome.hpp"
 #include "process.hpp"
 #include "server.hpp"
-#include "tap.hpp"
 #include "world.hpp"
 
 using namespace culvert::test;

@@ -3,11 +3,8 @@
 // next schema of the pins.
 #include <doctest/doctest.h>
 
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
-
-#include <fstream>
 
 #include <culvert/base/netns.hpp>
 

@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <csignal>
 #include <stdexcept>
-#include <system_error>
 
 #include <culvert/base/netns.hpp>
 

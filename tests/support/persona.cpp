@@ -4,7 +4,6 @@
 #include <linux/capability.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 

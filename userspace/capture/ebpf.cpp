@@ -5,7 +5,6 @@
 #include <bpf/libbpf.h>
 
 #include <algorithm>
-#include <cstring>
 #include <random>
 
 #include <culvert/base/log.hpp>
@@ -19,7 +18,6 @@
 #include "istio_rules.hpp"
 #include "kernel.hpp"
 #include "listeners.hpp"
-#include "routing.hpp"
 #include "undo.hpp"
 
 namespace culvert::capture {

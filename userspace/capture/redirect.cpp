@@ -3,8 +3,6 @@
 
 #include <sys/socket.h>
 
-#include <fstream>
-
 #include <culvert/bpf/marks.h>
 
 #include "netlink.hpp"

@@ -2,7 +2,6 @@
 // Rules, route and ip rule of one pod: in and out. All of it in the network namespace that the calling thread is in.
 #pragma once
 #include <string>
-#include <vector>
 
 #include <culvert/base/result.hpp>
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How marked packets of a pod find lo, and how replies in a foreign client's name come home: rules and table 100.
 #pragma once
-#include <cstdint>
 #include <string>
 #include <vector>
 

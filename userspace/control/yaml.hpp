@@ -10,7 +10,6 @@
 #include <chrono>
 #include <functional>
 #include <initializer_list>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resolv_conf.hpp"
 
-#include <algorithm>
 #include <fstream>
 #include <sstream>
 

@@ -2,7 +2,6 @@
 // The head of a call.
 #pragma once
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <culvert/grpc/target.hpp>

@@ -40,11 +40,6 @@ void Stream::send(std::string message) {
     impl_->connection->wake(impl_->call);
 }
 
-void Stream::half_close() {
-    impl_->call->half_close();
-    impl_->connection->wake(impl_->call);
-}
-
 void Stream::cancel() {
     impl_->cancel();
 }

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 
 #include <boost/asio/post.hpp>
 #include <boost/json.hpp>

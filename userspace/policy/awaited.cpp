@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <culvert/policy/awaited.hpp>
 
-#include <algorithm>
-
 namespace culvert::policy {
 
 Names Awaited::after(const state::Snapshot& mesh, const std::vector<Policy>& policies, Clock::time_point now) {

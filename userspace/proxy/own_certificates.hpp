@@ -5,7 +5,6 @@
 //
 // Lives on: one worker. The control thread speaks to it by publish(), it speaks to the control thread by `need`.
 #pragma once
-#include <chrono>
 #include <cstdint>
 #include <map>
 

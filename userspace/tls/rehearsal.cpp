@@ -2,7 +2,6 @@
 #include <culvert/tls/rehearsal.hpp>
 
 #include <array>
-#include <span>
 #include <utility>
 
 #include <culvert/tls/channel.hpp>

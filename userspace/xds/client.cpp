@@ -162,9 +162,7 @@ private:
         ++of.responses;
         of.bytes += bytes;
         if (heard.refused.empty()) return;
-        ++of.refused_responses;
         of.refused_resources += heard.refused.size();
-        stats_.last_refusal = fmt::format("{}: {}", heard.refused.back().name, heard.refused.back().reason);
         for (std::size_t i = 0; i < std::min(heard.refused.size(), most_refusals_logged); ++i)
             log::warn(log_scope, "{} {} of the control plane is refused: {}", to_string(heard.kind),
                       heard.refused[i].name, heard.refused[i].reason);

@@ -32,7 +32,6 @@ public:
     Stream& operator=(const Stream&) = delete;
 
     void send(std::string message);
-    void half_close();
     void cancel();
 
 private:

@@ -36,7 +36,6 @@ struct Stats {
     struct OfKind {
         std::uint64_t responses = 0;
         std::uint64_t bytes = 0;
-        std::uint64_t refused_responses = 0;  // answered with a NACK
         std::uint64_t refused_resources = 0;
     };
 
@@ -50,7 +49,6 @@ struct Stats {
     std::array<OfKind, kinds> of;
     std::array<std::uint64_t, terminations> ended{};
     std::string last_failure;  // empty once istiod has answered again
-    std::string last_refusal;  // "name: reason", the newest of those that istiod was told
 };
 
 class Client {

@@ -10,7 +10,6 @@
 #include <doctest/doctest.h>
 
 #include <cerrno>
-#include <chrono>
 #include <future>
 #include <string>
 #include <thread>

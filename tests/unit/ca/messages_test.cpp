@@ -4,7 +4,6 @@
 #include <doctest/doctest.h>
 
 #include <string>
-#include <string_view>
 
 using namespace culvert;
 using namespace std::chrono_literals;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // DNS messages for tests: requests made of parts, answers read as text.
 #pragma once
-#include <cstdio>
 #include <string>
 #include <vector>
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fixtures.hpp"
 
-#include <netinet/in.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -186,7 +184,6 @@ Task<base::Result<hbone::Stream>> World::open(std::string to) {
 Task<base::Result<std::unique_ptr<base::Socket>>> World::dial(const hbone::PoolKey& key) {
     ++dials;
     base::Fd fd = tcp_socket(key.peer.ip.family());
-    client_sockets.push_back(fd.get());
     auto socket = co_await base::connect(loop, std::move(fd), key.peer);
     co_return socket;
 }

@@ -112,7 +112,6 @@ struct World final : hbone::Dialer, hbone::RequestHandler {
     bool address_lost = false;  // what the pool is told of the pod
     std::unique_ptr<hbone::Server> server;
     std::unique_ptr<hbone::Pool> pool;
-    std::vector<int> client_sockets;  // of the pool; its own
 
     Task<base::Result<std::unique_ptr<base::Socket>>> dial(const hbone::PoolKey& key) override;
     bool still_has(const hbone::PoolKey&, const base::IpAddress&) override { return !address_lost; }

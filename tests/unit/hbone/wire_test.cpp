@@ -2,8 +2,6 @@
 // What is on the wire, seen by a peer that counts bytes.
 #include <nghttp2/nghttp2.h>
 
-#include <cstring>
-
 #include "raw_peer.hpp"
 
 using namespace fixtures;

@@ -4,8 +4,6 @@
 #pragma once
 #include <boost/json.hpp>
 
-#include <functional>
-
 #include <culvert/xds/store.hpp>
 
 namespace mesh_form {

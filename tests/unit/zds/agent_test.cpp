@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Our client, and the agent that other tests and the demo have.
-#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <culvert/zds/client.hpp>
 
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
