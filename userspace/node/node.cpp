@@ -10,7 +10,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include <culvert/base/log.hpp>
@@ -28,6 +27,7 @@
 #include "metrics.hpp"
 #include "notify.hpp"
 #include "own_pod.hpp"
+#include "part_settings.hpp"
 #include "refused_log.hpp"
 #include "revocation_file.hpp"
 #include "spare_memory.hpp"
@@ -37,29 +37,6 @@
 
 namespace culvert::node {
 namespace {
-
-proxy::Limits limits_of(const control::Config& config) {
-    proxy::Limits limits;
-    limits.keepalive = config.keepalive;
-    limits.connect = config.limits.connect_timeout;
-    limits.connections_per_worker = config.limits.max_connections_per_worker;
-    limits.hbone.connect = config.limits.connect_timeout;
-    limits.handshakes_per_worker = config.limits.max_handshakes_per_worker;
-    limits.handshakes_per_source = config.limits.max_handshakes_per_source;
-    limits.hbone.server_tunnels = config.limits.max_tunnels_per_pod;
-    limits.hbone.server_tunnels_of_one = config.limits.max_tunnels_per_source;
-    limits.hbone.pool_tunnels = config.limits.max_tunnels_per_peer;
-    limits.hbone.server_streams = config.limits.max_streams_per_tunnel;
-    limits.hbone.server_header_list = config.limits.max_header_bytes;
-    limits.hbone.control_frames_per_second = config.limits.control_frames_per_second;
-    limits.hbone.handshake = config.limits.handshake_timeout;
-    limits.hbone.stream_window = config.transport.stream_window;
-    limits.hbone.connection_window = config.transport.connection_window;
-    limits.hbone.max_frame = config.transport.frame_bytes;
-    limits.hbone.pool_streams = config.transport.pool_streams;
-    limits.hbone.pool_idle = config.transport.pool_idle;
-    return limits;
-}
 
 std::unique_ptr<Source> source_of(Setup& setup, control::Config& config) {
     if (setup.cluster) return std::make_unique<ControlPlane>(std::move(*setup.cluster), config.node);
@@ -73,10 +50,6 @@ std::string istio_version() {
 }
 
 constexpr const char* take_over_part = "take-over";
-
-unsigned worker_count(const control::Config& config) {
-    return config.workers != 0 ? config.workers : std::max(1u, std::thread::hardware_concurrency());
-}
 
 }
 
@@ -101,7 +74,7 @@ public:
         source_->when_known([this] { mesh_known(); });
         if (!outcome_ || went_) return outcome_;
         // There is time until then, but nobody is to wait only to hear that this kernel cannot do it.
-        if (auto able = capture::Capture::check(capture_mode()); !able) return able;
+        if (auto able = capture::Capture::check(capture_mode(config_)); !able) return able;
         return doors_.open(false);
     }
 
@@ -119,10 +92,6 @@ public:
     }
 
 private:
-    capture::Mode capture_mode() const noexcept {
-        return config_.capture == control::CaptureMode::ebpf ? capture::Mode::ebpf : capture::Mode::iptables;
-    }
-
     void make_certificates() {
         auto publish = [this](tls::CredentialsMapPtr credentials) {
             credentials_ = std::move(credentials);
@@ -183,15 +152,7 @@ private:
     }
 
     base::Result<> open_capture() {
-        auto capture = capture::Capture::start(io_, {.mode = capture_mode(),
-                                                     .instance = config_.node.name,
-                                                     .node_netns = config_.node.netns,
-                                                     .workers = worker_count(config_),
-                                                     .max_pods = config_.limits.max_pods,
-                                                     .max_flows = config_.limits.max_flows,
-                                                     .keepalive = config_.keepalive,
-                                                     .ipv6 = config_.ipv6,
-                                                     .take_over = take_over_});
+        auto capture = capture::Capture::start(io_, capture_settings(config_, take_over_));
         if (!capture) return capture.error();
         capture_ = std::move(*capture);
         refused_log_ = std::make_unique<RefusedLog>(io_, *access_log_, worker_count(config_), config_.node.network);
@@ -206,16 +167,12 @@ private:
         auto file = RevocationFile::open(io_, config_.ca.crl);
         if (!file) return file.error();
         revocations_ = std::move(*file);
-        metrics_.add(telemetry::families::revoked, [this] { return static_cast<double>(revocations_->size()); });
-        metrics_.add(telemetry::families::revocation_reloads, [this] {
-            return std::vector<telemetry::Sample>{{"good", static_cast<double>(revocations_->good())},
-                                                  {"bad", static_cast<double>(revocations_->bad())}};
-        });
+        revocations_->expose(metrics_);
         return {};
     }
 
     void start_workers() {
-        auto limits = limits_of(config_);
+        auto limits = worker_limits(config_);
         auto need = [this](const state::Identity& identity) {
             boost::asio::post(io_, [this, identity] { certificates_->hurry(identity); });
         };
@@ -242,13 +199,7 @@ private:
     }
 
     void start_dns() {
-        dns::Settings settings;
-        settings.names.cluster_domain = config_.dns.cluster_domain;
-        settings.names.preferred_namespace = config_.dns.preferred_namespace;
-        settings.names.ipv6 = config_.ipv6;
-        settings.resolv_conf = config_.dns.resolv_conf;
-        settings.claim = [this](int fd) { return capture_->claim(fd, capture::OwnSocket::dial); };
-        dns_ = std::make_unique<dns::Server>(std::move(settings));
+        dns_ = std::make_unique<dns::Server>(dns_settings(config_, *capture_));
         metrics_.add([this](auto& families) { dns_->collect(families); });
     }
 

@@ -48,4 +48,11 @@ base::Result<std::unique_ptr<RevocationFile>> RevocationFile::open(boost::asio::
     return made;
 }
 
+void RevocationFile::expose(telemetry::Metrics& metrics) const {
+    metrics.add(telemetry::families::revoked, [this] { return static_cast<double>(size_); });
+    metrics.add(telemetry::families::revocation_reloads, [this] {
+        return std::vector<telemetry::Sample>{{"good", static_cast<double>(good_)}, {"bad", static_cast<double>(bad_)}};
+    });
+}
+
 }

@@ -11,6 +11,7 @@
 
 #include <culvert/base/result.hpp>
 #include <culvert/control/watch.hpp>
+#include <culvert/telemetry/metrics.hpp>
 
 namespace culvert::node {
 
@@ -20,9 +21,8 @@ public:
     // counted, and what was in force stays.
     static base::Result<std::unique_ptr<RevocationFile>> open(boost::asio::io_context& io, std::string file);
 
-    std::uint64_t good() const noexcept { return good_; }
-    std::uint64_t bad() const noexcept { return bad_; }
-    std::size_t size() const noexcept { return size_; }
+    // How many it revokes, and how its readings went.
+    void expose(telemetry::Metrics& metrics) const;
 
 private:
     explicit RevocationFile(std::string file) : file_{std::move(file)} {}
