@@ -8,7 +8,7 @@ visit_the_kernel() {
     local pins
     pins=$(pins_of 1)
     heading "the kernel's side of node 1, while curl-1 waits for a slow answer"
-    hold_call curl-1 "http://$(ip4_of httpbin-2):8000/drip?numbytes=5&duration=4&delay=0"
+    hold_call curl-1 "http://$(ip4_of httpbin-2):8000/drip?numbytes=50&duration=20&delay=0"
     eventually 3 flow_answers "$pins" || true
     show_programs "$pins"
     show_pods "$pins"
