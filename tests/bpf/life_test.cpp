@@ -330,6 +330,30 @@ TEST_CASE("release of the forgotten: a pod that the new daemon does not want is 
     });
 }
 
+TEST_CASE("instances: who has been replaced takes nothing back when it is told of its pods once more") {
+    on_node([](Namespaces& where) {
+        Cleaned after;
+        Daemon old{where, after.instance};
+        old.enrol();
+        old->settled();
+        Daemon next{where, after.instance, true};
+        bool old_is_over = false, next_is_over = false;
+        old->on_notice({.superseded = [&] { old_is_over = true; }});
+        next->on_notice({.superseded = [&] { next_is_over = true; }});
+        next.enrol();
+        next->settled();
+        CHECK(old->release_all_but({}).has_value());
+        old->settled();
+        old.handle_events(700);
+        next.handle_events(700);
+        CHECK(old_is_over);
+        CHECK_FALSE(next_is_over);
+        auto app = connect_in(where.pod(), ipv4.vip, 80);
+        CHECK(app.error == 0);
+        CHECK(bool(next.accept(Arrival::outbound, AF_INET)));
+    });
+}
+
 TEST_CASE("instances: two daemons share a kernel; one pod has one of them") {
     on_node([](Namespaces& where) {
         Cleaned after_one, after_two;

@@ -213,6 +213,7 @@ bool EbpfCapture::by_rules(const std::string& uid) const {
 }
 
 Result<> EbpfCapture::release_all_but(const std::vector<std::string>& uids) {
+    if (others_word()) return {};
     std::vector<std::uint64_t> keep;
     for (const auto& [uid, pod] : pods_) keep.push_back(pod->cookie());
     // A pod that is wanted but could not be enrolled stays closed; a namespace that is gone is nobody's pod.

@@ -121,7 +121,9 @@ void EbpfCapture::take_back() {
     base::log::warn("capture", "the culvertd that was taking over has not finished: its pods were taken back");
 }
 
+// Of a cluster's daemon this is said again whenever the agent has named all pods: also while a successor takes them.
 void EbpfCapture::settled() {
+    if (others_word()) return;
     if (auto said = say_who(true); !said) base::log::error("capture", "{}", said.error().to_string());
     give_up_what_loading_read();
 }
