@@ -38,7 +38,12 @@ TEST_CASE("command line: what it prints and how it ends" IPV4) {
           Row{"check of a bad file", {"check", bad}, 3, {bad.string() + ":2", "nonsense"}},
           Row{"check of no file", {"check", "/nonexistent.yaml"}, 3, {"/nonexistent.yaml"}},
           Row{"run with a bad file", {"--config", bad}, 3, {bad.string() + ":2"}},
-          Row{"cleanup where nothing is", {"cleanup", "no-such-node"}, 0, {}}}) {
+          Row{"run with no file", {"--config"}, 2, {"--config wants a FILE"}},
+          Row{"check of an option", {"check", "--bogus"}, 2, {"check wants one FILE"}},
+          Row{"help of check", {"check", "--help"}, 0, {"culvertd check FILE"}},
+          Row{"help of cleanup", {"cleanup", "-h"}, 0, {"culvertd cleanup NODE"}},
+          Row{"cleanup of an option", {"cleanup", "--bogus"}, 2, {"cleanup wants a node's name"}},
+          Row{"cleanup where nothing is", {"cleanup", "no-such-node"}, 0, {"no capture of no-such-node here"}}}) {
         CAPTURE(row.name);
         std::vector<std::string> command{culvertd()};
         command.insert(command.end(), row.arguments.begin(), row.arguments.end());
@@ -72,6 +77,16 @@ TEST_CASE("command line: check says what a good file holds, and nothing is touch
     CHECK(holds(output, "is good"));
     CHECK(holds(output, "2 pods"));
     CHECK(holds(output, "0 policies"));
+    CHECK(world.one.ready());
+}
+
+TEST_CASE("command line: cleanup while a daemon runs removes nothing, and says that it must end first" IPV4) {
+    World& world = World::shared();
+    const Output output = run({culvertd(), "cleanup", "--config", world.one.config_path()}, world.one.netns());
+    CAPTURE(output.text);
+    CHECK(output.status == 1);
+    CHECK(holds(output, " end "));
+    CHECK_FALSE(holds(output, "--take-over"));
     CHECK(world.one.ready());
 }
 

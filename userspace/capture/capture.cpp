@@ -6,6 +6,7 @@
 #include "iptables.hpp"
 #include "kernel.hpp"
 #include "pins.hpp"
+#include "records.hpp"
 #include "undo.hpp"
 
 namespace culvert::capture {
@@ -25,6 +26,11 @@ base::Result<std::unique_ptr<Capture>> Capture::start(boost::asio::io_context& i
 
 base::Result<> Capture::check(Mode mode) {
     return mode == Mode::ebpf ? check_kernel() : HostProbes::check();
+}
+
+bool Capture::has_traces(const std::string& instance) {
+    const std::string bpffs = mounted_bpffs();
+    return (!bpffs.empty() && Pins::exists(bpffs, instance)) || Records::home_exists(instance);
 }
 
 base::Result<> Capture::cleanup(const std::string& instance) {

@@ -297,6 +297,8 @@ std::vector<RepairCount> EbpfCapture::repairs() const {
 Result<> EbpfCapture::cleanup(const std::string& instance) {
     std::string bpffs = mounted_bpffs();
     if (bpffs.empty() || !Pins::exists(bpffs, instance)) return {};
+    if (Pins::are_held(bpffs, instance))
+        return base::problem("a culvertd of " + instance + " runs; it must end before cleanup");
     auto pins = Pins::open(bpffs, instance);
     if (!pins) return pins.error();
     // Sockops first: with it gone no socket gets a mark that the pods will no longer understand.

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cctype>
 #include <limits>
 
 #include <fmt/format.h>
@@ -23,9 +24,24 @@ namespace {
 constexpr std::uint32_t int_max = std::numeric_limits<std::int32_t>::max();
 constexpr std::size_t any_size = std::numeric_limits<std::size_t>::max();
 
+// It becomes a folder's name, under which capture keeps its pins.
+bool is_node_name(const std::string& word) {
+    const auto fits = [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; };
+    return word.size() <= 253 && word[0] != '-' && word[0] != '.' && std::all_of(word.begin(), word.end(), fits);
+}
+
+Reader node_name(std::string& into) {
+    constexpr std::string_view what = "this node's name";
+    return {std::string{what}, [&into, what](const Cursor& at) {
+                into = at.text(what);
+                if (into.empty()) at.expected(what);
+                if (!is_node_name(into)) at.expected("letters, digits, -, _ and dots, with neither - nor . in front");
+            }};
+}
+
 Reader node(NodeSettings& into, state::Exclusions& excluded) {
     return section([&into, &excluded](const Cursor& at) {
-        at.fields({{"name", name(into.name, "this node's name"), required},
+        at.fields({{"name", node_name(into.name), required},
                    {"network", text(into.network)},
                    {"clusterId", name(into.cluster_id, "a cluster's name")},
                    {"trustDomain", name(into.trust_domain, "a trust domain such as cluster.local")},

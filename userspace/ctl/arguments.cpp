@@ -124,7 +124,7 @@ base::Result<Options> parse(const std::vector<std::string>& arguments) {
                            "\": " + std::string{found->summary});
     }
     if (options.help || options.version) return options;
-    if (!options.command) return problem("which command?");
+    if (!options.command) return problem("no command is given");
     if (options.words.size() < options.command->word_count)
         return problem(std::string{options.command->name} + " wants " + std::string{options.command->words_are});
     if (options.command->check)

@@ -38,7 +38,7 @@ constexpr char help[] = R"(culvertd: an ambient mesh dataplane for one Linux nod
   culvertd check FILE                  say whether FILE is good, and stop
   culvertd cleanup NODE                remove every trace of the node's capture: programs, pins, rules, routes
   culvertd cleanup --config FILE       the same, for the node named in FILE
-  culvertd version                     version and commit, compiler, libraries
+  culvertd --version                   version and commit, compiler, libraries
   culvertd --help                      this
 
   --cleanup     remove the capture when the daemon ends. Without it captured pods stay closed (their new connections
@@ -64,6 +64,14 @@ int say(Exit code, const base::Error& error) {
     return code;
 }
 
+bool is_option(const std::string& argument) {
+    return argument.starts_with("-");
+}
+
+bool asks_for_help(const std::string& argument) {
+    return argument == "--help" || argument == "-h";
+}
+
 int check(const std::string& file) {
     auto config = control::load_config(file);
     if (!config) return say(bad_config, config.error());
@@ -76,7 +84,7 @@ int check(const std::string& file) {
 int cleanup(const std::vector<std::string>& arguments) {
     std::string instance;
     std::string socket;
-    if (arguments.size() == 1) {
+    if (arguments.size() == 1 && !is_option(arguments[0])) {
         instance = arguments[0];
     } else if (arguments.size() == 2 && arguments[0] == "--config") {
         auto config = control::load_config(arguments[1]);
@@ -86,6 +94,8 @@ int cleanup(const std::vector<std::string>& arguments) {
     } else {
         return usage_error("cleanup wants a node's name, or --config FILE");
     }
+    // A misspelt name would look like a success.
+    if (!capture::Capture::has_traces(instance)) std::printf("there is no capture of %s here\n", instance.c_str());
     if (auto done = capture::Capture::cleanup(instance); !done) return say(cannot_run, done.error());
     admin::remove_dead_socket(socket.empty() ? admin::control_socket(instance) : socket);
     return ok;
@@ -161,15 +171,22 @@ int main_with(const std::vector<std::string>& arguments) {
     const bool in_cluster = control::names_a_cluster(control::environment());
     if (arguments.empty() && !in_cluster) return usage_error("--config FILE is missing");
     const std::string first = arguments.empty() ? "" : arguments[0];
-    if (first == "--help" || first == "-h" || first == "help") return std::fputs(help, stdout) < 0 ? cannot_run : ok;
+    const bool help_of_command =
+        (first == "check" || first == "cleanup") && arguments.size() == 2 && asks_for_help(arguments[1]);
+    if (asks_for_help(first) || first == "help" || help_of_command)
+        return std::fputs(help, stdout) < 0 ? cannot_run : ok;
     if (first == "version" || first == "--version")
         return std::fputs(node::versions().c_str(), stdout) < 0 ? cannot_run : ok;
-    if (first == "check") return arguments.size() == 2 ? check(arguments[1]) : usage_error("check wants one FILE");
+    if (first == "check")
+        return arguments.size() == 2 && !is_option(arguments[1]) ? check(arguments[1])
+                                                                 : usage_error("check wants one FILE");
     if (first == "cleanup") return cleanup({arguments.begin() + 1, arguments.end()});
     // What ztunnel's chart says to its container.
     const bool as_ztunnel = in_cluster && arguments.size() >= 2 && first == "proxy" && arguments[1] == "ztunnel";
     for (std::size_t i = as_ztunnel ? 2 : 0; i < arguments.size(); ++i) {
-        if (arguments[i] == "--config" && i + 1 < arguments.size())
+        if (arguments[i] == "--config" && i + 1 == arguments.size())
+            return usage_error("--config wants a FILE");
+        else if (arguments[i] == "--config")
             options.file = arguments[++i];
         else if (arguments[i] == "--cleanup")
             options.cleanup_at_end = true;

@@ -120,7 +120,7 @@ void Pods::follow_netns() {
 base::Result<> Pods::try_to_join(const control::Pod& pod) {
     std::string name = pod.identity.namespace_ + "/" + pod.name;
     auto netns = open_netns(pod);
-    if (!netns) return base::problem("pod " + name + ": " + netns.error().to_string() + "; is the pod running?");
+    if (!netns) return base::problem("pod " + name + ": " + netns.error().to_string() + "; the pod may not be running");
     capture::PodSpec spec{pod.uid,     name, netns->get(), pod.virtual_interfaces, pod.exclude, plaintext_of(pod.uid),
                           has_dns(pod)};
 

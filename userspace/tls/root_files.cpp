@@ -36,6 +36,15 @@ base::Result<> write_all(int fd, const std::string& text, const std::string& pat
     return {};
 }
 
+// Why not, and what to do about it.
+base::Error cannot(const std::string& doing) {
+    base::Error why = base::errno_while(doing);
+    if (why.code == boost::system::errc::permission_denied) return base::problem(why.to_string() + "; run as root");
+    if (why.code == boost::system::errc::no_such_file_or_directory)
+        return base::problem(why.to_string() + "; put the root that all nodes share, and its key, in place");
+    return why;
+}
+
 base::Result<> make_directory(const std::string& directory) {
     std::error_code ignored;  // the mkdir that follows has the better words
     auto parent = std::filesystem::path{directory}.lexically_normal().parent_path();
@@ -49,7 +58,7 @@ base::Result<> make_directory(const std::string& directory) {
 
 base::Result<std::string> read_file(const std::string& path) {
     base::Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-    if (!fd) return base::errno_while("read CA file " + path);
+    if (!fd) return cannot("read CA file " + path);
     return base::read_to_end(fd.get(), "CA file " + path, largest_file);
 }
 
@@ -69,7 +78,7 @@ base::Result<base::Fd> RootFiles::lock() const {
     if (auto made = make_directory(directory_); !made) return made.error();
     std::string path = directory_ + "/lock";
     base::Fd fd{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
-    if (!fd) return base::errno_while("open CA lock " + path);
+    if (!fd) return cannot("open CA lock " + path);
     auto deadline = std::chrono::steady_clock::now() + longest_wait_for_lock;
     while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK && errno != EINTR) return base::errno_while("lock " + path);

@@ -180,6 +180,8 @@ public:
     // The pods have all been enrolled that will be at first: an older daemon of the instance may go.
     virtual void settled() = 0;
 
+    // Whether cleanup would find anything.
+    static bool has_traces(const std::string& instance);
     // Removes every trace of an instance, with no daemon running. Idempotent.
     static base::Result<> cleanup(const std::string& instance);
     // Whether a daemon of the instance lives, be it one that is replaced and has connections yet; of ebpf only.

@@ -112,6 +112,10 @@ TEST_CASE("bad file: settings") {
     check({
         {"null section", "node:\n", "f.yaml:1: node: found nothing, expected a mapping"},
         {"list for text", "node: {name: [a]}\n", "f.yaml:1: node.name: found a list, expected this node's name"},
+        {"a folder's name", "node: {name: ../x}\n",
+         "f.yaml:1: node.name: found \"../x\", expected letters, digits, -, _ and dots, with neither - nor . in front"},
+        {"an option's name", "node: {name: --x}\n",
+         "f.yaml:1: node.name: found \"--x\", expected letters, digits, -, _ and dots, with neither - nor . in front"},
         {"empty name", "node: {name: \"\"}\n", "f.yaml:1: node.name: found \"\", expected this node's name"},
         {"null name", "node:\n  network: a\n  name:\n",
          "f.yaml:3: node.name: found nothing, expected this node's name"},

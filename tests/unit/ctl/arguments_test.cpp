@@ -31,7 +31,7 @@ TEST_CASE("arguments: what is wrong is named") {
         std::string says;
     };
     for (const Row& row :
-         {Row{{}, "which command?"}, Row{{"statsu"}, "there is no command \"statsu\""},
+         {Row{{}, "no command is given"}, Row{{"statsu"}, "there is no command \"statsu\""},
           Row{{"--bogus"}, "no option --bogus"}, Row{{"status", "--limit", "1"}, "status has no option --limit"},
           Row{{"pods", "--pod"}, "--pod wants POD"}, Row{{"status", "more"}, "\"more\" is too much for status"},
           Row{{"-o", "xml", "status"}, "-o wants FORMAT, not \"xml\": table, or json"},

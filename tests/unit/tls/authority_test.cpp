@@ -224,12 +224,14 @@ TEST_CASE("authority: what is wrong with the files is said in words, with the fi
     Folder folder;
     std::string c = folder.path + "/cert";
     std::string k = folder.path + "/key";
-    CHECK(why_not(c, k) == "read CA file " + c + ": No such file or directory (os error 2)");
+    const std::string missing =
+        ": No such file or directory (os error 2); put the root that all nodes share, and its key, in place";
+    CHECK(why_not(c, k) == "read CA file " + c + missing);
 
     Issuer root = Issuer::root("r");
     Issuer other = Issuer::root("o");
     put(c, root.pem());
-    CHECK(why_not(c, k) == "read CA file " + k + ": No such file or directory (os error 2)");
+    CHECK(why_not(c, k) == "read CA file " + k + missing);
     put(k, "not a key");
     CHECK(has(why_not(c, k), "CA file " + k + ": read private key"));
     put(k, *tls::to_pem(*other.key));
