@@ -19,7 +19,7 @@ using Clock = base::Loop::Clock;
 
 namespace {
 
-// Then the others have their turn.
+// Datagrams, or connections, before the others have their turn.
 constexpr int per_round = 32;
 
 void tell(const Pod& pod, const Query& query, std::string_view result, std::size_t addresses) {
@@ -75,7 +75,7 @@ private:
     base::Watch watch_;
 };
 
-class PodHere::TcpDoor final : base::Ready {
+class PodHere::TcpDoor final : base::Ready, base::RoundEnd {
 public:
     TcpDoor(PodHere& pod, Fd fd)
         : pod_{pod}, fd_{std::move(fd)}, watch_{pod.context_.loop, *this}, retry_{pod.context_.loop, [this] {
@@ -85,9 +85,10 @@ public:
 
 private:
     void on_ready(std::uint32_t) override { take(); }
+    void on_round_end() override { take(); }
 
     void take() {
-        for (;;) {
+        for (int i = 0; i < per_round; ++i) {
             Fd connection{::accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
             if (connection) {
                 pod_.serve(std::move(connection));
@@ -98,6 +99,7 @@ private:
             if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
                 return retry_.arm(std::chrono::milliseconds{100});
         }
+        pod_.context_.loop.at_round_end(*this);
     }
 
     PodHere& pod_;
