@@ -44,9 +44,30 @@ public:
           }} {}
 };
 
+// Of what is mapped of this library's code, so much is in memory: proc(5), /proc/pid/smaps.
+std::size_t code_in_memory(const Node& node, const std::string& library) {
+    std::ifstream smaps{"/proc/" + std::to_string(node.pid()) + "/smaps"};
+    std::size_t kilobytes = 0;
+    bool here = false;
+    for (std::string line; std::getline(smaps, line);) {
+        if (line.find('-') < line.find(' '))
+            here = line.find(" r-xp ") != std::string::npos && line.find(library) != std::string::npos;
+        else if (here && line.starts_with("Rss:"))
+            kilobytes += std::strtoull(line.c_str() + 4, nullptr, 10);
+    }
+    return kilobytes * 1024;
+}
+
 }
 
 TEST_SUITE("cluster") {
+
+TEST_CASE(
+    "cluster: once it is ready, a daemon keeps no code in memory that only its start needs" IPV4 EBPF_ONLY(once)) {
+    World& world = cluster();
+    for (Node* node : {&world.one, &world.two})
+        CHECK(eventually(5s, [&] { return code_in_memory(*node, "/libyaml-cpp.") == 0; }));
+}
 
 TEST_CASE("cluster: a policy refuses the next call and cuts a live one that it forbids, until it is removed" IPV4
               EBPF_ONLY(once)) {

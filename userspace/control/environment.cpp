@@ -128,7 +128,7 @@ TransportSettings transport(const Reading& variables) {
     values.stream_window = variables.number("HTTP2_STREAM_WINDOW_SIZE", values.stream_window, 65'535, most);
     values.connection_window = variables.number("HTTP2_CONNECTION_WINDOW_SIZE", values.connection_window, 65'535, most);
     values.frame_bytes = variables.number("HTTP2_FRAME_SIZE", values.frame_bytes, 16'384, 16'777'215);
-    values.pool_streams = variables.number("POOL_MAX_STREAMS_PER_CONNECTION", 100, 1, 65'535);
+    values.pool_streams = variables.number("POOL_MAX_STREAMS_PER_CONNECTION", values.pool_streams, 1, 65'535);
     values.pool_idle = variables.duration("POOL_UNUSED_RELEASE_TIMEOUT").value_or(values.pool_idle);
     return values;
 }

@@ -5,6 +5,7 @@
 
 #include <culvert/control/config.hpp>
 #include <culvert/control/watch.hpp>
+#include <culvert/tls/authority.hpp>
 
 #include "source.hpp"
 
@@ -17,7 +18,6 @@ public:
 
     base::Result<> open(boost::asio::io_context& io, admin::Readiness& readiness) override;
     tls::Issuer& issuer() override { return *authority_; }
-    const tls::Authority* authority() const override { return authority_.get(); }
     void when_known(std::function<void()> go) override { go(); }
     void begin(const Site& site) override;
     void look_again() override;

@@ -14,7 +14,6 @@
 #include <culvert/base/result.hpp>
 #include <culvert/control/environment.hpp>
 #include <culvert/telemetry/metrics.hpp>
-#include <culvert/tls/authority.hpp>
 #include <culvert/tls/issuer.hpp>
 
 #include "mesh.hpp"
@@ -46,9 +45,8 @@ public:
 
     // Before anything else is opened. Names what readiness waits for.
     virtual base::Result<> open(boost::asio::io_context& io, admin::Readiness& readiness) = 0;
-    // Who signs for the node's identities, once it is open; and the CA, where that is our own.
+    // Who signs for the node's identities, once it is open.
     virtual tls::Issuer& issuer() = 0;
-    virtual const tls::Authority* authority() const { return nullptr; }
     // Calls `go`, once, when it knows the mesh: a file does at once. Until then nothing is captured, and a daemon that
     // is to be replaced keeps its pods.
     virtual void when_known(std::function<void()> go) = 0;

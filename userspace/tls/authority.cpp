@@ -147,6 +147,17 @@ base::Result<std::unique_ptr<Authority>> Authority::keep(const std::string& dire
     return load(files.certificate_file(), files.key_file());
 }
 
+base::Result<std::unique_ptr<Authority>> Authority::forgotten(const std::string& trust_domain) {
+    auto key = make_p256_key();
+    if (!key) return key.error();
+    auto root = self_signed(**key, trust_domain);
+    if (!root) return root.error();
+    auto pem = to_pem(**root);
+    if (!pem) return pem.error();
+    return std::unique_ptr<Authority>{
+        new Authority{std::make_unique<Impl>(Impl{std::move(*root), std::move(*key), std::move(*pem)})}};
+}
+
 base::Result<Pem> Authority::issue(const state::Identity& identity, std::chrono::seconds lifetime) const {
     auto now = std::chrono::system_clock::now();
     auto root_end = to_system_time(X509_get0_notAfter(impl_->root.get()));

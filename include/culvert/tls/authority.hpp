@@ -19,6 +19,8 @@ public:
     // <directory>/root-cert.pem and root-key.pem (mode 0600), made under a lock when they are missing: of two daemons
     // that start together one makes them and the other loads them.
     static base::Result<std::unique_ptr<Authority>> keep(const std::string& directory, const std::string& trust_domain);
+    // A root of its own that is in no file, and ends with the object: nobody else trusts it.
+    static base::Result<std::unique_ptr<Authority>> forgotten(const std::string& trust_domain);
     ~Authority();
 
     // A new EC P-256 key and a certificate for it: SPIFFE URI SAN (critical, the subject is empty), client and server

@@ -58,7 +58,7 @@ TEST_CASE("environment: nothing set is ztunnel's defaults") {
     CHECK(all.config.shutdown_deadline == 5s);
     CHECK(all.config.keepalive.idle_s == 180);
     CHECK(all.config.keepalive.user_timeout_ms == 0);
-    CHECK(all.config.transport.pool_streams == 100);
+    CHECK(all.config.transport.pool_streams == TransportSettings{}.pool_streams);
     CHECK(all.config.transport.stream_window == 4u << 20);
     CHECK(all.config.log.level == base::log::Level::info);
     CHECK(all.config.doors.metrics->port == 15020);

@@ -13,6 +13,8 @@
 #include <fstream>
 #include <thread>
 
+#include <culvert/tls/rehearsal.hpp>
+
 #include "fixtures.hpp"
 
 using namespace fixtures;
@@ -87,6 +89,18 @@ TEST_CASE("authority: the root it makes looks like istiod's") {
     auto lifetime = tls::to_system_time(X509_get0_notAfter(root.get())) - std::chrono::system_clock::now();
     CHECK(lifetime > std::chrono::days{3649});
     CHECK(lifetime < std::chrono::days{3651});
+}
+
+TEST_CASE("authority: one that nobody keeps signs for whoever trusts its root, and is never the same") {
+    auto one = tls::Authority::forgotten("cluster.local"), other = tls::Authority::forgotten("cluster.local");
+    REQUIRE(one.has_value());
+    REQUIRE(other.has_value());
+    CHECK((*one)->root_pem() != (*other)->root_pem());
+    CHECK(tls::rehearse(issued(**one, alice)).has_value());
+    auto pem = (*one)->issue(alice, 1h);
+    REQUIRE(pem.has_value());
+    pem->roots = (*other)->root_pem();
+    CHECK_FALSE(tls::rehearse(credentials(*pem, alice)).has_value());
 }
 
 TEST_CASE("authority: a leaf is what istiod would issue") {
