@@ -21,6 +21,7 @@
 #include <culvert/control/environment.hpp>
 
 #include "node.hpp"
+#include "signals.hpp"
 #include "stand_by.hpp"
 #include "versions.hpp"
 
@@ -73,6 +74,7 @@ bool asks_for_help(const std::string& argument) {
 }
 
 int check(const std::string& file) {
+    node::let_signals_in();
     auto config = control::load_config(file);
     if (!config) return say(bad_config, config.error());
     std::printf("%s is good: node %s, %zu pods, %zu workloads, %zu services, %zu policies\n", file.c_str(),
@@ -82,6 +84,7 @@ int check(const std::string& file) {
 }
 
 int cleanup(const std::vector<std::string>& arguments) {
+    node::let_signals_in();
     std::string instance;
     std::string socket;
     if (arguments.size() == 1 && !is_option(arguments[0])) {
@@ -159,7 +162,7 @@ int run(const Options& options) {
     if (goes_on && !settled)
         return say(cannot_run, base::problem("who had the pods of " + instance +
                                              " has taken them back, for they were not named here; start it again"));
-    if (goes_on) node::stand_by(instance);
+    if (goes_on) (void)node::stand_by(instance);  // either way it ends in order
     if (replaced) return ok;
     if (!options.cleanup_at_end) return ok;
     if (auto done = capture::Capture::cleanup(instance); !done) return say(cannot_run, done.error());
@@ -205,6 +208,7 @@ int main_with(const std::vector<std::string>& arguments) {
 // ends a pod by ending what is in its netns ("ip netns pids") must not find us there.
 int main(int argc, char** argv) {
     have_standard_descriptors();
+    node::hold_signals();
     int status = cannot_run;
     std::thread control{[&] {
         ::pthread_setname_np(::pthread_self(), "control");

@@ -3,7 +3,6 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <algorithm>
@@ -31,6 +30,7 @@
 #include "part_settings.hpp"
 #include "refused_log.hpp"
 #include "revocation_file.hpp"
+#include "signals.hpp"
 #include "spare_memory.hpp"
 #include "start_pages.hpp"
 #include "tracing.hpp"
@@ -60,7 +60,7 @@ public:
         : config_{std::move(setup.config)},
           take_over_{setup.take_over},
           source_{source_of(setup, config_)},
-          signals_{io_},
+          signals_{io_, [this](int signal) { on_signal(signal); }},
           last_handshakes_{io_} {}
 
     base::Result<> start() {
@@ -84,10 +84,7 @@ public:
     bool told_to_end() const noexcept { return told_to_end_; }
 
     base::Result<> run() {
-        signals_.add(SIGTERM);
-        signals_.add(SIGINT);
-        signals_.add(SIGHUP);
-        wait_for_signal();
+        if (auto heard = signals_.open(); !heard) return heard;
         io_.run();
         return outcome_;
     }
@@ -262,17 +259,10 @@ private:
         return tls::rehearse(*own);
     }
 
-    void wait_for_signal() {
-        signals_.async_wait([this](boost::system::error_code failed, int signal) {
-            if (failed) return;
-            if (signal == SIGHUP) {
-                access_log_->reopen();
-                source_->look_again();
-            } else {
-                told();
-            }
-            wait_for_signal();
-        });
+    void on_signal(int signal) {
+        if (signal != SIGHUP) return told();
+        access_log_->reopen();
+        source_->look_again();
     }
 
     // The first one may come when a successor has us end anyway.
@@ -331,7 +321,7 @@ private:
     const bool take_over_;
     boost::asio::io_context io_{1};
     std::unique_ptr<Source> source_;
-    boost::asio::signal_set signals_;
+    Signals signals_;
     boost::asio::steady_timer last_handshakes_;
     SpareMemory spare_memory_{io_};
     admin::Readiness readiness_;

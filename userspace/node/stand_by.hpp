@@ -6,8 +6,8 @@
 
 namespace culvert::node {
 
-// Returns when nobody has held the instance for some seconds: whoever succeeded us is gone, and whoever starts us again
-// is right. TERM and INT end the process.
-void stand_by(const std::string& instance);
+// True: TERM or INT has come, now or while signals were held, which it wants them to be. False: nobody has held the
+// instance for some seconds: whoever succeeded us is gone, and whoever starts us again is right.
+bool stand_by(const std::string& instance);
 
 }
