@@ -57,14 +57,40 @@ static __always_inline int is_plain_inbound(__u64 netns, const struct cv_note_ke
            !is_fresh(bpf_map_lookup_elem(&cv_probes, syn)) && !excluded_inbound(pod, syn->destination_port);
 }
 
-/* Asked for again at the end: a row that is replaced may be written over while it is read. */
+static __always_inline __u64 version_of(const struct cv_policy* policy) {
+    return *(const volatile __u64*)&policy->version;
+}
+
+/* Always 0, which compilers cannot know, and a CPU does not know before it has the value: whose address is made with it
+ * is loaded after the value was. Costs no barrier, on any architecture. */
+static __always_inline __u64 nothing_of(__u64 value) {
+    asm volatile("%0 &= 0" : "+r"(value));
+    return value;
+}
+
+/* An exchange is a full barrier, of the JITs of x86 (lock), arm64 (LSE with acquire and release; else a dmb) and of the
+ * interpreter. What is added to, compared with or given up need not be. */
+static __always_inline void full_barrier(void) {
+    __u64 word = 0;
+    __u64 before = __sync_lock_test_and_set(&word, 1);
+
+    barrier_var(before);
+}
+
+/* A row that is replaced may be written over while it is read, and its words may then be seen in any order. Only this
+ * is sure, of the kernel's hash tables: what is found there was complete before, and is written over only after it can
+ * be found no more. So the row is found after its version was read, the rules are read after that, and the row is found
+ * again after them; the version, which no other write ever has, is one and the same all the time. */
 static __always_inline int refuses(__u64 netns, const struct cv_note_key* syn, __u32 ifindex) {
     const struct cv_policy* policy = find_policy(netns);
     __u64 version;
 
     if (!policy) return 0;
-    version = *(const volatile __u64*)&policy->version;
+    version = version_of(policy);
+    policy = find_policy(netns + nothing_of(version));
+    if (!policy || version_of(policy) != version) return 0;
     if (first_that_fits(policy, syn) != CV_POLICY_REFUSE || !is_plain_inbound(netns, syn, ifindex)) return 0;
+    full_barrier();
     policy = find_policy(netns);
-    return policy && policy->version == version;
+    return policy && version_of(policy) == version;
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plain connections that are refused at their SYN: which, how, and that the proxy would have refused them, too.
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/pkt_cls.h>
 
+#include <algorithm>
 #include <map>
 
 #include <capture/policy_row.hpp>
@@ -94,6 +96,24 @@ std::vector<cv_event> events(Policed& pod) {
 }
 
 TEST_SUITE("policy") {
+
+TEST_CASE("policy: what keeps the reads of a row in their order is in the program that runs") {
+    Policed programs;
+    std::vector<bpf_insn> all(4096);
+    bpf_prog_info info{};
+    info.xlated_prog_insns = reinterpret_cast<__u64>(all.data());
+    info.xlated_prog_len = static_cast<__u32>(all.size() * sizeof(bpf_insn));
+    __u32 size = sizeof info;
+    REQUIRE(bpf_obj_get_info_by_fd(bpf_program__fd(programs->progs.cv_in_guard), &info, &size) == 0);
+    REQUIRE(info.xlated_prog_len <= all.size() * sizeof(bpf_insn));
+    all.resize(info.xlated_prog_len / sizeof(bpf_insn));
+    CHECK(std::ranges::count_if(all, [](const bpf_insn& each) {
+              return each.code == (BPF_ALU64 | BPF_AND | BPF_K) && each.imm == 0;
+          }) == 1);
+    CHECK(std::ranges::count_if(all, [](const bpf_insn& each) {
+              return each.code == (BPF_STX | BPF_ATOMIC | BPF_DW) && each.imm == BPF_XCHG;
+          }) == 1);
+}
 
 TEST_CASE("policy: a plain SYN is refused and told of, and anything that the proxy would not judge so is left to it") {
     for (bool v6 : {false, true}) {

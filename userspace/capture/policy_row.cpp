@@ -26,7 +26,8 @@ cv_policy_rule to_rule(const policy::PlaintextRule& rule) {
             .verdict = rule.refused ? CV_POLICY_REFUSE : CV_POLICY_LEAVE};
 }
 
-// Unlike any before it, also another daemon's.
+// Unlike any before it, also another daemon's: readers tell by it alone whether they have read one policy. In which
+// order the kernel copies a row's words does not matter to them (bpf/lib/policy.h).
 std::uint64_t fresh_version() {
     static std::uint64_t last = std::random_device{}();
     return ++last << 32 | std::random_device{}();

@@ -33,8 +33,7 @@ struct cv_policy {
     __u32 count; /* of rules */
     enum cv_policy_extent extent;
     struct cv_policy_rule rules[CV_POLICY_RULES];
-    __u64
-        version; /* another one after each write. Last, as it is written: who finds it unchanged has read one policy */
+    __u64 version; /* unlike that of any other write: bpf/lib/policy.h tells by it whether it has read one policy */
 };
 CV_SHARED(cv_policy, 1552);
 
