@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <culvert/base/over_limit.hpp>
 #include <culvert/base/result.hpp>
 
 #include <cstdio>
@@ -17,6 +18,7 @@ std::string Error::cause() const {
 std::string Error::to_string() const {
     if (!code) return doing;
     if (doing.empty()) return cause();
+    if (is_over_limit(*this)) return cause() + ": " + doing;
     return doing + ": " + cause();
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 
+#include <culvert/base/over_limit.hpp>
 #include <culvert/base/shortage.hpp>
 #include <culvert/tls/revocations.hpp>
 
@@ -286,7 +287,7 @@ base::Task<base::Result<TunnelPtr>> Pool::Impl::tunnel(const PoolKey& key, const
         if (draining_) co_return draining_error();
         end_revoked(key);
         TunnelPtr found = usable(key, own, not_this);
-        if (!found && is_full(key)) co_return base::problem("over a limit: tunnels to this peer");
+        if (!found && is_full(key)) co_return base::over_limit("tunnels to this peer");
         if (!found) found = start(key, own);
         if (found->opened && !found->ended) co_return found;
         if (!found->ended) {

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <charconv>
 
+#include <culvert/base/over_limit.hpp>
 #include <culvert/base/shortage.hpp>
 
 #include "dial.hpp"
@@ -248,9 +249,8 @@ base::Task<> serve_tunnel(Context& context, PodPtr pod, hbone::Server& server, b
         auto waiting = context.certificates.wait(pod->identity);
         auto come = co_await std::move(waiting);
         if (!come) {
-            std::string why = come.error().to_string();
-            const bool over = fault_of(why) == telemetry::PeerFault::over_limit;
-            failed(over ? CloseReason::over_limit : CloseReason::not_ready, std::move(why));
+            const bool over = base::is_over_limit(come.error());
+            failed(over ? CloseReason::over_limit : CloseReason::not_ready, come.error().to_string());
             co_return;
         }
         own = std::move(*come);

@@ -2,6 +2,7 @@
 #include "on_demand.hpp"
 
 #include <culvert/base/counted.hpp>
+#include <culvert/base/over_limit.hpp>
 #include <culvert/state/route.hpp>
 
 namespace culvert::proxy {
@@ -51,7 +52,7 @@ base::Task<base::Result<>> OnDemand::wait(std::string network, base::IpAddress t
     const bool was_answered = answered_.contains(name);
     if (waiting_ >= limits_.waiting_on_demand_per_worker) {
         if (was_answered) co_return base::Result<>{};
-        co_return base::problem("over a limit: connections that wait for what istiod knows of an address");
+        co_return base::over_limit("connections that wait for what istiod knows of an address");
     }
     base::Counted counted{waiting_};
     Waiter waiter{loop_, name};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "outbound.hpp"
 
+#include <culvert/base/over_limit.hpp>
 #include <culvert/base/shortage.hpp>
 
 #include "dial.hpp"
@@ -15,13 +16,13 @@ using telemetry::CloseReason;
 using telemetry::ConnectionRecord;
 
 CloseReason reason_of(const base::Error& error) {
+    if (base::is_over_limit(error)) return CloseReason::over_limit;
     std::string text = error.to_string();
     auto begins = [&text](std::string_view with) { return text.starts_with(with); };
     if (begins("identity error")) return CloseReason::not_ready;
     if (begins("http status")) return CloseReason::refused_by_peer;
     if (begins("tls handshake") || begins("identity verification") || begins("h2 failed"))
         return CloseReason::handshake_failed;
-    if (begins("over a limit")) return CloseReason::over_limit;
     if (begins("connection closed due to connection drain")) return CloseReason::drained;
     return CloseReason::connect_failed;
 }
@@ -170,8 +171,8 @@ Way find_way_asked(Context& context, PodPtr pod, std::string network, base::Sock
     auto waiting = context.on_demand.wait(std::move(network), target.ip);
     auto answered = co_await std::move(waiting);
     if (!answered) {
-        std::string why = answered.error().to_string();
-        record.close(why.starts_with("over a limit") ? CloseReason::over_limit : CloseReason::not_ready, why);
+        const bool over = base::is_over_limit(answered.error());
+        record.close(over ? CloseReason::over_limit : CloseReason::not_ready, answered.error().to_string());
         co_return hbone::Stream{};
     }
     auto way = find_way(context, pod, target, app, record, flow_row, Asking::is_done);

@@ -6,6 +6,8 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <culvert/base/over_limit.hpp>
+
 namespace culvert::proxy {
 
 // Counts who waits for an identity, while it waits.
@@ -71,7 +73,7 @@ base::Task<base::Result<tls::CredentialsPtr>> OwnCertificates::wait(state::Ident
     const auto until = Clock::now() + limits_.connect;
     if (!may_come(identity, until)) co_return base::problem(why_none(identity));
     if (counters_.certificate_waiting.get() >= limits_.waiting_for_certificate_per_worker)
-        co_return base::problem("over a limit: connections that wait for a certificate");
+        co_return base::over_limit("connections that wait for a certificate");
     Waiting counted{*this, identity};
     if (counted.is_first() && need_) need_(identity);
     Waiter waiter{loop_, identity, until};

@@ -7,7 +7,7 @@
 //   "tls handshake error: ", "identity verification error: "
 //   "http status: "                               the peer's answer
 //   "h2 failed: "                                 the tunnel
-//   "over a limit: "                              ours
+//   "over a limit: "                              ours (base::is_over_limit)
 //   "pool draining", "connection closed due to connection drain"  ourselves
 #pragma once
 #include <compare>
