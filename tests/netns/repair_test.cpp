@@ -18,7 +18,7 @@ using namespace culvert::test;
 namespace {
 
 constexpr std::string_view secret = "not-while-it-is-broken";
-constexpr const char* unwatched = "rules are not watched: it would take two processes per pod and look";
+constexpr const char* unwatched = "of programs, maps and pins; what is made of rules has a case of its own";
 
 double repairs(const Node& node, const std::string& part) {
     return total(node.metrics(), "culvert_capture_repairs_total{part=\"" + part + "\"}");
@@ -60,6 +60,14 @@ void try_for(Milliseconds time, const Pod& client, const SocketAddress& target) 
     }
 }
 
+void check_works(World& world) {
+    for (Family family : {Family::v4, Family::v6}) {
+        CAPTURE(to_string(family));
+        CHECK(world.client.dial(world.far.at(family, 8080)).echoes("out again"));
+        CHECK(world.plain2.dial(world.client.at(family, 8080)).echoes("in again"));
+    }
+}
+
 // Calls out of the pod and into it fail or go through the mesh, until the part is repaired; then they work.
 void check_closed_until_repaired(World& world, const Damage& damage) {
     CAPTURE(damage.name);
@@ -78,11 +86,7 @@ void check_closed_until_repaired(World& world, const Damage& damage) {
     if (damage.part == "sysctl")
         std::erase_if(passed, [](const Packet& packet) { return packet.flags & rst && packet.payload.empty(); });
     CHECK_MESSAGE(passed.empty(), Tap::list(passed));
-    for (Family family : {Family::v4, Family::v6}) {
-        CAPTURE(to_string(family));
-        CHECK(world.client.dial(world.far.at(family, 8080)).echoes("out again"));
-        CHECK(world.plain2.dial(world.client.at(family, 8080)).echoes("in again"));
-    }
+    check_works(world);
 }
 
 }
@@ -190,6 +194,41 @@ TEST_CASE("repair: nothing is repaired that is not broken, whatever changes arou
     std::this_thread::sleep_for(1100ms);  // two looks
     const auto samples = world.one.metrics();
     CHECK(total(samples, "culvert_capture_repairs_total") == 0);
+}
+
+TEST_CASE("repair: rules, their route and its ip rule are back within a second of being taken away" IPV4 RULES_ONLY(
+    "there are no rules")) {
+    World& world = World::shared();
+    const int pod = world.client.netns();
+    Server echo{world.far.netns(), 8080, apps::echo}, inside{world.client.netns(), 8080, apps::echo};
+    Connection app = world.client.dial(world.far.at(Family::v4, 8080));
+    REQUIRE(app.echoes("before"));
+    // Of others, and no business of ours.
+    shell("iptables -t nat -A PREROUTING -p tcp --dport 1 -j RETURN", pod);
+    double mended = 0;
+    for (const Damage& damage : {
+             Damage{"the rules of every chain", "iptables",
+                    [=] { shell("iptables -t nat -F; iptables -t mangle -F", pod); }},
+             Damage{"the IPv6 ones", "iptables", [=] { shell("ip6tables -t nat -F ISTIO_OUTPUT", pod); }},
+             Damage{"a hook", "iptables", [=] { shell("iptables -t nat -D OUTPUT -j ISTIO_OUTPUT", pod); }},
+             Damage{"rules and chains", "iptables",
+                    [=] { shell("for t in nat mangle; do iptables -t $t -F; iptables -t $t -X; done", pod); }},
+             Damage{"the ip rule", "rule", [=] { shell("ip rule del pref 32764", pod); }},
+             Damage{"the routes", "route",
+                    [=] { shell("ip route flush table 100; ip -6 route flush table 100", pod); }},
+         }) {
+        CAPTURE(damage.name);
+        const double before = repairs(world.one, damage.part);
+        damage.done();
+        CHECK(eventually(2s, [&] { return repairs(world.one, damage.part) > before; }));
+        mended += damage.part == "iptables" ? 1 : 0;
+        Tap cable{world.lab.node_netns(1), world.client.host_link()};
+        check_works(world);
+        const std::vector targets{world.far.ip(Family::v4), world.far.ip(Family::v6)};
+        CHECK(let_out(cable.packets(), targets, "out again") == "");
+        CHECK(app.echoes("still there"));
+    }
+    CHECK(repairs(world.one, "iptables") == mended);
 }
 
 }

@@ -20,10 +20,25 @@
 
 namespace culvert::capture {
 
+using namespace std::chrono_literals;
 using base::Result;
 
+namespace {
+
+constexpr std::chrono::steady_clock::duration between_checks = 500ms;
+// A repair is a few processes: so long, and this thread turns to others first.
+constexpr std::chrono::steady_clock::duration longest_check = 200ms;
+
+}
+
 IptablesCapture::IptablesCapture(boost::asio::io_context& io, Settings settings, Records records, Tables tables)
-    : io_{io}, settings_{std::move(settings)}, records_{std::move(records)}, tables_{std::move(tables)} {}
+    : io_{io},
+      settings_{std::move(settings)},
+      records_{std::move(records)},
+      tables_{std::move(tables)},
+      next_check_{io} {
+    check_after(between_checks);
+}
 
 Result<std::unique_ptr<Capture>> IptablesCapture::start(boost::asio::io_context& io, Settings settings) {
     if (std::string home = mounted_bpffs(); !home.empty() && Pins::exists(home, settings.instance))
@@ -62,11 +77,32 @@ Result<> IptablesCapture::enrol(const PodSpec& pod, const std::vector<Listener>&
     if (pods_.find(pod.uid)) return base::problem(pod.name + " is enrolled already");
     if (pods_.size() >= settings_.max_pods)
         return base::problem("there are " + std::to_string(pods_.size()) + " pods already; raise limits.maxPods");
-    auto enrolled = RuledPod::enrol({io_, tables_, records_, node_, node_netns_.get()}, pod);
+    auto enrolled = RuledPod::enrol({io_, tables_, records_, node_, node_netns_.get(), repairs_}, pod);
     if (!enrolled) return enrolled.error();
     pods_.add(pod.uid, std::move(*enrolled));
     base::log::info("capture", "{} is captured by iptables", pod.name);
     return {};
+}
+
+void IptablesCapture::check_after(std::chrono::steady_clock::duration pause) {
+    next_check_.expires_after(pause);
+    next_check_.async_wait([this](boost::system::error_code cancelled) {
+        if (!cancelled) check();
+    });
+}
+
+// Whoever changes rules all the time, in however many pods, has at most half of this thread.
+void IptablesCapture::check() {
+    const auto began = std::chrono::steady_clock::now();
+    auto took = [&] { return std::chrono::steady_clock::now() - began; };
+    for (const auto& [uid, pod] : pods_) {
+        if (uid <= checked_) continue;
+        pod->check();
+        checked_ = uid;
+        if (took() > longest_check) return check_after(took());
+    }
+    checked_.clear();
+    check_after(std::max(between_checks, took()));
 }
 
 // Rules name a port, not a socket.

@@ -4,6 +4,9 @@
 //
 // Lives on: the control thread, as Capture says.
 #pragma once
+#include <boost/asio/steady_timer.hpp>
+
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -12,6 +15,7 @@
 
 #include "pod_map.hpp"
 #include "records.hpp"
+#include "repairs.hpp"
 #include "ruled_pod.hpp"
 #include "tables.hpp"
 
@@ -42,7 +46,7 @@ public:
     void tell_refused() override {}
     std::vector<ReasonCount> reasons() const override { return {}; }
     std::vector<MapFill> fills() const override;
-    std::vector<RepairCount> repairs() const override { return {}; }
+    std::vector<RepairCount> repairs() const override { return repairs_.counts(); }
     void on_notice(Notices) override {}
     void settled() override {}
 
@@ -51,6 +55,8 @@ public:
 
 private:
     IptablesCapture(boost::asio::io_context& io, Settings settings, Records records, Tables tables);
+    void check_after(std::chrono::steady_clock::duration pause);
+    void check();
 
     boost::asio::io_context& io_;
     Settings settings_;
@@ -59,7 +65,10 @@ private:
     base::Fd node_netns_;
     NetnsName node_;
     FlowTable no_flows_;
+    Repairs repairs_;
     PodMap<RuledPod> pods_;
+    std::string checked_;  // the last pod that was looked after in this round
+    boost::asio::steady_timer next_check_;
 };
 
 }

@@ -3,6 +3,8 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include <culvert/bpf/marks.h>
 
 #include "netlink.hpp"
@@ -27,28 +29,44 @@ LocalRoute lo_route(int family) {
     return {.family = family, .interface = CV_LOOPBACK_IFINDEX, .table = CV_ROUTE_TABLE, .metric = 0};
 }
 
-Result<> put_routing(Rtnetlink& netlink, int family) {
+Result<> put_route(Rtnetlink& netlink, int family, Mended& mended) {
     // Without IPv6 on lo the kernel takes no such route; Istio leaves it out, too.
-    if (family == AF_INET || ipv6_of("lo") == Ipv6::on)
-        if (auto done = netlink.put(lo_route(family)); !done) return done;
+    if (family == AF_INET6 && ipv6_of("lo") != Ipv6::on) return {};
+    auto routes = netlink.routes(family, CV_ROUTE_TABLE);
+    if (!routes) return routes.error();
+    if (!routes->empty()) return {};
+    mended.route = true;
+    return netlink.put(lo_route(family));
+}
+
+Result<> put_rule(Rtnetlink& netlink, int family, Mended& mended) {
+    auto rules = netlink.rules(family);
+    if (!rules) return rules.error();
+    if (std::ranges::find(*rules, mark_rule(family)) != rules->end()) return {};
+    mended.rule = true;
     return netlink.add(mark_rule(family));
 }
 
-Result<> put_tables(const Tables& tables, int family, const RulesOfPod& pod) {
-    auto saved = tables.save(family);
-    if (!saved) return saved.error();
-    std::string wanted = pod_rules(family, pod);
-    if (holds(*saved, wanted, Place::pod)) return {};
-    if (!has_traces(*saved, Place::pod)) return tables.restore(family, wanted);
-    if (std::string text = exchange_rules(*saved, wanted); !text.empty()) return tables.restore(family, text);
-    if (without_guard(*saved).empty())
+Result<> replace_tables(const Tables& tables, int family, const std::string& wanted, const std::string& found) {
+    if (!has_traces(found, Place::pod)) return tables.restore(family, wanted);
+    if (std::string text = exchange_rules(found, wanted); !text.empty()) return tables.restore(family, text);
+    if (without_guard(found).empty())
         if (auto done = tables.restore(family, guard_rules()); !done) return done;
-    if (std::string old = without_chains(*saved, Place::pod); !old.empty())
+    if (std::string old = without_chains(found, Place::pod); !old.empty())
         if (auto done = tables.restore(family, old); !done) return done;
     if (auto done = tables.restore(family, wanted); !done) return done;
     auto guarded = tables.save(family);
     if (!guarded) return guarded.error();
     return tables.restore(family, without_guard(*guarded));
+}
+
+Result<> put_tables(const Tables& tables, int family, const RulesOfPod& pod, Mended& mended) {
+    auto saved = tables.save(family);
+    if (!saved) return saved.error();
+    const std::string wanted = pod_rules(family, pod);
+    if (holds(*saved, wanted, Place::pod)) return {};
+    mended.tables = true;
+    return replace_tables(tables, family, wanted, *saved);
 }
 
 // Changes both families by what `text_for` makes of their rules. One that the pod does not have may fail.
@@ -69,15 +87,26 @@ Result<> take_out(const Tables& tables, TextFor text_for) {
 
 }
 
-Result<> put_redirect(const Tables& tables, const RulesOfPod& pod) {
+Result<Mended> put_routing() {
     auto netlink = Rtnetlink::open();
     if (!netlink) return netlink.error();
+    Mended mended;
     for (int family : {AF_INET, AF_INET6}) {
         if (family == AF_INET6 && !kernel_has_ipv6()) continue;
-        if (auto done = put_routing(*netlink, family); !done) return done;
-        if (auto done = put_tables(tables, family, pod); !done) return done;
+        if (auto done = put_route(*netlink, family, mended); !done) return done.error();
+        if (auto done = put_rule(*netlink, family, mended); !done) return done.error();
     }
-    return {};
+    return mended;
+}
+
+Result<Mended> put_redirect(const Tables& tables, const RulesOfPod& pod) {
+    auto mended = put_routing();
+    if (!mended) return mended;
+    for (int family : {AF_INET, AF_INET6}) {
+        if (family == AF_INET6 && !kernel_has_ipv6()) continue;
+        if (auto done = put_tables(tables, family, pod, *mended); !done) return done.error();
+    }
+    return mended;
 }
 
 Result<bool> finds_chains(const std::string& lock) {

@@ -10,9 +10,19 @@
 
 namespace culvert::capture {
 
-// Leaves equal rules alone. Where ours are hooked as they should be, a table's new rules replace the old ones in one
-// step; else they are replaced while nothing can pass.
-base::Result<> put_redirect(const Tables&, const RulesOfPod&);
+// What was missing, or not as it should be, and is now.
+struct Mended {
+    bool rule = false;
+    bool route = false;
+    bool tables = false;
+    bool any() const noexcept { return rule || route || tables; }
+};
+
+// The ip rule and the route of it: without a process.
+base::Result<Mended> put_routing();
+// All of it. Leaves equal rules alone. Where ours are hooked as they should be, a table's new rules replace the old
+// ones in one step; else they are replaced while nothing can pass.
+base::Result<Mended> put_redirect(const Tables&, const RulesOfPod&);
 // Whether somebody's chains of these names are here, in the rules of any kind of iptables.
 base::Result<bool> finds_chains(const std::string& lock);
 

@@ -24,6 +24,7 @@ constexpr std::array<Text, static_cast<std::size_t>(Part::count)> texts{{
     {"route", "a route of table 100 was gone"},
     {"sysctl", "a sysctl was changed"},
     {"pin", "a pin was gone"},
+    {"iptables", "rules of iptables were changed or gone"},
 }};
 
 }

@@ -11,7 +11,7 @@
 namespace culvert::capture {
 
 // The order is that of the names in repairs.cpp.
-enum class Part { sockops, alive, row, policy, lookup, guard, listener, rule, route, sysctl, pin, count };
+enum class Part { sockops, alive, row, policy, lookup, guard, listener, rule, route, sysctl, pin, iptables, count };
 
 class Repairs {
 public:

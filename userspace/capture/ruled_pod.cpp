@@ -8,7 +8,6 @@
 #include <culvert/base/log.hpp>
 #include <culvert/base/netns.hpp>
 
-#include "redirect.hpp"
 #include "routing.hpp"
 #include "sock_diag.hpp"
 #include "undo.hpp"
@@ -69,6 +68,11 @@ Result<> RuledPod::enter(int netns) {
         netlink_ = std::make_unique<Rtnetlink>(std::move(*netlink));
         auto changes = open_change_socket();
         if (!changes) return changes.error();
+        std::vector<std::string> tables{"mangle", "nat"};
+        if (rules_.dns) tables.push_back("raw");
+        auto mark = RulesMark::open(node_.tables.kind(), std::move(tables));
+        if (!mark) return mark.error();
+        mark_ = std::move(*mark);
         changes_ = std::make_unique<ChangeWatch>(node_.io, std::move(*changes), [this] { on_change(); });
         return {};
     });
@@ -95,7 +99,7 @@ Result<> RuledPod::claim_netns() {
 
 Result<> RuledPod::install() {
     auto visit = [this]() -> Result<> {
-        if (auto done = put_redirect(node_.tables, rules_); !done) return done;
+        if (auto done = put_rules(); !done) return done;
         // The node has changed its kind of iptables since. New rules first: the pod is never open.
         if (taken_over_ && earlier_tables_ != node_.tables.kind())
             return remove_chains(Tables::of(earlier_tables_, node_.records.lock_file()));
@@ -136,19 +140,42 @@ Result<> RuledPod::follow_addresses() {
     return node_.records.put(record_);
 }
 
-// The kernel drops it when IPv6 is switched off on lo. Judged by the route itself: off and on again may be one change.
-Result<> RuledPod::keep_route() {
-    if (ipv6_of("lo") != Ipv6::on) return {};
-    auto routes = netlink_->routes(AF_INET6, CV_ROUTE_TABLE);
-    if (!routes) return routes.error();
-    return routes->empty() ? put_redirect(node_.tables, rules_) : Result<>{};
+// As the daemon itself wants them from now on.
+Result<> RuledPod::put_rules() {
+    auto done = put_redirect(node_.tables, rules_);
+    if (!done) return done.error();
+    capturing_ = true;
+    known_ = mark_->now();
+    return {};
 }
 
+void RuledPod::check() {
+    if (!capturing_) return;
+    // Before the rules are looked at: what is changed meanwhile is another change.
+    std::string now = mark_->now();
+    if (now == known_) return;
+    auto done = base::in_netns(netns_.get(), [this] { return put_redirect(node_.tables, rules_); });
+    known_ = done ? std::move(now) : std::string{};
+    say(done);
+}
+
+// The kernel drops the route when IPv6 is switched off on lo. Judged by what is there: off and on may be one change.
 void RuledPod::on_change() {
-    Result<> done = follow_addresses();
-    keep_first(done, base::in_netns(netns_.get(), [this] { return keep_route(); }));
+    auto done = follow_addresses();
     if (!done)
         base::log::warn("capture", "{}: its interfaces changed, and: {}", record_.name, done.error().to_string());
+    if (capturing_) say(base::in_netns(netns_.get(), put_routing));
+}
+
+void RuledPod::say(const Result<Mended>& done) {
+    std::string failed = done ? "" : done.error().to_string();
+    if (!failed.empty() && failed != failed_)
+        base::log::error("capture", "{}: what was taken away could not be put back: {}", record_.name, failed);
+    failed_ = std::move(failed);
+    if (!done) return;
+    if (done->tables) node_.repairs.add(Part::iptables, record_.name);
+    if (done->rule) node_.repairs.add(Part::rule, record_.name);
+    if (done->route) node_.repairs.add(Part::route, record_.name);
 }
 
 void RuledPod::end_connecting() {
@@ -161,10 +188,11 @@ void RuledPod::end_connecting() {
 
 Result<> RuledPod::exclude(const state::Exclusions& exclusions) {
     rules_.exclusions = exclusions;
-    return base::in_netns(netns_.get(), [this] { return put_redirect(node_.tables, rules_); });
+    return base::in_netns(netns_.get(), [this] { return put_rules(); });
 }
 
 Result<> RuledPod::stop_capturing() {
+    capturing_ = false;
     return base::in_netns(netns_.get(), [this] { return stop_redirect(node_.tables); });
 }
 

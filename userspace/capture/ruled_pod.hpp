@@ -4,6 +4,7 @@
 // Lives on: the control thread. Letting the object go leaves the pod captured, and closed once its listeners are.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,10 @@
 #include "events.hpp"
 #include "host_probes.hpp"
 #include "netlink.hpp"
+#include "repairs.hpp"
+#include "rules_mark.hpp"
 #include "records.hpp"
+#include "redirect.hpp"
 #include "rules.hpp"
 #include "routing.hpp"
 #include "tables.hpp"
@@ -28,6 +32,7 @@ struct RulesSide {
     Records& records;
     NetnsName node;
     int node_netns;
+    Repairs& repairs;
 };
 
 class RuledPod {
@@ -40,6 +45,8 @@ public:
     base::Result<> stop_capturing();
     base::Result<> close() { return install(); }  // the rules are back, and lead to ports that nobody has
     base::Result<> release();
+    // Puts back what somebody took away. Costs nothing to speak of while nobody changes any rules in the pod.
+    void check();
 
     const NetnsName& netns() const noexcept { return record_.netns; }
     const std::string& name() const noexcept { return record_.name; }
@@ -53,7 +60,8 @@ private:
     base::Result<> install();
     // The node's probes' set holds the addresses that the pod has now.
     base::Result<> follow_addresses();
-    base::Result<> keep_route();
+    base::Result<> put_rules();
+    void say(const base::Result<Mended>& done);
     void on_change();
     void end_connecting();
 
@@ -63,6 +71,10 @@ private:
     base::Fd netns_;
     bool taken_over_ = false;
     std::string earlier_tables_;
+    bool capturing_ = false;  // all of the rules are wanted
+    std::optional<RulesMark> mark_;
+    std::string known_;                // the mark of rules that were looked at
+    std::string failed_;               // what was last said of a repair
     std::vector<std::string> in_set_;  // addresses that this daemon has told the node of
     std::unique_ptr<Rtnetlink> netlink_;
     std::unique_ptr<ChangeWatch> changes_;  // last: calls back into all of the above
