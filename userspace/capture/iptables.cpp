@@ -25,7 +25,7 @@ using base::Result;
 
 namespace {
 
-constexpr std::chrono::steady_clock::duration between_checks = 500ms;
+constexpr std::chrono::steady_clock::duration between_looks = 500ms;
 // A repair is a few processes: so long, and this thread turns to others first.
 constexpr std::chrono::steady_clock::duration longest_check = 200ms;
 
@@ -37,7 +37,7 @@ IptablesCapture::IptablesCapture(boost::asio::io_context& io, Settings settings,
       records_{std::move(records)},
       tables_{std::move(tables)},
       next_check_{io} {
-    check_after(between_checks);
+    check_after(between_looks);
 }
 
 Result<std::unique_ptr<Capture>> IptablesCapture::start(boost::asio::io_context& io, Settings settings) {
@@ -102,7 +102,7 @@ void IptablesCapture::check() {
         if (took() > longest_check) return check_after(took());
     }
     checked_.clear();
-    check_after(std::max(between_checks, took()));
+    check_after(std::max(between_looks, took()));
 }
 
 // Rules name a port, not a socket.

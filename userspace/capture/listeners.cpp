@@ -20,8 +20,6 @@ using base::Result;
 // Above the kernel's default range for ephemeral ports, so that no app is likely to want it.
 constexpr std::uint16_t first_port = 61000;
 constexpr unsigned port_tries = 200;
-// The kernel cuts it to net.core.somaxconn.
-constexpr int backlog = 4096;
 
 // sk_lookup does not compare addresses, so listeners sit on documentation addresses that no packet can reach. Each has
 // an address of its own and all share one port: an app that binds 0.0.0.0 loses one port, not one per listener.
@@ -54,7 +52,7 @@ Result<Fd> open_listener(base::SocketAddress at, Arrival arrival, std::uint16_t 
         ::setsockopt(fd.get(), family == AF_INET ? int{SOL_IP} : int{SOL_IPV6},
                      family == AF_INET ? IP_TRANSPARENT : IPV6_TRANSPARENT, &zero, sizeof zero) != 0)
         return base::errno_while("make a listener ordinary");
-    if (::listen(fd.get(), backlog) != 0) return base::errno_while("listen on " + at.to_string());
+    if (::listen(fd.get(), listen_backlog) != 0) return base::errno_while("listen on " + at.to_string());
     // By this mark the guard knows SYN cookies of ours, which have no socket, from those of an app that was reached
     // past us. Not before listen(): cv_sockops takes marks off listeners that it does not know yet.
     std::uint32_t mark = CV_MARK_PROXY;

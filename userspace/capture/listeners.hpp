@@ -8,6 +8,8 @@
 
 namespace culvert::capture {
 
+inline constexpr int listen_backlog = 4096;  // the kernel cuts it to net.core.somaxconn
+
 // Who brings connections to the listeners of a pod: our programs alone, or for one part rules of Istio's CNI.
 enum class Bringer { programs, rules };
 

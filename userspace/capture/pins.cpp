@@ -13,6 +13,8 @@
 #include <charconv>
 #include <filesystem>
 
+#include "instance.hpp"
+
 namespace culvert::capture {
 
 using base::Fd;
@@ -36,12 +38,6 @@ std::vector<std::string> to_set_aside(const std::string& home) {
     return names;
 }
 
-bool is_still(int directory, const std::string& path) {
-    struct stat held {
-    }, there{};
-    return ::fstat(directory, &held) == 0 && ::stat(path.c_str(), &there) == 0 && held.st_ino == there.st_ino;
-}
-
 Fd open_directory(const std::string& path) {
     return Fd{::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
 }
@@ -52,12 +48,6 @@ base::Error somebody_runs(const std::string& instance, const std::string& home) 
 }
 
 // Nodes of a cluster have names of DNS.
-bool is_instance_name(const std::string& name) {
-    return !name.empty() && name.size() <= 253 && std::all_of(name.begin(), name.end(), [](unsigned char c) {
-        return std::isalnum(c) || c == '-' || c == '_' || c == '.';
-    });
-}
-
 // bpffs keeps names with dots to itself.
 std::string home_of(const std::string& bpffs, std::string instance) {
     std::replace(instance.begin(), instance.end(), '.', '_');
@@ -104,8 +94,7 @@ void remove_tree(const std::string& directory) {
 }
 
 Result<Pins> Pins::open(const std::string& bpffs, const std::string& instance, bool may_share) {
-    if (!is_instance_name(instance))
-        return base::problem("instance name \"" + instance + "\": only letters, digits, -, _ and dots are possible");
+    if (auto good = check_instance_name(instance); !good) return good.error();
     std::string home = home_of(bpffs, instance);
     for (;;) {
         if (auto made = make_directory(bpffs + "/culvert"); !made) return made.error();

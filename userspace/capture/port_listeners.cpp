@@ -8,6 +8,7 @@
 #include <culvert/base/address.hpp>
 #include <culvert/base/socket.hpp>
 
+#include "listeners.hpp"
 #include "rules.hpp"
 
 namespace culvert::capture {
@@ -16,8 +17,6 @@ namespace {
 
 using base::Fd;
 using base::Result;
-
-constexpr int backlog = 4096;  // the kernel cuts it to net.core.somaxconn
 
 struct Port {
     Arrival arrival;
@@ -44,7 +43,7 @@ Result<Fd> open_listener(int family, Arrival arrival, std::uint16_t port) {
         if (auto set = base::set_reset_on_close(fd.get(), true); !set) return set.error();
     sockaddr_storage raw{};
     socklen_t size = base::SocketAddress{base::IpAddress::any(family), port}.to(raw);
-    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) != 0 || ::listen(fd.get(), backlog) != 0) {
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size) != 0 || ::listen(fd.get(), listen_backlog) != 0) {
         if (errno == EADDRINUSE)
             what += ", which is taken: no app in the pod, and no other mesh's proxy, may have 15001, 15006 or 15008";
         return base::errno_while(what);

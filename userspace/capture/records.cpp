@@ -17,6 +17,7 @@
 
 #include <culvert/base/netns.hpp>
 
+#include "instance.hpp"
 #include "kernel.hpp"
 #include "netns_search.hpp"
 
@@ -32,17 +33,6 @@ constexpr const char* root = "/run/culvert";
 
 std::string home_of(const std::string& instance) {
     return std::string{root} + "/" + instance;
-}
-
-bool is_instance_name(const std::string& name) {
-    return !name.empty() && name.size() <= 64 &&
-           std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; });
-}
-
-bool is_still(int directory, const std::string& path) {
-    struct stat held {
-    }, there{};
-    return ::fstat(directory, &held) == 0 && ::stat(path.c_str(), &there) == 0 && held.st_ino == there.st_ino;
 }
 
 std::string whole(const fs::path& path) {
@@ -114,8 +104,7 @@ Record to_record(const std::string& text) {
 }
 
 Result<Records> Records::open(const std::string& instance) {
-    if (!is_instance_name(instance))
-        return base::problem("instance name \"" + instance + "\": only letters, digits, - and _ are possible");
+    if (auto good = check_instance_name(instance); !good) return good.error();
     std::string home = home_of(instance);
     for (;;) {
         for (const std::string& folder : {std::string{root}, home, home + "/iptables"})
@@ -137,7 +126,7 @@ bool Records::exist(const std::string& instance) {
 }
 
 bool Records::home_exists(const std::string& instance) {
-    return is_instance_name(instance) && fs::exists(home_of(instance));
+    return check_instance_name(instance).has_value() && fs::exists(home_of(instance));
 }
 
 Result<> Records::put(const Record& record) {

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "instance.hpp"
+
 using namespace culvert::capture;
 
 TEST_SUITE("capture") {
@@ -28,6 +30,20 @@ TEST_CASE("records: no kind of iptables is one, too, and a file that is cut name
     CHECK(plain.tables.empty());
     CHECK(to_record("").netns == NetnsName{});
     CHECK(to_record("netns 40").netns.cookie == 0);
+}
+
+TEST_CASE("records: an instance may have a node's name, of dots, too, but none that leads elsewhere") {
+    for (const char* good : {"n1", "ip-10-0-0-1.eu-central-1.compute.internal", "a_b", "-x"}) {
+        CAPTURE(good);
+        CHECK(check_instance_name(good).has_value());
+    }
+    for (const std::string& bad : {std::string{}, std::string{"."}, std::string{".."}, std::string{".a"},
+                                   std::string{"a/b"}, std::string{"a b"}, std::string(254, 'a')}) {
+        CAPTURE(bad);
+        CHECK_FALSE(check_instance_name(bad).has_value());
+        CHECK_FALSE(Records::open(bad).has_value());
+        CHECK_FALSE(Records::home_exists(bad));
+    }
 }
 
 }
