@@ -231,4 +231,17 @@ TEST_CASE("repair: rules, their route and its ip rule are back within a second o
     CHECK(repairs(world.one, "iptables") == mended);
 }
 
+TEST_CASE("repair: who takes the ip rule away all the time is answered twenty times a second at most" IPV4 RULES_ONLY(
+    "programs' pods are looked after twice a second")) {
+    World& world = World::shared();
+    const double before = repairs(world.one, "rule");
+    const Stopwatch watch;
+    shell("timeout 1 sh -c 'while :; do ip rule del pref 32764 2>/dev/null; done'; true", world.client.netns());
+    CHECK(eventually(1s, [&] { return repairs(world.one, "rule") > before; }));
+    const auto ticks = watch.elapsed() / 50ms;
+    CHECK(repairs(world.one, "rule") - before <= static_cast<double>(ticks) + 2);
+    Server echo{world.far.netns(), 8080, apps::echo};
+    CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("there again"));
+}
+
 }

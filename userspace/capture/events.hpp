@@ -12,7 +12,8 @@ class io_context;
 namespace culvert::capture {
 
 // Calls back, on the io_context, after something was reported on a non-blocking netlink socket. What it was does not
-// matter, and a burst is one call: whoever listens looks at the world again. Ends with the object.
+// matter, and a burst is one call: whoever listens looks at the world again. What does not end is called for twenty
+// times a second. Ends with the object.
 class ChangeWatch {
 public:
     ChangeWatch(boost::asio::io_context& io, base::Fd socket, std::function<void()> on_change);
