@@ -20,6 +20,24 @@ namespace {
 constexpr std::string_view secret = "not-while-it-is-broken";
 constexpr const char* unwatched = "of programs, maps and pins; what is made of rules has a case of its own";
 
+// As nft writes one: "last", which iptables does not know.
+constexpr std::string_view add_unreadable_rule = R"(
+import socket, struct
+def attribute(kind, data):
+    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+def message(kind, flags, family, subsystem, body=b""):
+    return struct.pack("=IHHIIBBH", 20 + len(body), kind, flags, 1, 0, family, 0, socket.htons(subsystem)) + body
+nested, nftables, new_rule, begin, end, request, ack, create, append = 0x8000, 10, 6, 16, 17, 1, 4, 0x400, 0x800
+last = attribute(1 | nested, attribute(1, b"last\0") + attribute(2 | nested, b""))
+rule = attribute(1, b"nat\0") + attribute(2, b"OUTPUT\0") + attribute(4 | nested, last)
+netfilter = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+netfilter.send(message(begin, request, 0, nftables) +
+               message(nftables << 8 | new_rule, request | ack | create | append, socket.AF_INET, 0, rule) +
+               message(end, request, 0, nftables))
+assert struct.unpack_from("=i", netfilter.recv(4096), 16)[0] == 0
+)";
+constexpr const char* count_hooks = "iptables-save -t nat | grep -c -e '-A OUTPUT -j ISTIO_OUTPUT'";
+
 double repairs(const Node& node, const std::string& part) {
     return total(node.metrics(), "culvert_capture_repairs_total{part=\"" + part + "\"}");
 }
@@ -242,6 +260,24 @@ TEST_CASE("repair: who takes the ip rule away all the time is answered twenty ti
     CHECK(repairs(world.one, "rule") - before <= static_cast<double>(ticks) + 2);
     Server echo{world.far.netns(), 8080, apps::echo};
     CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("there again"));
+}
+
+TEST_CASE("repair: what is in a table that iptables cannot read any more is not put there again and again" IPV4
+              RULES_ONLY("there are no rules")) {
+    World& world = World::shared();
+    const int pod = world.client.netns();
+    const auto hooks = [&] { return std::stoi(must({"sh", "-c", count_hooks}, pod)); };
+    const double before = repairs(world.one, "iptables");
+    REQUIRE(hooks() == 1);
+    must({"python3", "-c", std::string{add_unreadable_rule}}, pod);
+    CHECK(world.one.says({"ns/client", "table nat has rules that iptables cannot read"}));
+    CHECK(repairs(world.one, "iptables") == before);
+    // Flushes what it cannot print.
+    shell("iptables -t nat -F OUTPUT", pod);
+    CHECK(eventually(2s, [&] { return repairs(world.one, "iptables") > before; }));
+    CHECK(hooks() == 1);
+    Server echo{world.far.netns(), 8080, apps::echo};
+    CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("read again"));
 }
 
 }

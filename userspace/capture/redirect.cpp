@@ -47,9 +47,17 @@ Result<> put_rule(Rtnetlink& netlink, int family, Mended& mended) {
     return netlink.add(mark_rule(family));
 }
 
+// What cannot be seen would be put there once more, and never be taken out.
+Result<> readable(const std::string& saved, const std::string& wanted) {
+    std::string table = unreadable_table(saved, wanted);
+    if (table.empty()) return {};
+    return base::problem("table " + table + " has rules that iptables cannot read, another tool's (nft's, say)");
+}
+
 Result<> replace_tables(const Tables& tables, int family, const std::string& wanted, const std::string& found) {
     if (!has_traces(found, Place::pod)) return tables.restore(family, wanted);
     if (std::string text = exchange_rules(found, wanted); !text.empty()) return tables.restore(family, text);
+    if (auto seen = readable(found, guard_rules()); !seen) return seen;
     if (without_guard(found).empty())
         if (auto done = tables.restore(family, guard_rules()); !done) return done;
     if (std::string old = without_chains(found, Place::pod); !old.empty())
@@ -64,6 +72,7 @@ Result<> put_tables(const Tables& tables, int family, const RulesOfPod& pod, Men
     auto saved = tables.save(family);
     if (!saved) return saved.error();
     const std::string wanted = pod_rules(family, pod);
+    if (auto seen = readable(*saved, wanted); !seen) return seen;
     if (holds(*saved, wanted, Place::pod)) return {};
     mended.tables = true;
     return replace_tables(tables, family, wanted, *saved);
@@ -77,6 +86,7 @@ Result<> take_out(const Tables& tables, TextFor text_for) {
         auto one = [&]() -> Result<> {
             auto saved = tables.save(family);
             if (!saved) return saved.error();
+            if (auto seen = readable(*saved, pod_rules(family, {})); !seen) return seen;
             std::string text = text_for(*saved);
             return text.empty() ? Result<>{} : tables.restore(family, text);
         }();

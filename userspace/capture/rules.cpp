@@ -216,6 +216,16 @@ bool comes_first(const std::string& saved) {
     return false;
 }
 
+std::string unreadable_table(const std::string& saved, const std::string& wanted) {
+    std::istringstream lines{wanted};
+    for (std::string line; std::getline(lines, line);) {
+        if (!line.starts_with('*')) continue;
+        std::string name = line.substr(1);
+        if (saved.find(fmt::format("# Table `{}' is incompatible", name)) != std::string::npos) return name;
+    }
+    return {};
+}
+
 std::string without_redirects(const std::string& saved) {
     std::string text;
     for (const Table& table : read(saved, Place::pod)) {

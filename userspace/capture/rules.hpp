@@ -61,6 +61,10 @@ bool has_traces(const std::string& saved, Place place);
 // Whether ISTIO_POSTRT is what POSTROUTING asks first.
 bool comes_first(const std::string& saved);
 
+// The first table of `wanted` into which another tool (nft) has put rules that iptables has no words for: nothing of it
+// is in `saved`, ours included. Empty where there is none.
+std::string unreadable_table(const std::string& saved, const std::string& wanted);
+
 // Texts that take things out again; empty when there is nothing of it.
 std::string without_redirects(const std::string& saved);            // nat's hooks in a pod
 std::string without_chains(const std::string& saved, Place place);  // hooks, rules and chains

@@ -174,6 +174,14 @@ TEST_CASE("rules: texts that take out name what is there and nothing of others")
     CHECK(without_chains(saved_pod, Place::node).empty());
 }
 
+TEST_CASE("rules: a table of which nothing is printed is told from one that is empty") {
+    const std::string saved =
+        replaced(saved_pod, "*filter\n", "# Table `raw' is incompatible, use 'nft' tool.\n*filter\n");
+    CHECK(unreadable_table(saved, pod_rules(AF_INET, {.dns = true})) == "raw");
+    CHECK(unreadable_table(saved, pod_rules(AF_INET, {})) == "");  // no business of ours
+    CHECK(unreadable_table(saved_pod, pod_rules(AF_INET, {.dns = true})) == "");
+}
+
 TEST_CASE("rules: a guard that was left is found and taken out by its own words") {
     std::string saved =
         "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p udp -m comment --comment culvert-guard -j DROP\n-A INPUT -p udp -j "
