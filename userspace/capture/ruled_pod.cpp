@@ -142,9 +142,10 @@ Result<> RuledPod::follow_addresses() {
 
 // As the daemon itself wants them from now on.
 Result<> RuledPod::put_rules() {
+    capturing_ = true;  // what fails now, check() tries again
+    known_.clear();
     auto done = put_redirect(node_.tables, rules_);
     if (!done) return done.error();
-    capturing_ = true;
     known_ = mark_->now();
     return {};
 }
