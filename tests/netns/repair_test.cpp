@@ -283,15 +283,16 @@ TEST_CASE("repair: what is in a table that iptables cannot read any more is not 
 TEST_CASE("repair: a pod that is wanted again while it drains is closed as soon as its rules can be put" IPV4
               RULES_ONLY("there are no rules")) {
     World world{[](Mesh& mesh) { mesh.settings.deadline = "10s"; }};
+    const auto want = [&world](bool wanted) {
+        world.mesh.workload(world.client).enrolled = wanted;
+        world.reconfigure();
+    };
     Server echo{world.far.netns(), 8080, apps::echo};
     Connection app = world.client.dial(world.far.at(Family::v4, 8080));
-    REQUIRE(app.echoes("holds the drain up"));
-    world.mesh.workload(world.client).enrolled = false;
-    world.reconfigure();
+    want(false);
     REQUIRE(world.one.says({"applied"}));
     must({"python3", "-c", std::string{add_unreadable_rule}}, world.client.netns());
-    world.mesh.workload(world.client).enrolled = true;
-    world.reconfigure();
+    want(true);
     REQUIRE(world.one.says({"table nat has rules that iptables cannot read"}));
     shell("iptables -t nat -F OUTPUT", world.client.netns());
     CHECK(eventually(2s, [&] { return repairs(world.one, "iptables") > 0; }));
