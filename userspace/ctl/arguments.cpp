@@ -74,7 +74,8 @@ const Command* find_command(const std::string& word) {
 
 namespace option {
 const Option watch{"--watch", "-w", "", "again and again, until it is interrupted", {}, set_flag<&Options::watch>};
-const Option interval{"--interval", "-i", "SECONDS", "between two looks: 1", {}, set_interval};
+const Option interval{
+    "--interval", "-i", "SECONDS", "how long between two looks, 0.1 to 86400; 1 if it is not said", {}, set_interval};
 const Option pod{"--pod", "-p", "POD", "of one pod: its name, namespace/name or uid", {}, set_text<&Options::pod>};
 const Option limit{"--limit", "-l", "NUMBER", "not more than so many", {}, set_limit};
 const Option all{"--all", "-a", "", "those that have not happened as well", {}, set_flag<&Options::all>};
