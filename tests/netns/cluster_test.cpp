@@ -469,6 +469,9 @@ TEST_CASE("cluster: a variable that cannot be honoured ends the start with its n
              Row{"SECRET_TTL=a while", "SECRET_TTL"},
              Row{"ZTUNNEL_WORKER_THREADS=many", "ZTUNNEL_WORKER_THREADS"},
              Row{"XDS_ADDRESS=", "XDS_ADDRESS"},
+             Row{"XDS_ADDRESS=istiod:99999", "XDS_ADDRESS: "},
+             Row{"CA_ADDRESS=https://ca:0", "CA_ADDRESS: "},
+             Row{"ISTIO_META_OWNER=\xff", "ISTIO_META_OWNER"},
          }) {
         CAPTURE(row.variable);
         const Output start = run({"env", "INPOD_UDS=/nowhere", row.variable, culvertd()});

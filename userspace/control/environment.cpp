@@ -13,6 +13,9 @@
 #include <fmt/format.h>
 
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <culvert/grpc/target.hpp>
 
 #include "proxy_config.hpp"
 #include "variables.hpp"
@@ -212,6 +215,34 @@ DoorSettings doors(const ProxyConfig& proxy, bool ipv6) {
     return values;
 }
 
+// JSON is UTF-8, and its parser insists.
+bool is_utf8(const std::string& text) {
+    return is_json(boost::json::serialize(boost::json::string{text}));
+}
+
+// What istiod is told of this node is protobuf's text: with a byte that is no UTF-8 it refuses every stream.
+void check_texts(const Reading& variables, const ClusterSettings& cluster) {
+    auto check = [&](const std::string& name, const std::string& value) {
+        if (!is_utf8(name) || !is_utf8(value))
+            throw yaml::Refused{fmt::format("{}: found {}, expected text in UTF-8", name, yaml::quoted(value))};
+    };
+    for (const char* name : {"POD_NAME", "POD_NAMESPACE", "INSTANCE_IP", "NODE_NAME"})
+        check(name, variables.text_or(name, ""));
+    for (const auto& [key, value] : cluster.metadata) check("ISTIO_META_" + key, value);
+    for (const auto& [key, value] : cluster.structured_metadata) check(structured_prefix + key, value);
+}
+
+// The mesh config may have said where istiod is.
+void check_servers(const Reading& variables, const ProxyConfig& proxy, const ClusterSettings& cluster) {
+    if (cluster.xds.address.empty()) variables.refuse("XDS_ADDRESS", "the address of istiod; or use --config FILE");
+    if (cluster.ca.address.empty()) variables.refuse("CA_ADDRESS", "the address of the CA; or use --config FILE");
+    const bool from_config = proxy.discovery_address && !variables.text("XDS_ADDRESS");
+    if (auto good = grpc::endpoint_of(cluster.xds.address); !good)
+        throw yaml::Refused{(from_config ? "discoveryAddress: " : "XDS_ADDRESS: ") + good.error().to_string()};
+    if (auto good = grpc::endpoint_of(cluster.ca.address); !good)
+        throw yaml::Refused{"CA_ADDRESS: " + good.error().to_string()};
+}
+
 // What would weaken or stop us, were it passed over.
 void refuse_what_we_cannot(const Reading& variables, const ProxyConfig& proxy, const ClusterSettings& cluster) {
     if (auto mode = variables.text("PROXY_MODE"); mode && *mode != "shared")
@@ -224,8 +255,8 @@ void refuse_what_we_cannot(const Reading& variables, const ProxyConfig& proxy, c
     for (const char* name : {"LOCAL_XDS_PATH", "LOCAL_XDS"})
         if (!variables.text_or(name, "").empty())
             variables.refuse(name, "nothing: a mesh in a file is for culvertd --config FILE");
-    if (cluster.xds.address.empty()) variables.refuse("XDS_ADDRESS", "the address of istiod; or use --config FILE");
-    if (cluster.ca.address.empty()) variables.refuse("CA_ADDRESS", "the address of the CA; or use --config FILE");
+    check_servers(variables, proxy, cluster);
+    check_texts(variables, cluster);
     if (cluster.on_demand && captures_dns(proxy))
         variables.refuse("XDS_ON_DEMAND",
                          "false, unless ISTIO_META_DNS_CAPTURE is false: names are answered by a mesh told of whole");

@@ -68,8 +68,6 @@ ControlPlane::ControlPlane(control::ClusterSettings cluster, control::NodeSettin
     : cluster_{std::move(cluster)}, node_{std::move(node)} {}
 
 base::Result<> ControlPlane::open(boost::asio::io_context& io, admin::Readiness& readiness) {
-    for (const auto* server : {&cluster_.xds, &cluster_.ca})
-        if (auto endpoint = grpc::endpoint_of(server->address); !endpoint) return endpoint.error();
     readiness.pending(state_part);
     readiness.pending(pods_part);
     io_ = &io;

@@ -210,6 +210,26 @@ TEST_CASE("environment: a value that cannot be read is named with its variable")
           "PROXY_CONFIG:1: concurrency: found \"x\", expected a number from 0 to 1024");
 }
 
+TEST_CASE("environment: an address of a server that is none is named with who said it") {
+    CHECK(
+        error_of({{"XDS_ADDRESS", "istiod:99999"}}).starts_with("XDS_ADDRESS: \"https://istiod:99999\" is no address"));
+    CHECK(error_of({{"CA_ADDRESS", "ftp://ca"}}).starts_with("CA_ADDRESS: \"ftp://ca\" is no address"));
+    const std::string config = "{discoveryAddress: 'istiod:x'}";
+    CHECK(error_of({{"PROXY_CONFIG", config}}).starts_with("discoveryAddress: \"https://istiod:x\" is no address"));
+    CHECK(read({{"PROXY_CONFIG", config}, {"XDS_ADDRESS", "istiod:1"}}).cluster.xds.address == "https://istiod:1");
+}
+
+TEST_CASE("environment: what istiod would refuse for its bytes is refused at the start") {
+    for (const char* bad : {"caf\xe9", "\xff", "\xc0\xaf", "\xed\xa0\x80", "half \xe2\x82"}) {
+        CAPTURE(bad);
+        for (const char* name : {"ISTIO_META_OWNER", "POD_NAME", "INSTANCE_IP"})
+            CHECK(error_of({{name, bad}}).starts_with(std::string{name} + ": found "));
+    }
+    CHECK(error_of({{"ISTIO_META_A\xff", "a"}}).ends_with(", expected text in UTF-8"));
+    CHECK(read({{"ISTIO_META_OWNER", "caf\xc3\xa9 \"\\ \xf0\x9f\x90\x9f"}}).cluster.metadata.at("OWNER") ==
+          "caf\xc3\xa9 \"\\ \xf0\x9f\x90\x9f");
+}
+
 TEST_CASE("environment: what would weaken the node is refused, what merely does nothing is named once") {
     CHECK(error_of({{"PROXY_MODE", "dedicated"}}).starts_with("PROXY_MODE: found \"dedicated\", expected shared"));
     CHECK(error_of({{"FAKE_CA", "true"}}).starts_with("FAKE_CA: "));
