@@ -117,9 +117,15 @@ TEST_CASE("ctl: pods show who they are, what they have and when their certificat
     CHECK(pod.at("listeners").to_number<int>() > 0);
     CHECK(pod.at("connections").to_number<int>() >= 1);
     CHECK(holds(ask(world, world.one, {"pods"}), "in 23h"));
-    auto nobody = ask(world, world.one, {"pods", "--pod", "nobody"});
-    CHECK(nobody.status == 1);
-    CHECK(holds(nobody, "no pod of this node is called nobody"));
+    for (const std::string command : {"pods", "connections"}) {
+        CAPTURE(command);
+        auto nobody = ask(world, world.one, {command, "--pod", "nobody"});
+        CHECK(nobody.status == 1);
+        CHECK(holds(nobody, "no pod of this node is called nobody"));
+    }
+    auto none = ask(world, world.one, {"connections", "--pod", "ns/near"});
+    CHECK(none.status == 0);
+    CHECK(holds(none, "no connections of ns/near"));
 }
 
 TEST_CASE("ctl: status tells of the daemon, and of a file that it did not take" IPV4) {

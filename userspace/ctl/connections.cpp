@@ -13,6 +13,15 @@ namespace {
 
 namespace json = boost::json;
 
+// A misspelt name would look like a pod without connections; one that leaves may have some still.
+base::Result<> check_name(const Client& client, const std::string& pod) {
+    auto answer = client.get("/pods");
+    if (!answer) return answer.error();
+    for (const auto& one : list_at(*answer, "pods"))
+        if (is_called(one, pod)) return {};
+    return base::problem("no pod of this node is called " + pod);
+}
+
 // Page after page: the daemon answers no more than a page's worth at a time.
 base::Result<json::value> ask(const Client& client, const Options& options) {
     json::array all;
@@ -31,6 +40,8 @@ base::Result<json::value> ask(const Client& client, const Options& options) {
         open = at(*page, "open");
         from = more ? "" : text_at(*page, "next");
     }
+    if (all.empty() && !options.pod.empty())
+        if (auto known = check_name(client, options.pod); !known) return known.error();
     return json::value{{"open", open}, {"more", more}, {"connections", std::move(all)}};
 }
 

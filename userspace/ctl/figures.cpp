@@ -83,4 +83,9 @@ const json::array& list_at(const json::value& answer, std::string_view path) {
     return list ? *list : none;
 }
 
+bool is_called(const boost::json::value& pod, const std::string& name) {
+    auto own = text_at(pod, "name");
+    return own == name || text_at(pod, "namespace") + "/" + own == name || text_at(pod, "uid") == name;
+}
+
 }

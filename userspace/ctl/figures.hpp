@@ -23,4 +23,7 @@ double number_at(const boost::json::value& answer, std::string_view path);
 std::string count_at(const boost::json::value& answer, std::string_view path);  // a whole number's digits
 const boost::json::array& list_at(const boost::json::value& answer, std::string_view path);
 
+// A pod of the list at "pods", by its name, namespace/name or uid.
+bool is_called(const boost::json::value& pod, const std::string& name);
+
 }

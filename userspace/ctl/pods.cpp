@@ -9,11 +9,6 @@ namespace {
 
 namespace json = boost::json;
 
-bool is_called(const json::value& pod, const std::string& name) {
-    auto own = text_at(pod, "name");
-    return name.empty() || own == name || text_at(pod, "namespace") + "/" + own == name || text_at(pod, "uid") == name;
-}
-
 base::Result<json::value> ask(const Client& client, const Options& options) {
     auto answer = client.get("/pods");
     if (!answer || options.pod.empty()) return answer;
