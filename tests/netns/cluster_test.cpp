@@ -456,6 +456,14 @@ TEST_CASE(
     check_answer(world, world.client, world.far, 8080, denied + "ns/no-client");
 }
 
+TEST_CASE("cluster: without /sys a start says that it is missing, not that the kernel lacks something" IPV4 EBPF_ONLY(
+    "the rules need no BTF")) {
+    const Output start =
+        run({"unshare", "-m", "sh", "-c", "mount -t tmpfs none /sys && INPOD_UDS=/nowhere exec $0", culvertd()});
+    CHECK(start.status == 1);
+    CHECK_MESSAGE(holds(start, "/sys is not mounted here"), start.text);
+}
+
 TEST_CASE("cluster: a variable that cannot be honoured ends the start with its name" IPV4 NO_CAPTURE) {
     struct Row {
         std::string variable;

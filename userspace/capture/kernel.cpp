@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstring>
@@ -115,6 +116,10 @@ Result<> check_kernel() {
     constexpr Capability wanted[] = {{CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}};
     if (auto allowed = check_capabilities(wanted); !allowed) return allowed.error();
     Types types{btf__load_vmlinux_btf()};
+    if (!types && ::access("/sys/kernel", F_OK) != 0)
+        return base::problem(
+            "/sys is not mounted here, so the kernel's BTF (/sys/kernel/btf/vmlinux) cannot be read: mount it "
+            "(mount -t sysfs sysfs /sys), or have the container's runtime do so");
     if (!types)
         return base::problem("this kernel has no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF");
     if (libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_SK_LOOKUP, nullptr) != 1)
