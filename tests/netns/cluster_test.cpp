@@ -340,6 +340,10 @@ TEST_CASE("cluster: of a node proxy the mesh reads metrics and nothing else, as 
 
     const SocketAddress tunnel = on_node(2, Family::v4, 15008);
     CHECK(world.plain1.attempt(tunnel).error == 0);
+    must({"ss", "-4", "-Kltn", "sport", "=", ":15008"}, world.two.netns());
+    CHECK(world.two.says({"own pod istio-system/ztunnel-2: its listener was shut from outside; it is open again"}));
+    CHECK(scrape(world.near, door).status == 200);
+    CHECK(scrape(world.near, on_node(2, Family::v6, 15020)).status == 200);
     take_away(world, "Kubernetes//Pod/istio-system/ztunnel-2");
     CHECK(eventually(5s, [&] { return world.plain1.attempt(tunnel).error == ECONNREFUSED; }));
     CHECK_FALSE(holds(ask(world, world.two, {"pods"}), "ztunnel"));

@@ -41,26 +41,11 @@ bool says_no_ipv6(const base::Error& error) {
     return error.code.value() == EAFNOSUPPORT || error.code.value() == EADDRNOTAVAIL;
 }
 
-// Each is shared by all workers.
-base::Result<std::vector<capture::Listener>> open_listeners(std::size_t workers, bool ipv6,
-                                                            const base::KeepAlive& keepalive) {
-    std::vector<capture::Listener> listeners;
-    for (int family : {AF_INET, AF_INET6}) {
-        if (family == AF_INET6 && !ipv6) continue;
-        auto fd = open_listener(family, keepalive);
-        if (!fd && family == AF_INET6 && says_no_ipv6(fd.error())) continue;
-        if (!fd) return fd.error();
-        for (unsigned worker = 0; worker < workers; ++worker) {
-            Fd share{::fcntl(fd->get(), F_DUPFD_CLOEXEC, 3)};
-            if (!share) return base::errno_while("share a listener with a worker");
-            listeners.push_back({.arrival = capture::Arrival::inbound_hbone,
-                                 .family = family,
-                                 .worker = worker,
-                                 .fd = std::move(share),
-                                 .shared = true});
-        }
-    }
-    return listeners;
+// Not one that somebody has shut from outside.
+bool accepts(const Fd& listener) {
+    int on = 0;
+    socklen_t size = sizeof on;
+    return ::getsockopt(listener.get(), SOL_SOCKET, SO_ACCEPTCONN, &on, &size) == 0 && on != 0;
 }
 
 }
@@ -98,7 +83,7 @@ void OwnPod::publish(const state::Snapshot& mesh) {
 
 std::optional<OwnPod::View> OwnPod::view() const {
     if (!wanted_) return std::nullopt;
-    View view{who_, here_ == wanted_ ? "" : said_.empty() ? "its listener is not open yet" : said_};
+    View view{who_, here_ == wanted_ ? said_ : said_.empty() ? "its listener is not open yet" : said_};
     view.who.identity = *wanted_;
     return view;
 }
@@ -112,17 +97,17 @@ void OwnPod::close() {
 void OwnPod::stop() {
     stopped_ = true;
     again_.cancel();
+    close_listeners();  // the workers' shares are the last
 }
 
 void OwnPod::settle() {
     if (leaving_ > 0 || here_ == wanted_) return;
     if (here_) return leave();
     if (stopped_) return;
+    look_again();
     if (auto opened = open(*wanted_); !opened) {
-        std::string text = opened.error().to_string();
-        if (said_ != text) base::log::warn("node", "metrics cannot be read through the mesh: {}. Trying again", text);
-        said_ = std::move(text);
-        return try_again();
+        close_listeners();
+        return complain(opened.error());
     }
     here_ = wanted_;
     said_.clear();
@@ -130,11 +115,63 @@ void OwnPod::settle() {
                     here_->to_string());
 }
 
+// Nobody tells of a listener that is shut from outside (`ss -K`): it is looked at every second.
+void OwnPod::look_after() {
+    look_again();
+    if (accepts(ipv4_) && (!ipv6_ || accepts(ipv6_))) return;
+    if (auto renewed = renew(); !renewed) return complain(renewed.error());
+    said_.clear();
+    base::log::warn("node", "own pod {}: its listener was shut from outside; it is open again", who_.name);
+}
+
+void OwnPod::complain(const base::Error& error) {
+    std::string text = error.to_string();
+    if (said_ != text) base::log::warn("node", "metrics cannot be read through the mesh: {}. Trying again", text);
+    said_ = std::move(text);
+}
+
+// Those that still accept stay: nobody else can have their port while they do.
+base::Result<> OwnPod::open_listeners() {
+    for (int family : {AF_INET, AF_INET6}) {
+        if (family == AF_INET6 && !who_.ipv6) continue;
+        auto& listener = family == AF_INET ? ipv4_ : ipv6_;
+        if (listener && accepts(listener)) continue;
+        auto fd = open_listener(family, keepalive_);
+        if (!fd && family == AF_INET6 && says_no_ipv6(fd.error())) continue;
+        if (!fd) return fd.error();
+        listener = std::move(*fd);
+    }
+    return {};
+}
+
+// Each is shared by all workers.
+base::Result<OwnPod::Shares> OwnPod::share_listeners() const {
+    Shares shares(workers_.size());
+    for (const Fd* listener : {&ipv4_, &ipv6_}) {
+        for (unsigned worker = 0; *listener && worker < workers_.size(); ++worker) {
+            Fd share{::fcntl(listener->get(), F_DUPFD_CLOEXEC, 3)};
+            if (!share) return base::errno_while("share a listener with a worker");
+            shares[worker].push_back({.arrival = capture::Arrival::inbound_hbone,
+                                      .family = listener == &ipv4_ ? AF_INET : AF_INET6,
+                                      .worker = worker,
+                                      .fd = std::move(share),
+                                      .shared = true});
+        }
+    }
+    return shares;
+}
+
+void OwnPod::close_listeners() {
+    ipv4_.reset();
+    ipv6_.reset();
+}
+
 base::Result<> OwnPod::open(const state::Identity& identity) {
     auto netns = base::open_netns("/proc/thread-self/ns/net");
     if (!netns) return netns.error();
-    auto listeners = open_listeners(workers_.size(), who_.ipv6, keepalive_);
-    if (!listeners) return listeners.error();
+    if (auto opened = open_listeners(); !opened) return opened;
+    auto shares = share_listeners();
+    if (!shares) return shares.error();
     certificates_.add(identity);
     auto local = std::make_shared<const proxy::LocalPod>(proxy::LocalPod{
         .uid = who_.uid,
@@ -145,14 +182,21 @@ base::Result<> OwnPod::open(const state::Identity& identity) {
         .netns = std::make_shared<const Fd>(std::move(*netns)),
         .only_port = who_.metrics_port,
     });
-    std::vector<std::vector<capture::Listener>> shares(workers_.size());
-    for (auto& listener : *listeners) shares[listener.worker].push_back(std::move(listener));
-    for (std::size_t i = 0; i < workers_.size(); ++i) workers_[i]->add_pod(local, std::move(shares[i]));
+    for (std::size_t i = 0; i < workers_.size(); ++i) workers_[i]->add_pod(local, std::move((*shares)[i]));
+    return {};
+}
+
+base::Result<> OwnPod::renew() {
+    if (auto opened = open_listeners(); !opened) return opened;
+    auto shares = share_listeners();
+    if (!shares) return shares.error();
+    for (std::size_t i = 0; i < workers_.size(); ++i) workers_[i]->add_listeners(who_.uid, std::move((*shares)[i]));
     return {};
 }
 
 void OwnPod::leave() {
     const state::Identity before = *std::exchange(here_, std::nullopt);
+    close_listeners();
     leaving_ = workers_.size();
     auto one_less = [this, before] {
         if (--leaving_ > 0) return;
@@ -163,10 +207,14 @@ void OwnPod::leave() {
         worker->remove_pod(who_.uid, drain_deadline_, [this, one_less] { boost::asio::post(io_, one_less); });
 }
 
-void OwnPod::try_again() {
+void OwnPod::look_again() {
     again_.expires_after(std::chrono::seconds{1});
     again_.async_wait([this](boost::system::error_code cancelled) {
-        if (!cancelled) settle();
+        if (cancelled || stopped_) return;
+        if (here_)
+            look_after();
+        else
+            settle();
     });
 }
 

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <culvert/control/environment.hpp>
 #include <culvert/state/snapshot.hpp>
@@ -40,7 +41,7 @@ public:
            base::KeepAlive keepalive, std::chrono::milliseconds drain_deadline);
 
     // Opens, closes or renews, as this mesh says. A port that is taken is named once and tried again every second: a
-    // daemon that this one replaces in the same netns closes its own.
+    // daemon that this one replaces in the same netns closes its own. A listener that somebody shuts is opened again.
     void publish(const state::Snapshot& mesh);
     // For people, while the mesh says that it speaks HBONE.
     struct View {
@@ -54,10 +55,18 @@ public:
     void stop();
 
 private:
+    using Shares = std::vector<std::vector<capture::Listener>>;  // by worker
+
     void settle();
     base::Result<> open(const state::Identity& identity);
+    base::Result<> renew();
+    base::Result<> open_listeners();
+    base::Result<Shares> share_listeners() const;
+    void close_listeners();
     void leave();
-    void try_again();
+    void look_after();
+    void look_again();
+    void complain(const base::Error& error);
 
     boost::asio::io_context& io_;
     tls::CertificateManager& certificates_;
@@ -68,6 +77,7 @@ private:
     boost::asio::steady_timer again_;
     std::optional<state::Identity> wanted_;
     std::optional<state::Identity> here_;
+    base::Fd ipv4_, ipv6_;     // the workers have shares; empty: not open
     std::size_t leaving_ = 0;  // workers that still have connections of one that has left
     std::uint64_t openings_ = 0;
     std::string said_;
