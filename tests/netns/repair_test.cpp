@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "kernel_traces.hpp"
@@ -212,6 +214,34 @@ TEST_CASE("repair: nothing is repaired that is not broken, whatever changes arou
     std::this_thread::sleep_for(1100ms);  // two looks
     const auto samples = world.one.metrics();
     CHECK(total(samples, "culvert_capture_repairs_total") == 0);
+}
+
+TEST_CASE("repair: a pod with too many addresses is named once for each count, however often it is looked at" IPV4
+              EBPF_ONLY(unwatched)) {
+    World world;
+    const int pod = world.client.netns();
+    shell("for i in $(seq 70); do echo addr add 10.99.0.$i/32 dev lo; done | ip -batch -", pod);
+    const auto warnings = [&] {
+        std::ifstream log{world.one.log_path()};
+        std::vector<std::string> found;
+        for (std::string line; std::getline(log, line);)
+            if (auto at = line.find("ns/client has "); at != std::string::npos) found.push_back(line.substr(at));
+        return found;
+    };
+    std::istringstream lines{must({"ip", "-o", "addr"}, pod)};
+    const auto count = std::count(std::istreambuf_iterator<char>{lines}, {}, '\n');
+    const std::string last = "ns/client has " + std::to_string(count) + " addresses";
+    CHECK(eventually(5s, [&] { return !warnings().empty() && warnings().back().starts_with(last); }));
+    for (int i = 0; i < 3; ++i) {  // each is seen, and followed
+        const double before = repairs(world.one, "rule");
+        shell("ip rule del pref 111", pod);
+        CHECK(eventually(5s, [&] { return repairs(world.one, "rule") > before; }));
+    }
+    auto said = warnings();
+    const std::size_t all = said.size();
+    std::ranges::sort(said);
+    said.erase(std::ranges::unique(said).begin(), said.end());
+    CHECK(said.size() == all);
 }
 
 TEST_CASE("repair: rules, their route and its ip rule are back within a second of being taken away" IPV4 RULES_ONLY(

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include <culvert/base/log.hpp>
 #include <culvert/bpf/pod.h>
 
 #include "pod.hpp"
@@ -14,8 +13,6 @@
 namespace culvert::capture {
 
 namespace {
-
-constexpr std::size_t addresses_per_pod = 64;
 
 cv_family family_of(const InterfaceAddress& address) {
     return address.family == AF_INET ? CV_IPV4 : CV_IPV6;
@@ -73,17 +70,13 @@ bool same(const Key& a, const Key& b) {
 
 }
 
-void publish_addresses(const Programs& node, std::uint64_t cookie, const std::string& pod_name,
-                       const std::vector<InterfaceAddress>& now, Claim claim) {
+void publish_addresses(const Programs& node, std::uint64_t cookie, const std::vector<InterfaceAddress>& now,
+                       Claim claim) {
     int own = node.map("cv_own_ips"), whose = node.map("cv_pod_ips");
     std::vector<cv_own_ip_key> own_now;
     std::vector<cv_pod_ip_key> global_now;
     for (const InterfaceAddress& address : now) {
-        if (own_now.size() == addresses_per_pod) {
-            base::log::warn("capture", "{} has more than {} addresses; connections to the rest are dropped", pod_name,
-                            addresses_per_pod);
-            break;
-        }
+        if (own_now.size() == addresses_per_pod) break;
         own_now.push_back(own_key(cookie, address));
         cv_own_ip value{static_cast<__u32>(address.interface)};
         bpf_map_update_elem(own, &own_now.back(), &value, BPF_ANY);

@@ -227,7 +227,7 @@ Result<> EbpfCapture::release_all_but(const std::vector<std::string>& uids) {
         if (wanted && link && netns_of_link(link.get()) != 0) keep.push_back(cookie);
     }
     for (std::uint64_t cookie : pins_.pods())
-        if (std::find(keep.begin(), keep.end(), cookie) == keep.end()) publish_addresses(*programs_, cookie, {}, {});
+        if (std::find(keep.begin(), keep.end(), cookie) == keep.end()) publish_addresses(*programs_, cookie, {});
     Result<> undone = undo_pods(pins_.home(), keep);
     for (const std::string& old : pins_.olds()) {
         auto done = undo_pods(old, {});

@@ -230,7 +230,7 @@ Result<> Pod::release() {
     auto undone = undo(pins(), row_, std::move(netns_));
     delete_row(node_.programs.map("cv_pods"), cookie_);  // after the guards, see install()
     if (policy_) policy_->remove();
-    publish_addresses(node_.programs, cookie_, name_, {});
+    publish_addresses(node_.programs, cookie_, {});
     return undone;
 }
 

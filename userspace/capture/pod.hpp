@@ -101,6 +101,7 @@ private:
     base::Result<> change_dns(const cv_pod& before, bool wanted);
     std::vector<Interface> guarded(const std::vector<Interface>&) const;
     void note_virtual(const std::vector<Interface>&);
+    void say_too_many_addresses();
     void on_change();
 
     // pod_health.cpp
@@ -125,6 +126,7 @@ private:
     std::optional<PolicyRow> policy_;  // once the cookie is known
     std::vector<std::uint32_t> slots_;
     Surroundings around_;
+    std::size_t addresses_ = 0;  // as many as it had when that was last looked at
     std::optional<Sysctls> sysctls_;
     std::unique_ptr<Rtnetlink> netlink_;
     std::unique_ptr<Programs> programs_;

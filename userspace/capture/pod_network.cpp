@@ -64,6 +64,14 @@ Result<RoutingChanges> Pod::route() {
                         {virtual_interfaces_, CV_ROUTE_TABLE, row_.dns != 0 && row_.state == CV_POD_CAPTURING});
 }
 
+// Once for each count: follow() may come twenty times a second.
+void Pod::say_too_many_addresses() {
+    const std::size_t count = around_.addresses.size();
+    if (std::exchange(addresses_, count) == count || count <= addresses_per_pod) return;
+    base::log::warn("capture", "{} has {} addresses; connections to those beyond {} are dropped", name_, count,
+                    addresses_per_pod);
+}
+
 Result<> Pod::follow() {
     if (auto made = make_directory(pins()); !made) return made;
     Surroundings before = std::exchange(around_, {});
@@ -78,8 +86,9 @@ Result<> Pod::follow() {
         return {};
     };
     if (auto done = base::in_netns(netns_.get(), visit); !done) return done;
-    publish_addresses(node_.programs, cookie_, name_, around_.addresses,
+    publish_addresses(node_.programs, cookie_, around_.addresses,
                       installed_ || taken_over_ ? Claim::the_rest : Claim::as_new);
+    say_too_many_addresses();
     note_virtual(around_.interfaces);
     auto routing = route();
     if (!routing) return routing.error();
