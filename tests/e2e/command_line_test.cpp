@@ -90,6 +90,19 @@ TEST_CASE("command line: cleanup while a daemon runs removes nothing, and says t
     CHECK(world.one.ready());
 }
 
+TEST_CASE("command line: a first start that fails leaves nothing in the kernel" IPV4) {
+    World& world = World::shared();  // its daemon has the doors
+    const std::string name = world.lab.name() + "-first";
+    const std::string file = world.lab.folder() / "first.yaml";
+    std::ofstream{file} << "node: {name: " << name << "}\n";
+    const Output output = run({culvertd(), "--config", file}, world.one.netns());
+    CAPTURE(output.text);
+    CHECK(output.status == 1);
+    CHECK(holds(output, "Address already in use"));
+    CHECK_FALSE(std::filesystem::exists("/sys/fs/bpf/culvert/" + name));
+    CHECK(holds(run({culvertd(), "cleanup", name}), "there is no capture of " + name));
+}
+
 TEST_CASE("command line: the doors answer, counters are there from the start" BOTH_FAMILIES) {
     World& world = World::shared();
     for (Family family : families()) {

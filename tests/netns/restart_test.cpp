@@ -94,6 +94,25 @@ TEST_CASE(
     CHECK(holding(wire.packets(), secret).empty());
 }
 
+TEST_CASE("restart: a next daemon that cannot start opens nothing that the earlier one left closed" IPV4) {
+    World world;
+    Server far{world.far.netns(), 8080, apps::echo};
+    CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("tunnelled"));
+    const auto pins = pinned_links(world.one);
+    world.one.kill9();
+    {
+        Tap cable{world.lab.node_netns(1), world.client.host_link()};
+        Server taker{world.lab.node_netns(1), 15021, apps::echo};
+        const Output start = run({culvertd(), "--config", world.one.config_path()}, world.one.netns());
+        CHECK_MESSAGE(start.status == 1, start.text);
+        CHECK(pinned_links(world.one) == pins);
+        CHECK(world.client.attempt(world.far.at(Family::v4, 8080)).error != 0);
+        CHECK(cable.packets().empty());
+    }
+    world.one.start();
+    CHECK(world.client.dial(world.far.at(Family::v4, 8080)).echoes("again"));
+}
+
 TEST_CASE("restart: a pod that is gone from the file meanwhile is let go by the next daemon" IPV4) {
     World world;
     Server far{world.far.netns(), 8080, apps::echo};

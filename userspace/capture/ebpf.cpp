@@ -57,7 +57,10 @@ Result<Fd> attach_to_root(const char* name, int program, int cgroup) {
 EbpfCapture::EbpfCapture(boost::asio::io_context& io, Settings settings, Pins pins)
     : io_{io}, settings_{std::move(settings)}, pins_{std::move(pins)}, daemon_{fresh_number()}, twice_a_second_{io} {}
 
-EbpfCapture::~EbpfCapture() = default;
+// A start that has failed before it took a pod closes none by what it leaves: it leaves nothing.
+EbpfCapture::~EbpfCapture() {
+    if (only_begun_) pins_.remove_if_unused();
+}
 
 // Old pins are moved, not removed: their programs go on keeping every pod closed until it is enrolled anew.
 Result<> EbpfCapture::set_aside_other_schemas() {
@@ -137,10 +140,12 @@ Result<std::unique_ptr<Capture>> EbpfCapture::start(boost::asio::io_context& io,
     if (!home) return home.error();
     auto cgroup = cgroup_root();
     if (!cgroup) return cgroup.error();
+    const bool first = !Pins::exists(*home, settings.instance);
     auto pins = Pins::open(*home, settings.instance, settings.take_over);
     if (!pins) return pins.error();
 
     std::unique_ptr<EbpfCapture> capture{new EbpfCapture{io, std::move(settings), std::move(*pins)}};
+    capture->only_begun_ = first && capture->pins_.locked();
     capture->guard_hook_ = kernel_has_tcx() ? GuardHook::tcx : GuardHook::clsact;
     if (auto done = capture->set_aside_other_schemas(); !done) return done.error();
     if (auto done = capture->load(); !done) return done.error();
@@ -177,6 +182,7 @@ Result<> EbpfCapture::enrol(const PodSpec& pod, const std::vector<Listener>& lis
         if (other->cookie() == *its_cookie)
             return base::problem(pod.name + " lives in the network namespace of " + other->name() +
                                  ", which is enrolled; a namespace can be one pod's only");
+    only_begun_ = false;
     auto enrolled = Pod::enrol(node_side(), pod, listeners);
     if (!enrolled) return enrolled.error();
     // Of a daemon with another schema: its programs steered this pod until now. Its row goes after ours has come, and

@@ -98,6 +98,7 @@ private:
         std::size_t pods;
     };
     std::optional<Other> other_;
+    bool only_begun_ = false;  // where nothing of this instance was before, and no pod has been taken yet
     bool superseded_ = false;
     unsigned checks_ = 0;
     bool refusing_ = false;

@@ -214,6 +214,12 @@ void Pins::remove() noexcept {
     ::rmdir(std::filesystem::path{home_}.parent_path().c_str());  // the last instance turns off the light
 }
 
+void Pins::remove_if_unused() {
+    alive_.reset();
+    Fd pods = open_directory(path("pods"));
+    if (pods && ::flock(pods.get(), LOCK_EX | LOCK_NB) == 0 && this->pods().empty() && olds().empty()) remove();
+}
+
 bool restore_pin(int object, const std::string& path) {
     if (::access(path.c_str(), F_OK) == 0) return false;
     (void)make_directory(std::filesystem::path{path}.parent_path());

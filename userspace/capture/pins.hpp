@@ -63,6 +63,8 @@ public:
     void restore();
     // The directory itself goes, with whatever is still in it.
     void remove() noexcept;
+    // The same, unless another daemon of the instance lives, or has left a pod.
+    void remove_if_unused();
 
 private:
     Pins(std::string home, base::Fd lock) : home_{std::move(home)}, lock_{std::move(lock)} {}

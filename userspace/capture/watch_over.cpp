@@ -123,6 +123,7 @@ void EbpfCapture::take_back() {
 
 // Of a cluster's daemon this is said again whenever the agent has named all pods: also while a successor takes them.
 void EbpfCapture::settled() {
+    only_begun_ = false;
     if (others_word()) return;
     if (auto said = say_who(true); !said) base::log::error("capture", "{}", said.error().to_string());
     give_up_what_loading_read();
