@@ -22,7 +22,7 @@
 const volatile __u64 node_netns;  /* the cookie of the netns that probes come from; 0: of the kernel's first */
 const volatile __u64 this_daemon; /* matches cv_pod.daemon */
 
-/* Reads the tuple of a connect: source is the caller. A v4-mapped socket sends IPv4. */
+/* Reads the tuple of a connect: source is this end. A v4-mapped socket sends IPv4. */
 static __always_inline void read_connect(struct bpf_sock_ops* ctx, struct cv_note_key* to) {
     __u32 family = READ(ctx->family);
     __u32 from4 = READ(ctx->local_ip4), to4 = READ(ctx->remote_ip4);
@@ -67,13 +67,17 @@ static __always_inline int is_the_nodes(__u64 cookie) {
     return cookie == (node_netns ? node_netns : bpf_get_netns_cookie(0));
 }
 
-/* A socket of the node's that connects to a pod. Written by the socket's own connect, so no pod can forge it. */
-static __always_inline enum cv_reason note_probe(struct bpf_sock_ops* ctx, struct cv_note_key* to) {
+static __always_inline struct cv_pod_key* pod_at_destination(const struct cv_note_key* to) {
     struct cv_pod_ip_key ip = {.family = to->family};
-    struct cv_pod_key* pod;
 
     __builtin_memcpy(ip.ip, to->destination_ip, 16);
-    pod = bpf_map_lookup_elem(&cv_pod_ips, &ip);
+    return bpf_map_lookup_elem(&cv_pod_ips, &ip);
+}
+
+/* A socket of the node's that connects to a pod. Written by the socket's own connect, so no pod can forge it. */
+static __always_inline enum cv_reason note_probe(struct bpf_sock_ops* ctx, struct cv_note_key* to) {
+    struct cv_pod_key* pod = pod_at_destination(to);
+
     if (!pod) return CV_REASON_COUNT; /* none of our business */
     to->netns_cookie = pod->netns_cookie;
     note(ctx, &cv_probes, to, CV_NOTE_PROBE);
@@ -186,6 +190,14 @@ static __always_inline void hold_to_proxy(struct bpf_sock_ops* ctx, struct bpf_s
     use_reno(ctx);
     known = bpf_sk_storage_get(&cv_socks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
     if (known) known->note = CV_SOCK_CAPTURED;
+}
+
+/* The other end is one of the node's pods. */
+static __always_inline int peer_is_here(struct bpf_sock_ops* ctx) {
+    struct cv_note_key to = {};
+
+    read_connect(ctx, &to);
+    return pod_at_destination(&to) != 0;
 }
 
 static __always_inline void on_established(struct bpf_sock_ops* ctx, struct bpf_sock* sk, int accepted) {

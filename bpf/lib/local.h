@@ -8,22 +8,9 @@
 #include <linux/in.h>
 #include <linux/tcp.h>
 
-#include "address.h"
+#include <bpf/bpf_endian.h>
 
-static __always_inline int peer_is_here(struct bpf_sock_ops* ctx) {
-    __u32 family = READ(ctx->family), remote4 = READ(ctx->remote_ip4);
-    struct words remote6 = {
-        {READ(ctx->remote_ip6[0]), READ(ctx->remote_ip6[1]), READ(ctx->remote_ip6[2]), READ(ctx->remote_ip6[3])}};
-    struct cv_pod_ip_key key = {.family = CV_IPV6};
-
-    if (family == CV_IPV4 || is_mapped(&remote6)) {
-        key.family = CV_IPV4;
-        write_ip4(key.ip, remote4);
-    } else {
-        write_ip(key.ip, &remote6);
-    }
-    return bpf_map_lookup_elem(&cv_pod_ips, &key) != 0;
-}
+#include "../maps.h"
 
 /* Not later than in ESTABLISHED_CB: after it the default begins (tcp_init_transfer), and a socket that BBR has had is
  * paced for good. */
